@@ -1,0 +1,76 @@
+//! Commands: everything that changes the cluster from outside, and what came of it.
+
+use crate::{AllocId, CommandId, JobId, JobSpec, JobVersion, Namespace, Refusal, Timestamp};
+
+/// Who asks, as authentication found out.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Principal(pub String);
+
+/// A client's own key for one command: sent again, the command is answered, not done, again.
+/// 1 to 128 printable ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdempotencyKey(pub String);
+
+/// A mutating request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CommandRequest {
+    /// Who.
+    pub principal: Principal,
+    /// Where. Must be the namespace of what the command names.
+    pub namespace: Namespace,
+    /// The client's key.
+    pub key: IdempotencyKey,
+    /// What.
+    pub command: Command,
+}
+
+/// What can be asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Make the job be as specified: new, or a new version of it, or nothing when it is so already.
+    Run(Box<JobSpec>),
+    /// Stop the job.
+    Stop(JobId),
+    /// Stop one allocation; a service's is replaced.
+    StopAlloc(AllocId),
+}
+
+/// What came of an accepted command.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum CommandOutcome {
+    /// The job has this version now.
+    JobVersion {
+        /// Which job.
+        job: JobId,
+        /// Its version.
+        version: JobVersion,
+        /// Whether the command changed anything.
+        changed: bool,
+    },
+    /// The job is stopping, or had ended.
+    Stopping(JobId),
+    /// The allocation is stopping, or had ended.
+    StoppingAlloc(AllocId),
+}
+
+/// A command with its outcome as stored, under principal, namespace and key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CommandRecord {
+    /// Its id.
+    pub id: CommandId,
+    /// Who.
+    pub principal: Principal,
+    /// Where.
+    pub namespace: Namespace,
+    /// The client's key.
+    pub key: IdempotencyKey,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// A digest of what was asked, to tell a repetition from a reuse of the key.
+    pub digest: u64,
+    /// What came of it. Refusals are not stored: they changed nothing.
+    pub outcome: CommandOutcome,
+}
+
+/// The answer to a command.
+pub type CommandResult = Result<CommandOutcome, Refusal>;

@@ -1,0 +1,289 @@
+//! Jobs as declared: groups, tasks, drivers, constraints, policies. Every default is already filled in.
+
+use std::collections::BTreeMap;
+
+use crate::{Bytes, CpuMillis, GroupName, JobId, JobVersion, Millis, Port, PortName, Resources, TaskName, Timestamp};
+
+/// What running the job means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobKind {
+    /// Runs until stopped; an allocation that ends is replaced.
+    Service,
+    /// Runs until every task has ended with status 0.
+    Batch,
+    /// One allocation of each group on every node that its constraints admit.
+    System,
+}
+
+/// 0 to 100; the higher is placed first. 50 where the job file says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(pub u8);
+
+/// A complete, validated specification.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct JobSpec {
+    /// Namespace and name.
+    pub id: JobId,
+    /// What running it means.
+    pub kind: JobKind,
+    /// Who is placed first.
+    pub priority: Priority,
+    /// Hold for every group.
+    pub constraints: Vec<Constraint>,
+    /// At least one; names are unique.
+    pub groups: Vec<GroupSpec>,
+    /// Free text for people and programs; not interpreted.
+    pub meta: BTreeMap<String, String>,
+}
+
+impl JobSpec {
+    /// The group of that name.
+    pub fn group(&self, name: &GroupName) -> Option<&GroupSpec> {
+        self.groups.iter().find(|g| g.name == *name)
+    }
+}
+
+/// Tasks that always run together on one node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct GroupSpec {
+    /// Unique within the job.
+    pub name: GroupName,
+    /// How many allocations; for a system job, how many per node: always 1.
+    pub count: u32,
+    /// Hold beside the job's own.
+    pub constraints: Vec<Constraint>,
+    /// How the tasks see the network.
+    pub network: NetworkMode,
+    /// At least one; names are unique.
+    pub tasks: Vec<TaskSpec>,
+    /// What the agent does about a task that ends by itself.
+    pub restart: RestartPolicy,
+    /// How a new version takes the place of an old one.
+    pub update: UpdatePolicy,
+    /// Free text.
+    pub meta: BTreeMap<String, String>,
+}
+
+impl GroupSpec {
+    /// What one allocation needs, ports apart.
+    pub fn resources(&self) -> Resources {
+        self.tasks.iter().map(|t| t.resources).sum()
+    }
+    /// The ports of all tasks, in order of tasks; names are unique within the group.
+    pub fn ports(&self) -> impl Iterator<Item = &PortSpec> {
+        self.tasks.iter().flat_map(|t| t.ports.iter())
+    }
+}
+
+/// How the tasks of an allocation see the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NetworkMode {
+    /// The node's own network; ports are told apart by number.
+    Host,
+    /// A network namespace with a loopback device and nothing else.
+    None,
+}
+
+/// A named port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PortSpec {
+    /// Unique within the group.
+    pub name: PortName,
+    /// The number asked for, or none when any free one will do.
+    pub fixed: Option<Port>,
+}
+
+/// One process tree.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TaskSpec {
+    /// Unique within the group.
+    pub name: TaskName,
+    /// What runs it, and the driver's own settings.
+    pub driver: Driver,
+    /// The program and its arguments. For a container: empty means what the image says.
+    pub command: Vec<String>,
+    /// Environment, beside what Berth sets itself (`BERTH_…`).
+    pub env: BTreeMap<String, String>,
+    /// Where the program starts: absolute, in the task's own view of files. None: the image's, or the work folder.
+    pub working_dir: Option<String>,
+    /// `name`, `uid`, `name:group` or `uid:gid`, as the task's own files tell. None: the image's, or `nobody`.
+    pub user: Option<String>,
+    /// Limits, and what placement counts.
+    pub resources: Resources,
+    /// Process limit of the task.
+    pub pids_limit: u32,
+    /// Ports that this task listens on; every task of the group is told them.
+    pub ports: Vec<PortSpec>,
+    /// How the task is asked to end.
+    pub kill: KillPolicy,
+    /// Free text.
+    pub meta: BTreeMap<String, String>,
+}
+
+/// What runs a task.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Driver {
+    /// A container from an OCI image.
+    Container(ContainerSpec),
+    /// A program of the host: own pid, mount and ipc namespaces, the host's files read-only.
+    Exec,
+}
+
+/// Settings of the container driver.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ContainerSpec {
+    /// `host/name:tag`, `host/name@sha256:…`, `oci:FOLDER[:TAG]` or `oci-archive:FILE[:TAG]`.
+    pub image: String,
+    /// The name of a credential in the agent's own configuration; a secret never stands in a job.
+    pub credential: Option<String>,
+    /// Whether the root file system is read-only.
+    pub read_only_root: bool,
+    /// Folders in memory: path and size limit.
+    pub tmpfs: Vec<(String, Bytes)>,
+    /// Capabilities beyond the small default set (`NET_BIND_SERVICE`, …), without `CAP_`.
+    pub cap_add: Vec<String>,
+}
+
+/// How a task is asked to end, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KillPolicy {
+    /// A signal number of Linux, 1 to 64.
+    pub signal: u8,
+    /// After this long, `SIGKILL` follows.
+    pub timeout: Millis,
+}
+
+/// What the agent does about a task that ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RestartPolicy {
+    /// Restarts on the same node within `interval` before the allocation counts as failed.
+    pub attempts: u32,
+    /// The window in which attempts are counted.
+    pub interval: Millis,
+    /// The wait before the first restart; doubles with each further one in the window.
+    pub delay: Millis,
+    /// What the doubling stops at.
+    pub max_delay: Millis,
+}
+
+/// How the replace primitive goes about a group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UpdatePolicy {
+    /// How many allocations may be in the course of being replaced at once; at least 1.
+    pub max_parallel: u32,
+    /// An allocation is ready when all its tasks have run for this long without a restart.
+    pub min_ready: Millis,
+}
+
+/// A demand on a node's attributes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Constraint {
+    /// The attribute's key, such as `kernel.name` or `label.disk`.
+    pub attribute: String,
+    /// What must hold.
+    pub operator: Operator,
+}
+
+/// What must hold of an attribute. A missing attribute satisfies only `IsNot`, `NotIn` and `Unset`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operator {
+    /// `=`
+    Is(String),
+    /// `!=`
+    IsNot(String),
+    /// `in`
+    In(Vec<String>),
+    /// `not_in`
+    NotIn(Vec<String>),
+    /// `exists`
+    Set,
+    /// `not_exists`
+    Unset,
+    /// `<`, `<=`, `>`, `>=` on integers, or on dotted version numbers compared part by part.
+    Compare(Ordering, String),
+    /// The attribute matches this glob: `*` any run of characters, `?` any one.
+    Glob(String),
+}
+
+/// The four ordered comparisons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ordering {
+    /// `<`
+    Less,
+    /// `<=`
+    AtMost,
+    /// `>`
+    Greater,
+    /// `>=`
+    AtLeast,
+}
+
+/// A job as the cluster holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Job {
+    /// The newest specification.
+    pub spec: JobSpec,
+    /// Its version.
+    pub version: JobVersion,
+    /// When and why it became that.
+    pub changed: (Timestamp, crate::Cause),
+    /// Where it stands.
+    pub state: JobState,
+}
+
+/// Where a job stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum JobState {
+    /// Wanted.
+    Active,
+    /// Asked to stop; allocations are ending.
+    Stopping {
+        /// When.
+        since: Timestamp,
+        /// By what.
+        cause: crate::Cause,
+    },
+    /// Ended: stopped, or a batch job whose work is done. Kept for a while for questions, then collected.
+    Ended {
+        /// When.
+        at: Timestamp,
+        /// How.
+        outcome: JobOutcome,
+    },
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JobOutcome {
+    /// Somebody stopped it.
+    Stopped,
+    /// Batch: every allocation completed.
+    Complete,
+    /// Batch: at least one allocation failed for good.
+    Failed,
+}
+
+/// Bounds on what a job may ask for; the door refuses more with place and remedy.
+pub mod limits {
+    use super::{Bytes, CpuMillis};
+    /// Groups of a job.
+    pub const GROUPS: usize = 64;
+    /// Allocations of a group.
+    pub const COUNT: u32 = 100_000;
+    /// Tasks of a group.
+    pub const TASKS: usize = 32;
+    /// Ports of a group.
+    pub const PORTS: usize = 64;
+    /// Constraints of a job or a group.
+    pub const CONSTRAINTS: usize = 64;
+    /// Values of one `in` or `not_in`.
+    pub const VALUES: usize = 256;
+    /// Bytes of a job file, and of the specification it means.
+    pub const JOB_BYTES: usize = 256 << 10;
+    /// Entries of an `env` or `meta`.
+    pub const ENTRIES: usize = 512;
+    /// Processor time of a task.
+    pub const CPU: CpuMillis = CpuMillis(1_024_000);
+    /// Memory or disk of a task.
+    pub const SPACE: Bytes = Bytes(1 << 50);
+}

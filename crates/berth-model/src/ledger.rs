@@ -1,0 +1,172 @@
+//! The ledger: what happened, in order, each entry with its cause.
+
+use crate::{
+    AllocId, Cause, EventId, Exit, JobId, JobOutcome, JobVersion, NodeId, NodeName, Outcome, TaskName, Timestamp,
+};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LedgerEntry {
+    /// Its id; entries are in order of ids.
+    pub id: EventId,
+    /// When, as the leader's clock tells.
+    pub at: Timestamp,
+    /// What led to it.
+    pub cause: Cause,
+    /// What happened.
+    pub what: Happening,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Happening {
+    /// A version of a job was accepted.
+    JobVersion {
+        /// Which job.
+        job: JobId,
+        /// The version.
+        version: JobVersion,
+    },
+    /// A job was told to stop.
+    JobStopping(JobId),
+    /// A job ended.
+    JobEnded {
+        /// Which job.
+        job: JobId,
+        /// How.
+        outcome: JobOutcome,
+    },
+    /// A job and all that is known of it was collected.
+    JobCollected(JobId),
+    /// A node registered, or came back.
+    NodeReady {
+        /// Which.
+        node: NodeId,
+        /// Its name.
+        name: NodeName,
+    },
+    /// A node was lost.
+    NodeLost {
+        /// Which.
+        node: NodeId,
+        /// Its name.
+        name: NodeName,
+    },
+    /// A node that had been lost for long was forgotten.
+    NodeCollected {
+        /// Which.
+        node: NodeId,
+        /// Its name.
+        name: NodeName,
+    },
+    /// An allocation was made.
+    AllocCreated {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// The one whose place it takes.
+        replaces: Option<AllocId>,
+    },
+    /// An allocation waits for another reason than before.
+    AllocWaiting {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+    },
+    /// An allocation was placed.
+    AllocPlaced {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// Where.
+        node: NodeId,
+    },
+    /// An allocation runs.
+    AllocRunning {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// Where.
+        node: NodeId,
+    },
+    /// An allocation is ready.
+    AllocReady {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+    },
+    /// A task ended, and will be started again by its agent.
+    TaskRestarting {
+        /// Of which allocation.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// Which task.
+        task: TaskName,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// An allocation was told to stop.
+    AllocStopping {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+    },
+    /// An allocation ended.
+    AllocEnded {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+impl Happening {
+    /// The allocation it is about, if any.
+    pub fn alloc(&self) -> Option<AllocId> {
+        match self {
+            Happening::AllocCreated { alloc, .. }
+            | Happening::AllocWaiting { alloc, .. }
+            | Happening::AllocPlaced { alloc, .. }
+            | Happening::AllocRunning { alloc, .. }
+            | Happening::AllocReady { alloc, .. }
+            | Happening::TaskRestarting { alloc, .. }
+            | Happening::AllocStopping { alloc, .. }
+            | Happening::AllocEnded { alloc, .. } => Some(*alloc),
+            Happening::JobVersion { .. }
+            | Happening::JobStopping(_)
+            | Happening::JobEnded { .. }
+            | Happening::JobCollected(_)
+            | Happening::NodeReady { .. }
+            | Happening::NodeLost { .. }
+            | Happening::NodeCollected { .. } => None,
+        }
+    }
+
+    /// The job it is about, if any.
+    pub fn job(&self) -> Option<&JobId> {
+        match self {
+            Happening::AllocCreated { job, .. }
+            | Happening::AllocWaiting { job, .. }
+            | Happening::AllocPlaced { job, .. }
+            | Happening::AllocRunning { job, .. }
+            | Happening::AllocReady { job, .. }
+            | Happening::TaskRestarting { job, .. }
+            | Happening::AllocStopping { job, .. }
+            | Happening::AllocEnded { job, .. }
+            | Happening::JobVersion { job, .. }
+            | Happening::JobStopping(job)
+            | Happening::JobEnded { job, .. }
+            | Happening::JobCollected(job) => Some(job),
+            Happening::NodeReady { .. } | Happening::NodeLost { .. } | Happening::NodeCollected { .. } => None,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! The words of Berth as types: ids, units, jobs, nodes, allocations, reasons, causes and orders.
+//!
+//! Everything here is plain data without behaviour that decides anything. It deliberately knows no
+//! encoding: stored records (`berth-record`) and wire types (`berth-api`) are sets of their own, so
+//! that a field can be renamed here without breaking a disk or a running agent.
+
+pub mod alloc;
+pub mod command;
+pub mod ids;
+pub mod job;
+pub mod ledger;
+pub mod mutation;
+pub mod node;
+pub mod order;
+pub mod placement;
+pub mod reason;
+pub mod shim;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+pub mod units;
+
+pub use alloc::*;
+pub use command::*;
+pub use ids::*;
+pub use job::*;
+pub use ledger::*;
+pub use mutation::*;
+pub use node::*;
+pub use order::*;
+pub use placement::*;
+pub use reason::*;
+pub use shim::*;
+pub use units::*;

@@ -1,0 +1,63 @@
+//! Nodes: what an agent says of its machine, and where the cluster sees it.
+
+use std::collections::BTreeMap;
+
+use crate::{AgentKey, Cause, NodeId, NodeName, Port, Resources, Timestamp};
+
+/// What an agent found out about its machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    /// The operator's name for it.
+    pub name: NodeName,
+    /// Where its ports are reached.
+    pub address: String,
+    /// What may be given to allocations: the machine's own, less what is reserved for the system.
+    pub resources: Resources,
+    /// `kernel.name`, `kernel.version`, `cpu.arch`, `cgroup.version`, `driver.container`, `label.…` and so on.
+    pub attributes: BTreeMap<String, String>,
+    /// The dynamic ports, first and last.
+    pub dynamic_ports: (Port, Port),
+    /// The version of the agent's program.
+    pub agent_version: String,
+}
+
+/// A node as the cluster holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Node {
+    /// Issued at its first registration.
+    pub id: NodeId,
+    /// The agent's own key.
+    pub agent: AgentKey,
+    /// What the agent said last.
+    pub fingerprint: Fingerprint,
+    /// Where it stands.
+    pub state: NodeState,
+}
+
+impl Node {
+    /// Whether new allocations may be placed here.
+    pub fn is_eligible(&self) -> bool {
+        match self.state {
+            NodeState::Ready { .. } => true,
+            NodeState::Lost { .. } => false,
+        }
+    }
+}
+
+/// Where a node stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum NodeState {
+    /// Heard of within the heartbeat's grace.
+    Ready {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Silent for longer than the grace. Its work is placed elsewhere; should it come back, what it
+    /// still runs is told to stop.
+    Lost {
+        /// Since when.
+        since: Timestamp,
+        /// What told.
+        cause: Cause,
+    },
+}

@@ -1,0 +1,107 @@
+//! What a placement decision says: the node, the ports, and the reasons, complete.
+
+use std::collections::BTreeMap;
+
+use crate::{DecisionId, NodeId, Port, PortName};
+
+/// Where an allocation was placed, and why there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Placement {
+    /// The node.
+    pub node: NodeId,
+    /// Every port of the group with its number.
+    pub ports: BTreeMap<PortName, Port>,
+    /// The run of the core that chose.
+    pub decision: DecisionId,
+    /// Why there.
+    pub explanation: Explanation,
+}
+
+/// Why a node was chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Explanation {
+    /// The policy that weighed the terms.
+    pub policy: Policy,
+    /// Nodes looked at.
+    pub considered: u32,
+    /// How many nodes each filter removed; a node counts at the first filter that removes it.
+    pub filtered: Filtered,
+    /// The cost of the chosen node. The lowest sum wins; ties fall to the lower node id.
+    pub chosen: Vec<CostTerm>,
+    /// The next best node and its cost.
+    pub runner_up: Option<(NodeId, Vec<CostTerm>)>,
+}
+
+/// A named set of terms and weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Policy {
+    /// Even load: the emptier node costs less.
+    #[default]
+    Spread,
+    /// Full nodes first, so that whole nodes stay free.
+    Pack,
+}
+
+/// One named part of a node's cost, already weighed. Unit: thousandths of a node's worth of the term.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CostTerm {
+    /// Which term.
+    pub term: Term,
+    /// Its value here.
+    pub cost: i64,
+}
+
+/// The named terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Term {
+    /// How full the node would be in its fullest dimension.
+    Utilisation,
+    /// How many allocations of the same group the node holds already.
+    SameGroup,
+    /// Where the group's last allocation failed or was lost: a penalty that makes another node likelier.
+    FailedHere,
+}
+
+/// How many nodes each filter removed.
+pub type Filtered = BTreeMap<Filter, u32>;
+
+/// Why a node cannot take an allocation. The order is that in which filters are tried.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Filter {
+    /// The node is lost.
+    NodeLost,
+    /// This driver (`container`, `exec`) is missing on the node.
+    DriverMissing(String),
+    /// This constraint does not hold.
+    Constraint(crate::Constraint),
+    /// A fixed port is taken.
+    PortTaken(Port),
+    /// All dynamic ports are taken.
+    DynamicPortsExhausted,
+    /// Too little of this dimension is left.
+    Exhausted(Dimension),
+}
+
+/// The dimensions of a node's resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Dimension {
+    /// In thousandths of a core.
+    Cpu,
+    /// In bytes.
+    Memory,
+    /// In bytes.
+    Disk,
+}
+
+/// A dimension in which something does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shortfall {
+    /// Which.
+    pub dimension: Dimension,
+    /// What is asked for.
+    pub wanted: u64,
+    /// What the node has left.
+    pub free: u64,
+    /// What the node has in all.
+    pub capacity: u64,
+}

@@ -1,0 +1,170 @@
+//! Causes and reasons: why something changed, why something waits, why something was refused or failed.
+
+use std::fmt;
+
+use crate::{AllocId, CommandId, DecisionId, EventId, Filtered, JobId, NodeId, Shortfall, Timestamp};
+
+/// What led to a change. Every change has exactly one; following `Event` backwards gives the chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// Somebody asked for it.
+    Command(CommandId),
+    /// It follows from an earlier entry of the ledger.
+    Event(EventId),
+    /// An agent reported it.
+    Report {
+        /// Whose.
+        node: NodeId,
+        /// The report's number within the agent's session.
+        serial: u64,
+    },
+    /// A time had come.
+    Timer {
+        /// Which.
+        timer: Timer,
+        /// When it was due.
+        due: Timestamp,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Command(id) => write!(f, "command {id}"),
+            Cause::Event(id) => write!(f, "event {id}"),
+            Cause::Report { node, serial } => write!(f, "report {serial} of node {node}"),
+            Cause::Timer { timer, .. } => write!(f, "timer: {timer}"),
+        }
+    }
+}
+
+/// The timers of the decision core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// A node's heartbeat is overdue.
+    Heartbeat,
+    /// An allocation has been running for `min_ready`.
+    MinReady,
+    /// The back-off before a failed allocation is placed again has passed.
+    Reschedule,
+    /// Old objects are collected.
+    Collect,
+}
+
+impl fmt::Display for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Timer::Heartbeat => "heartbeat overdue",
+            Timer::MinReady => "ran for min_ready",
+            Timer::Reschedule => "reschedule back-off passed",
+            Timer::Collect => "old objects collected",
+        })
+    }
+}
+
+/// Why an allocation is not placed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum WaitReason {
+    /// Not looked at yet; the next run of the core will.
+    Queued,
+    /// The cluster has no nodes.
+    NoNodes,
+    /// Every node was filtered.
+    NoNodeFits {
+        /// The run that looked.
+        decision: DecisionId,
+        /// How many nodes each filter removed.
+        filtered: Filtered,
+        /// The nearest miss: the node that lacks least, and what it lacks. None where no node passed
+        /// the filters before resources.
+        nearest: Option<(NodeId, Shortfall)>,
+        /// Whether it would fit if the cluster were empty.
+        verdict: Verdict,
+    },
+    /// The earlier instance failed; the next try comes at `until`.
+    BackOff {
+        /// When the next try is due.
+        until: Timestamp,
+        /// The instance that failed.
+        failed: AllocId,
+    },
+}
+
+/// Whether waiting can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// It would fit an empty cluster of these nodes.
+    Waiting,
+    /// It would not: no node of the cluster could ever take it.
+    Never,
+}
+
+/// Why a command was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The principal may not do this.
+    NotAuthorized {
+        /// What would have been needed.
+        needed: String,
+    },
+    /// No such job.
+    NoSuchJob(JobId),
+    /// No such allocation.
+    NoSuchAlloc(AllocId),
+    /// The idempotency key was used for another command before.
+    KeyReused {
+        /// For which.
+        command: CommandId,
+    },
+    /// The specification breaks a rule that the whole cluster knows of.
+    Invalid {
+        /// Where: a path into the specification, such as `groups[0].tasks[1].ports[0]`.
+        place: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// This server does not lead, or has just lost the lead; ask again.
+    NotLeader,
+    /// The store refused or failed; nothing was changed.
+    StoreUnavailable,
+    /// Too many commands are waiting for the store; ask again later.
+    Overloaded,
+}
+
+/// Why a task or an allocation failed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Failure {
+    /// The kind, for programs.
+    pub kind: FailureKind,
+    /// The sentence for people: what happened, where, what to do. At most 1,000 characters.
+    pub message: String,
+}
+
+/// The kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FailureKind {
+    /// The image could not be found, reached or read.
+    Image,
+    /// A blob of the image has not the digest it should have.
+    ImageDigest,
+    /// The disk is full.
+    DiskFull,
+    /// There is no such command in the task's files.
+    NoSuchCommand,
+    /// There is no such user in the task's files.
+    NoSuchUser,
+    /// A fixed port was taken by something that is not ours.
+    PortTaken,
+    /// The task ended with a status other than 0, or by a signal.
+    Exit,
+    /// The kernel killed the task for its memory limit.
+    OutOfMemory,
+    /// The shim was killed; what it kept has been ended.
+    ShimLost,
+    /// The runtime (namespaces, cgroups, mounts) refused.
+    Runtime,
+    /// The node was rebooted under the allocation.
+    Rebooted,
+}

@@ -1,0 +1,1 @@
+//! Builders for tests, and data that several crates must agree on. Only behind the `testkit` feature.

@@ -1,0 +1,142 @@
+//! Units: time, cpu, bytes, ports. Integers all of them, so that decisions are the same everywhere.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+
+/// A point in time: milliseconds since the Unix epoch, as told to a core by its driver.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// The time from `earlier` to `self`; zero when `earlier` is the later one.
+    pub fn since(self, earlier: Timestamp) -> Millis {
+        Millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Millis> for Timestamp {
+    type Output = Timestamp;
+    fn add(self, rhs: Millis) -> Timestamp {
+        Timestamp(self.0.saturating_add(rhs.0))
+    }
+}
+
+/// A length of time in milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Millis(pub u64);
+
+impl Millis {
+    /// `seconds` as milliseconds.
+    pub const fn from_secs(seconds: u64) -> Millis {
+        Millis(seconds * 1000)
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ms if ms < 1000 => write!(f, "{ms}ms"),
+            ms if ms % 1000 == 0 => write!(f, "{}s", ms / 1000),
+            ms => write!(f, "{}.{:03}s", ms / 1000, ms % 1000),
+        }
+    }
+}
+
+/// Processor time in thousandths of a core, Kubernetes' unit: it means the same on every machine of
+/// a cluster to a person who reads it, and divides a core finely enough for small helpers. MHz, the
+/// other unit in use, promises a comparability between processors that clock rates no longer give.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuMillis(pub u64);
+
+impl fmt::Display for CpuMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}m", self.0)
+    }
+}
+
+/// An amount of memory or disk in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes(pub u64);
+
+impl Bytes {
+    /// `n` mebibytes.
+    pub const fn mib(n: u64) -> Bytes {
+        Bytes(n << 20)
+    }
+    /// `n` gibibytes.
+    pub const fn gib(n: u64) -> Bytes {
+        Bytes(n << 30)
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+        let mut unit = 0;
+        let mut whole = self.0;
+        let mut tenths = 0;
+        while whole >= 1024 && unit + 1 < UNITS.len() {
+            tenths = (whole % 1024) * 10 / 1024;
+            whole /= 1024;
+            unit += 1;
+        }
+        if tenths == 0 { write!(f, "{whole}{}", UNITS[unit]) } else { write!(f, "{whole}.{tenths}{}", UNITS[unit]) }
+    }
+}
+
+/// A vector of what a task, a group or a node has or wants, ports apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Resources {
+    /// Processor time.
+    pub cpu: CpuMillis,
+    /// Memory.
+    pub memory: Bytes,
+    /// Disk in the work folder.
+    pub disk: Bytes,
+}
+
+impl Resources {
+    /// Whether `self` fits into `free` in every dimension.
+    pub fn fits_in(&self, free: &Resources) -> bool {
+        self.cpu <= free.cpu && self.memory <= free.memory && self.disk <= free.disk
+    }
+}
+
+impl Add for Resources {
+    type Output = Resources;
+    fn add(self, rhs: Resources) -> Resources {
+        Resources {
+            cpu: CpuMillis(self.cpu.0.saturating_add(rhs.cpu.0)),
+            memory: Bytes(self.memory.0.saturating_add(rhs.memory.0)),
+            disk: Bytes(self.disk.0.saturating_add(rhs.disk.0)),
+        }
+    }
+}
+
+impl Sub for Resources {
+    type Output = Resources;
+    /// Subtraction that stops at zero, dimension by dimension.
+    fn sub(self, rhs: Resources) -> Resources {
+        Resources {
+            cpu: CpuMillis(self.cpu.0.saturating_sub(rhs.cpu.0)),
+            memory: Bytes(self.memory.0.saturating_sub(rhs.memory.0)),
+            disk: Bytes(self.disk.0.saturating_sub(rhs.disk.0)),
+        }
+    }
+}
+
+impl std::iter::Sum for Resources {
+    fn sum<I: Iterator<Item = Resources>>(iter: I) -> Resources {
+        iter.fold(Resources::default(), Add::add)
+    }
+}
+
+/// A TCP and UDP port number of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Port(pub u16);
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}

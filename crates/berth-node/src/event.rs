@@ -1,0 +1,105 @@
+//! What comes into the node core and what goes out of it.
+
+use berth_model::{
+    AllocId, Desired, DesiredAlloc, Epoch, Failure, Kill, Millis, NodeId, NodeReport, Progress, Remembered, ShimTask,
+    TaskName, Timestamp,
+};
+
+/// What happens to the node core.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The server welcomed this agent.
+    Welcome {
+        /// The leader's epoch.
+        epoch: Epoch,
+        /// This node's id.
+        node: NodeId,
+        /// Report at least this often.
+        heartbeat: Millis,
+    },
+    /// The stream to the server ended. Work goes on.
+    Disconnected,
+    /// The server says what should be.
+    Desired(Desired),
+    /// How far the preparation of an allocation is.
+    Progress {
+        /// Which.
+        alloc: AllocId,
+        /// How far.
+        progress: Progress,
+    },
+    /// Folder, images and shim of an allocation are ready, or cannot be made so.
+    Prepared {
+        /// Which.
+        alloc: AllocId,
+        /// How it went.
+        result: Result<(), Failure>,
+    },
+    /// A shim says something of a task.
+    Task {
+        /// Which allocation.
+        alloc: AllocId,
+        /// Which task.
+        task: TaskName,
+        /// What.
+        shim: ShimTask,
+    },
+    /// The shim of an allocation died. Its processes are still there until `Remove` or `EndOrphans`.
+    ShimLost {
+        /// Which allocation.
+        alloc: AllocId,
+    },
+    /// `EndOrphans` is done: no process of the allocation is left, and a new shim can be made by `Prepare`.
+    OrphansEnded {
+        /// Which allocation.
+        alloc: AllocId,
+    },
+    /// `Remove` is done.
+    Removed {
+        /// Which allocation.
+        alloc: AllocId,
+    },
+    /// The time last asked for by `WakeAt` has come.
+    Woke,
+}
+
+/// What the agent's driver has to do, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Write to the ledger, durably, before any later effect is begun.
+    Remember(Box<Remembered>),
+    /// Remove from the ledger.
+    Forget(AllocId),
+    /// Make folder, images and shim ready; answered by `Prepared`.
+    Prepare(Box<DesiredAlloc>),
+    /// Start a run of a task; answered by `Task`.
+    Start {
+        /// Which allocation.
+        alloc: AllocId,
+        /// Which task.
+        task: TaskName,
+        /// The number of the run.
+        run: u32,
+    },
+    /// Send a signal to a task's main process, or to all of its processes.
+    Signal {
+        /// Which allocation.
+        alloc: AllocId,
+        /// Which task.
+        task: TaskName,
+        /// The run that is meant; a newer one is left alone.
+        run: u32,
+        /// What.
+        signal: Kill,
+    },
+    /// End what a killed shim left; answered by `OrphansEnded`.
+    EndOrphans(AllocId),
+    /// End the shim and free what the allocation held (mounts, cgroups); its logs are kept. Answered by `Removed`.
+    Remove(AllocId),
+    /// Remove the allocation's folder with its logs: the server has forgotten it.
+    Purge(AllocId),
+    /// Send to the server, if connected.
+    Report(NodeReport),
+    /// Send `Woke` at this time; replaces any earlier wish.
+    WakeAt(Timestamp),
+}
