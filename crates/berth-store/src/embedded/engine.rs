@@ -14,9 +14,6 @@ use crate::{KeyValue, StoreError, Transaction};
 
 /// The newest format of the tables that this program writes and reads.
 pub(crate) const FORMAT: u64 = 1;
-/// Transactions that share one durable commit of the engine, at most.
-pub(crate) const BATCH: usize = 256;
-
 /// Key to the revision that wrote it (8 bytes, big-endian) followed by the value.
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 /// `format` and `revision`.
@@ -133,13 +130,13 @@ fn stored_revision(database: &Database) -> Result<Option<Revision>, SetupError> 
         Err(TableError::Storage(error)) => return Err(error.into()),
         Err(_) => return Err(SetupError::Foreign),
     };
-    let format = meta.get(FORMAT_KEY)?.ok_or(SetupError::Damage(Damage::MissingKey(FORMAT_KEY)))?.value();
+    let format = meta.get(FORMAT_KEY)?.ok_or(SetupError::Damage(Damage::Missing(FORMAT_KEY)))?.value();
     if format > FORMAT {
         return Err(SetupError::Newer(format));
     }
-    let revision = meta.get(REVISION_KEY)?.ok_or(SetupError::Damage(Damage::MissingKey(REVISION_KEY)))?.value();
+    let revision = meta.get(REVISION_KEY)?.ok_or(SetupError::Damage(Damage::Missing(REVISION_KEY)))?.value();
     if !read.list_tables()?.any(|table| table.name() == ROWS.name()) {
-        return Err(SetupError::Damage(Damage::MissingKey("rows")));
+        return Err(SetupError::Damage(Damage::Missing("rows")));
     }
     Ok(Some(Revision(revision)))
 }

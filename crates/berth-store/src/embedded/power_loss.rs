@@ -14,7 +14,7 @@ use redb::StorageBackend;
 use super::engine::{Engine, SetupError};
 use super::open::builder;
 use crate::transaction::{Outcome, Row, carry_out};
-use crate::{Guard, Operation, Transaction};
+use crate::{Applied, Embedded, Guard, Operation, Store, StoreError, Transaction};
 
 const SEEDS: u64 = 1_000;
 const SECTOR: usize = 512;
@@ -350,4 +350,34 @@ fn a_disk_that_lies_about_its_syncs_is_found_out() {
     };
     let found = (0..50).filter(|seed| found_out(*seed)).count();
     assert!(found > 25, "only {found} of 50 lying disks were found out: this test would not see a lost commit");
+}
+
+/// A disk that fails under an open store: everything that waits is told so, nothing else is accepted, and
+/// what was acknowledged is still told.
+#[tokio::test]
+async fn a_failed_commit_fails_what_waits_and_closes_the_store() {
+    let disk = made(usize::MAX, Syncs::Honest).unwrap();
+    let engine = Engine::open(builder().create_with_backend(disk.clone()).unwrap()).unwrap();
+    let store = Embedded::start(engine).unwrap();
+    let put = |key: &[u8]| Transaction { guards: vec![], operations: vec![Operation::Put(key.to_vec(), vec![1])] };
+    let mut watch = store.watch(b"", Revision(1)).await.unwrap();
+    assert_eq!(store.commit(put(b"a")).await.unwrap(), Applied::At(Revision(1)));
+
+    disk.platter().fuse = 0;
+    let under_way: Vec<_> = (0..20).map(|n| store.commit(put(&[b'b', n]))).collect();
+    let mut named = 0;
+    for commit in under_way {
+        match commit.await.unwrap_err() {
+            StoreError::Engine { .. } => named += 1,
+            // It was still in the queue when the writer gave up.
+            StoreError::Closed => {}
+            error => panic!("{error}"),
+        }
+    }
+    assert!(named > 0);
+    assert!(matches!(store.commit(put(b"c")).await, Err(StoreError::Closed)));
+    assert_eq!(watch.recv().await.unwrap().unwrap().0, Revision(1));
+    assert!(watch.recv().await.is_none(), "the watch ends with the store");
+    let (rows, revision) = store.range(b"a", b"z", 100).await.unwrap();
+    assert_eq!((rows.len(), revision), (1, Revision(1)));
 }
