@@ -192,3 +192,18 @@ async fn a_full_queue_is_said_to_be_full_and_loses_nothing() {
     assert!(busy > 0, "20,000 transactions never filled the queue");
     assert_eq!(store.get(b"key").await.unwrap().1, Revision(done));
 }
+
+#[test]
+fn of_many_that_begin_at_once_one_has_the_store() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("made/store.redb");
+    let opened: Vec<_> = std::thread::scope(|scope| {
+        let opening: Vec<_> = (0..8).map(|_| scope.spawn(|| Embedded::open(&path))).collect();
+        opening.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let (open, refused): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+    assert_eq!(open.len(), 1);
+    for error in refused {
+        assert!(matches!(error, Err(OpenError::InUse { .. })), "{error:?}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Finding, making and checking the file of an embedded store.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,12 +33,20 @@ pub(super) fn open(path: &Path) -> Result<Engine, OpenError> {
 
 /// Makes an empty store under another name and moves it into place when it is whole: a file whose making
 /// was cut off by a power loss is one that the engine refuses for ever.
+///
+/// The folder is locked meanwhile: of two that begin at once, the one that comes second is told at once
+/// what it would be told a moment later, that the store is in use.
 fn make_if_missing(path: &Path) -> Result<(), OpenError> {
+    if !is_missing(path)? {
+        return Ok(());
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(cannot("make the folder of", path))?;
     let folder = File::open(folder).map_err(cannot("open the folder of", path))?;
-    // Held until the end of this function: of two that begin at once, one makes the store.
-    folder.lock().map_err(cannot("lock the folder of", path))?;
+    folder.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::InUse { path: path.to_owned() },
+        TryLockError::Error(source) => cannot("lock the folder of", path)(source),
+    })?;
     if !is_missing(path)? {
         return Ok(());
     }
