@@ -7,6 +7,8 @@
 
 mod engine;
 mod open;
+#[cfg(test)]
+mod power_loss;
 
 use std::future::Future;
 use std::path::Path;
