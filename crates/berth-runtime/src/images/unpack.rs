@@ -90,7 +90,7 @@ pub(super) fn unpack(archive: impl Read, into: &Path, limits: Limits) -> Result<
             None => break,
             Some(Ok(entry)) => entry,
             // Some tools leave out the zeros at the end. What came before has been read whole.
-            Some(Err(_)) if ended => break,
+            Some(Err(_)) if ended && seen > 0 => break,
             Some(Err(error)) => return Err(UnpackError::Read(error)),
         };
         seen += 1;
@@ -156,6 +156,9 @@ struct Layer {
     buffer: Vec<u8>,
 }
 
+/// Extended attributes: names and values.
+type Xattrs = Vec<(OsString, Vec<u8>)>;
+
 /// What a header says, checked.
 struct Meta {
     path: PathBuf,
@@ -164,7 +167,7 @@ struct Meta {
     uid: Uid,
     gid: Gid,
     times: Timestamps,
-    xattrs: Vec<(OsString, Vec<u8>)>,
+    xattrs: Xattrs,
     link: Option<PathBuf>,
     device: u64,
     size: u64,
@@ -409,6 +412,7 @@ impl Layer {
         match source.kind() {
             // A path through a file, or round in circles: the archive's fault, not the disk's.
             io::ErrorKind::NotADirectory => refused(&meta.path, "its folder is a file"),
+            io::ErrorKind::NotFound => refused(&meta.path, "its folder is a link to nothing"),
             _ if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
                 refused(&meta.path, "its folder is a link to itself")
             }
@@ -463,7 +467,7 @@ fn device(header: &tar::Header) -> Result<u64, UnpackError> {
 }
 
 /// Extended attributes that a container may bring, and the part of the time below a second.
-fn extensions<R: Read>(entry: &mut Entry<'_, R>) -> Result<(Vec<(OsString, Vec<u8>)>, i64), UnpackError> {
+fn extensions<R: Read>(entry: &mut Entry<'_, R>) -> Result<(Xattrs, i64), UnpackError> {
     let mut xattrs = Vec::new();
     let mut nanos = 0;
     let Some(all) = entry.pax_extensions().map_err(UnpackError::Read)? else { return Ok((xattrs, nanos)) };

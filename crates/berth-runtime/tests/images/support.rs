@@ -1,7 +1,6 @@
 //! Layouts to fetch from, stores to fetch into, and what goes wrong in both.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
