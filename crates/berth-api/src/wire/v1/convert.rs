@@ -163,9 +163,7 @@ impl ToWire for model::JobState {
             model::JobState::Stopping { since, cause } => {
                 JobState::Stopping { since: (*since).into(), cause: cause.to_wire(names) }
             }
-            model::JobState::Ended { at, outcome } => {
-                JobState::Ended { at: (*at).into(), outcome: (*outcome).into() }
-            }
+            model::JobState::Ended { at, outcome } => JobState::Ended { at: (*at).into(), outcome: (*outcome).into() },
         }
     }
 }
@@ -210,10 +208,8 @@ impl ToWire for model::Happening {
     type Wire = Happening;
     fn to_wire(&self, names: &dyn NodeNames) -> Happening {
         use model::Happening as Model;
-        let node = |id: &model::NodeId, name: &model::NodeName| NodeRef {
-            id: (*id).into(),
-            name: Some(name.clone().into()),
-        };
+        let node =
+            |id: &model::NodeId, name: &model::NodeName| NodeRef { id: (*id).into(), name: Some(name.clone().into()) };
         match self {
             Model::JobVersion { job, version } => {
                 Happening::JobVersion { job: job.clone().into(), version: Number(version.0) }
@@ -234,16 +230,12 @@ impl ToWire for model::Happening {
             Model::AllocWaiting { alloc, job } => {
                 Happening::AllocWaiting { alloc: (*alloc).into(), job: job.clone().into() }
             }
-            Model::AllocPlaced { alloc, job, node } => Happening::AllocPlaced {
-                alloc: (*alloc).into(),
-                job: job.clone().into(),
-                node: names.node_ref(*node),
-            },
-            Model::AllocRunning { alloc, job, node } => Happening::AllocRunning {
-                alloc: (*alloc).into(),
-                job: job.clone().into(),
-                node: names.node_ref(*node),
-            },
+            Model::AllocPlaced { alloc, job, node } => {
+                Happening::AllocPlaced { alloc: (*alloc).into(), job: job.clone().into(), node: names.node_ref(*node) }
+            }
+            Model::AllocRunning { alloc, job, node } => {
+                Happening::AllocRunning { alloc: (*alloc).into(), job: job.clone().into(), node: names.node_ref(*node) }
+            }
             Model::AllocReady { alloc, job } => {
                 Happening::AllocReady { alloc: (*alloc).into(), job: job.clone().into() }
             }

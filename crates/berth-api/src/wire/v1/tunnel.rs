@@ -93,4 +93,3 @@ pub struct TerminalSize {
     /// Columns.
     pub columns: u16,
 }
-
