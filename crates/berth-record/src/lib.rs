@@ -1,1 +1,20 @@
-//! Placeholder while the workspace is being laid out.
+//! What is stored: versioned encodings of the domain types, and the keys that they stand under.
+//!
+//! Every value is JSON of the form `{"v":1,"record":{…}}`. A version has its own serde types (`v1/`),
+//! apart from the domain types: a field can be renamed there without breaking a disk, and a new field
+//! breaks the build here until somebody has thought about it. Golden files of every version stay readable
+//! by a test. This crate reads and writes bytes in memory; where they are kept is not its affair.
+
+mod codec;
+mod error;
+pub mod key;
+mod remembered;
+mod snapshot;
+mod stored;
+mod v1;
+
+pub use codec::{Write, decode, decode_epoch, encode, encode_epoch};
+pub use error::{Problem, RecordError};
+pub use key::{EPOCH_KEY, META_KEY};
+pub use remembered::{decode_remembered, encode_remembered};
+pub use snapshot::{LoadError, Loaded, SnapshotBuilder};

@@ -1,10 +1,25 @@
 //! One trait over every store: get, range, bounded atomic transactions with guards, and watch.
 //!
-//! Keys and values are bytes; what they mean is `berth-record`'s affair.
+//! Keys and values are bytes; what they mean is `berth-record`'s affair, and who may write is the
+//! affair of whoever puts guards into its transactions. Two backends: [`Memory`], for tests and for
+//! clusters that need not outlive their process, and [`Embedded`], one file on this machine. Both
+//! pass the conformance cases of `berth-model`'s `testkit`, and both share the code that decides what
+//! a transaction does (`transaction.rs`) and what a watcher sees (`feed.rs`).
+
+mod embedded;
+mod error;
+mod feed;
+mod memory;
+mod transaction;
 
 use std::future::Future;
 
 use berth_model::Revision;
+
+pub use embedded::Embedded;
+pub use error::{OpenError, StoreError};
+pub use feed::{HISTORY_BYTES, HISTORY_REVISIONS, WATCHER_BACKLOG, WATCHERS};
+pub use memory::Memory;
 
 /// Operations of a transaction, at most; guards count too. etcd's default, held on every backend.
 pub const MAX_OPERATIONS: usize = 128;
@@ -42,6 +57,15 @@ pub enum Operation {
     Delete(Vec<u8>),
 }
 
+impl Operation {
+    /// The key that it writes.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Operation::Put(key, _) | Operation::Delete(key) => key,
+        }
+    }
+}
+
 /// All of the operations, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Transaction {
@@ -54,7 +78,8 @@ pub struct Transaction {
 /// What came of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Applied {
-    /// It is durable, at this revision.
+    /// It is durable, at this revision. A transaction that changes nothing (it has no operations, or
+    /// only removes what is not there) takes no revision of its own: it is told the newest one.
     At(Revision),
     /// A guard did not hold; nothing was changed.
     Refused,
@@ -74,48 +99,32 @@ pub enum Change {
     },
 }
 
-/// What can go wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The transaction is over a limit.
-    #[error(
-        "transaction of {operations} operations and {bytes} bytes is over the limit of {MAX_OPERATIONS} operations and {MAX_BYTES} bytes"
-    )]
-    TooLarge {
-        /// Its guards and operations.
-        operations: usize,
-        /// Its bytes.
-        bytes: usize,
-    },
-    /// A transaction writes one key twice.
-    #[error("transaction writes a key twice")]
-    DuplicateKey,
-    /// The changes from that revision on are no longer kept: list anew.
-    #[error("changes before revision {} are compacted", .oldest.0)]
-    Compacted {
-        /// The oldest revision that can be watched from.
-        oldest: Revision,
-    },
-    /// The engine failed.
-    #[error("{operation} failed in the store")]
-    Engine {
-        /// What was being done.
-        operation: &'static str,
-        /// Why it failed.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
+impl Change {
+    /// The key that changed.
+    pub fn key(&self) -> &[u8] {
+        match self {
+            Change::Put(row) => &row.key,
+            Change::Delete { key, .. } => key,
+        }
+    }
 }
 
 /// A batch of changes of one revision, in order of keys.
 pub type Changes = (Revision, Vec<Change>);
 
-/// The store.
+/// What a watch hands out. It ends after an error, and when the store is closed.
+pub type Watch = tokio::sync::mpsc::Receiver<Result<Changes, StoreError>>;
+
+/// The store. An empty one is at revision 0; the first change is revision 1.
+///
+/// No backend needs a runtime: every future can be awaited in any executor.
 pub trait Store: Send + Sync + 'static {
-    /// One key, with the revision at which this was true.
+    /// One key, with the newest revision of the store at which this was true.
     fn get(&self, key: &[u8]) -> impl Future<Output = Result<(Option<KeyValue>, Revision), StoreError>> + Send;
 
-    /// The keys from `start` up to but not including `end`, in order, at most `limit`, with the revision at which this was true.
+    /// The keys from `start` up to but not including `end`, in order, at most `limit`, with the newest
+    /// revision of the store at which this was true. Pages of one listing that tell the same revision
+    /// are of one state.
     fn range(
         &self,
         start: &[u8],
@@ -124,12 +133,16 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(Vec<KeyValue>, Revision), StoreError>> + Send;
 
     /// Carries out a transaction, durably.
-    fn commit(&self, transaction: Transaction) -> impl Future<Output = Result<Applied, StoreError>> + Send;
+    ///
+    /// Transactions are carried out in the order of the calls, whenever their futures are polled, so
+    /// that a caller can have several under way. A call that would be one too many is answered with
+    /// [`StoreError::Busy`] and changes nothing. Dropping the future does not take the transaction back.
+    fn commit(&self, transaction: Transaction) -> impl Future<Output = Result<Applied, StoreError>> + Send + use<Self>;
 
-    /// Changes of keys that begin with `prefix`, from `from` on, in order, without gaps.
-    fn watch(
-        &self,
-        prefix: &[u8],
-        from: Revision,
-    ) -> impl Future<Output = Result<tokio::sync::mpsc::Receiver<Result<Changes, StoreError>>, StoreError>> + Send;
+    /// Changes of keys that begin with `prefix`, from revision `from` on, in order, without gaps.
+    ///
+    /// Revisions that change no such key are left out. [`StoreError::Compacted`] where `from` is older
+    /// than the history that is kept. A watcher that falls more than [`WATCHER_BACKLOG`] batches behind
+    /// is told `Compacted` after what it has been sent and ends: it lists anew. Nothing waits for a watcher.
+    fn watch(&self, prefix: &[u8], from: Revision) -> impl Future<Output = Result<Watch, StoreError>> + Send;
 }

@@ -1,0 +1,18 @@
+//! The agent's ledger: one record per allocation. Where it is kept is the agent's affair.
+
+use berth_model::Remembered;
+
+use crate::codec::{load, seal};
+use crate::error::RecordError;
+use crate::stored::Stored;
+use crate::v1;
+
+/// The bytes of what an agent remembers of an allocation.
+pub fn encode_remembered(remembered: &Remembered) -> Vec<u8> {
+    seal(v1::Remembered::store(remembered))
+}
+
+/// What an agent remembers of an allocation. `place` names the record in an error: its file.
+pub fn decode_remembered(place: &str, bytes: &[u8]) -> Result<Remembered, RecordError> {
+    load::<v1::Remembered, _>(place, bytes)
+}

@@ -1,0 +1,25 @@
+//! Nodes, version 1.
+
+use std::collections::BTreeMap;
+
+use super::job::Resources;
+use super::meta::Cause;
+use crate::stored::stored;
+
+stored! {
+    struct Node = Node { id: String, agent: String, fingerprint: Fingerprint, state: NodeState }
+
+    struct Fingerprint = Fingerprint {
+        name: String,
+        address: String,
+        resources: Resources,
+        attributes: BTreeMap<String, String>,
+        dynamic_ports: (u16, u16),
+        agent_version: String,
+    }
+
+    enum NodeState = NodeState {
+        Ready { since: u64 },
+        Lost { since: u64, cause: Cause },
+    }
+}

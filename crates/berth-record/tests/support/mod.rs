@@ -1,0 +1,360 @@
+//! Values for the tests of the records: fixed samples of every kind and variant.
+
+use std::collections::BTreeMap;
+
+use berth_model::*;
+
+pub fn alloc_id(counter: u64) -> AllocId {
+    AllocId::new(Incarnation(1), counter)
+}
+
+pub fn node_id(counter: u64) -> NodeId {
+    NodeId::new(Incarnation(1), counter)
+}
+
+pub fn decision(counter: u64) -> DecisionId {
+    DecisionId::new(Incarnation(1), counter)
+}
+
+pub fn by_command() -> Cause {
+    Cause::Command(CommandId::new(Incarnation(1), 7))
+}
+
+fn by_event() -> Cause {
+    Cause::Event(EventId::new(Incarnation(1), 99))
+}
+
+fn by_report() -> Cause {
+    Cause::Report { node: node_id(2), serial: 41 }
+}
+
+fn by_timer(timer: Timer) -> Cause {
+    Cause::Timer { timer, due: Timestamp(1_700_000_005_000) }
+}
+
+pub fn job_id() -> JobId {
+    JobId { namespace: Namespace::default(), name: "web".parse().unwrap() }
+}
+
+fn texts(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn failure(kind: FailureKind) -> Failure {
+    Failure { kind, message: "the image `127.0.0.1:5000/web:1` is not there: push it, or name another".to_owned() }
+}
+
+fn constraint(attribute: &str, operator: Operator) -> Constraint {
+    Constraint { attribute: attribute.to_owned(), operator }
+}
+
+/// One constraint with every operator.
+fn constraints() -> Vec<Constraint> {
+    let text = |value: &str| value.to_owned();
+    vec![
+        constraint("kernel.name", Operator::Is(text("linux"))),
+        constraint("label.disk", Operator::IsNot(text("hdd"))),
+        constraint("cpu.arch", Operator::In(vec![text("x86_64"), text("aarch64")])),
+        constraint("label.zone", Operator::NotIn(vec![text("c")])),
+        constraint("driver.container", Operator::Set),
+        constraint("label.retired", Operator::Unset),
+        constraint("cpu.cores", Operator::Compare(Ordering::Less, text("64"))),
+        constraint("cgroup.version", Operator::Compare(Ordering::AtMost, text("2"))),
+        constraint("kernel.version", Operator::Compare(Ordering::Greater, text("5.10"))),
+        constraint("memory.gib", Operator::Compare(Ordering::AtLeast, text("2"))),
+        constraint("node.name", Operator::Glob(text("rack-?-*"))),
+    ]
+}
+
+fn task(name: &str, driver: Driver) -> TaskSpec {
+    TaskSpec {
+        name: name.parse().unwrap(),
+        driver,
+        command: vec!["/bin/server".to_owned(), "--port".to_owned(), "$BERTH_PORT_HTTP".to_owned()],
+        env: texts(&[("MODE", "production")]),
+        working_dir: Some("/srv".to_owned()),
+        user: Some("www-data:www-data".to_owned()),
+        resources: Resources { cpu: CpuMillis(250), memory: Bytes::mib(128), disk: Bytes::mib(300) },
+        pids_limit: 512,
+        ports: vec![
+            PortSpec { name: "http".parse().unwrap(), fixed: None },
+            PortSpec { name: "admin".parse().unwrap(), fixed: Some(Port(9090)) },
+        ],
+        kill: KillPolicy { signal: 15, timeout: Millis(5000) },
+        meta: texts(&[("owner", "shop")]),
+    }
+}
+
+pub fn group() -> GroupSpec {
+    let container = ContainerSpec {
+        image: "127.0.0.1:5000/web:1".to_owned(),
+        credential: Some("registry".to_owned()),
+        read_only_root: true,
+        tmpfs: vec![("/tmp".to_owned(), Bytes::mib(16))],
+        cap_add: vec!["NET_BIND_SERVICE".to_owned()],
+    };
+    let mut helper = task("helper", Driver::Exec);
+    (helper.working_dir, helper.user, helper.ports) = (None, None, vec![]);
+    GroupSpec {
+        name: "front".parse().unwrap(),
+        count: 3,
+        constraints: vec![constraint("label.edge", Operator::Set)],
+        network: NetworkMode::Host,
+        tasks: vec![task("server", Driver::Container(container)), helper],
+        restart: RestartPolicy { attempts: 3, interval: Millis(60_000), delay: Millis(500), max_delay: Millis(30_000) },
+        update: UpdatePolicy { max_parallel: 1, min_ready: Millis(10_000) },
+        meta: texts(&[("tier", "front")]),
+    }
+}
+
+pub fn spec(kind: JobKind) -> JobSpec {
+    let mut lonely = group();
+    (lonely.name, lonely.network) = ("lonely".parse().unwrap(), NetworkMode::None);
+    JobSpec {
+        id: job_id(),
+        kind,
+        priority: Priority(50),
+        constraints: constraints(),
+        groups: vec![group(), lonely],
+        meta: texts(&[("team", "shop")]),
+    }
+}
+
+fn job(kind: JobKind, state: JobState, cause: Cause) -> Mutation {
+    let changed = (Timestamp(1_700_000_000_123), cause);
+    Mutation::PutJob(Box::new(Job { spec: spec(kind), version: JobVersion(4), changed, state }))
+}
+
+fn jobs() -> Vec<(&'static str, Mutation)> {
+    let ended = |outcome| JobState::Ended { at: Timestamp(1_700_000_009_000), outcome };
+    let stopping = JobState::Stopping { since: Timestamp(1_700_000_008_000), cause: by_command() };
+    vec![
+        ("job-service-active", job(JobKind::Service, JobState::Active, by_command())),
+        ("job-system-stopping", job(JobKind::System, stopping, by_event())),
+        ("job-service-ended-stopped", job(JobKind::Service, ended(JobOutcome::Stopped), by_report())),
+        ("job-batch-ended-complete", job(JobKind::Batch, ended(JobOutcome::Complete), by_timer(Timer::Collect))),
+        ("job-batch-ended-failed", job(JobKind::Batch, ended(JobOutcome::Failed), by_timer(Timer::Reschedule))),
+        ("job-version", Mutation::PutJobVersion(JobVersion(3), Box::new(spec(JobKind::Service)))),
+    ]
+}
+
+fn node(state: NodeState) -> Mutation {
+    Mutation::PutNode(Node {
+        id: node_id(2),
+        agent: AgentKey("6f1c9a52-63e5-4b44-9d1f-0b7b6a7f2a11".to_owned()),
+        fingerprint: Fingerprint {
+            name: "rack-a-1".parse().unwrap(),
+            address: "10.0.0.11".to_owned(),
+            resources: Resources { cpu: CpuMillis(8000), memory: Bytes::gib(31), disk: Bytes::gib(200) },
+            attributes: texts(&[("kernel.name", "linux"), ("label.disk", "ssd")]),
+            dynamic_ports: (Port(20_000), Port(32_000)),
+            agent_version: "0.1.0".to_owned(),
+        },
+        state,
+    })
+}
+
+fn filtered() -> Filtered {
+    BTreeMap::from([
+        (Filter::NodeLost, 1),
+        (Filter::DriverMissing("container".to_owned()), 2),
+        (Filter::Constraint(constraint("label.disk", Operator::Is("ssd".to_owned()))), 3),
+        (Filter::PortTaken(Port(9090)), 4),
+        (Filter::DynamicPortsExhausted, 5),
+        (Filter::Exhausted(Dimension::Cpu), 6),
+        (Filter::Exhausted(Dimension::Memory), 7),
+        (Filter::Exhausted(Dimension::Disk), 8),
+    ])
+}
+
+pub fn placement(policy: Policy) -> Placement {
+    let term = |term, cost| CostTerm { term, cost };
+    Placement {
+        node: node_id(2),
+        ports: BTreeMap::from([("http".parse().unwrap(), Port(20_001)), ("admin".parse().unwrap(), Port(9090))]),
+        decision: decision(12),
+        explanation: Explanation {
+            policy,
+            considered: 40,
+            filtered: filtered(),
+            chosen: vec![term(Term::Utilisation, 310), term(Term::SameGroup, -5), term(Term::FailedHere, 0)],
+            runner_up: Some((node_id(5), vec![term(Term::Utilisation, 400), term(Term::FailedHere, 1000)])),
+        },
+    }
+}
+
+/// One task in every state and with every kind of exit.
+fn tasks() -> BTreeMap<TaskName, TaskStatus> {
+    let at = Timestamp(1_700_000_003_000);
+    let exit = |how| Some(Exit { at, how });
+    let states = [
+        ("a-pending", TaskState::Pending, 0, None),
+        ("b-running", TaskState::Running { pid: 4321, started: at }, 2, exit(ExitKind::Status(3))),
+        ("c-back-off", TaskState::BackOff { until: at }, 1, exit(ExitKind::Signal(11))),
+        ("d-done", TaskState::Done, 4, exit(ExitKind::OutOfMemory)),
+        ("e-done", TaskState::Done, 0, exit(ExitKind::Failure(failure(FailureKind::NoSuchCommand)))),
+    ];
+    let status = |(name, state, restarts, last_exit): (&str, _, _, _)| {
+        (name.parse().unwrap(), TaskStatus { state, restarts, last_exit })
+    };
+    states.into_iter().map(status).collect()
+}
+
+pub fn alloc(state: AllocState, cause: Cause) -> Alloc {
+    Alloc {
+        id: alloc_id(23),
+        job: job_id(),
+        version: JobVersion(4),
+        group: "front".parse().unwrap(),
+        index: 1,
+        bound_to: Some(node_id(2)),
+        replaces: Some(alloc_id(11)),
+        failures: 2,
+        created: Timestamp(1_700_000_001_000),
+        cause,
+        state,
+        tasks: tasks(),
+    }
+}
+
+fn allocs() -> Vec<(String, Mutation)> {
+    let since = Timestamp(1_700_000_002_000);
+    let waiting = |reason| AllocState::Waiting { since, reason };
+    let ended = |placement, outcome| AllocState::Ended { placement, at: since, outcome, cause: by_report() };
+    let shortfall =
+        Shortfall { dimension: Dimension::Memory, wanted: 1 << 40, free: 1 << 30, capacity: 9_007_199_254_740_993 };
+    let no_fit =
+        |verdict, nearest| WaitReason::NoNodeFits { decision: decision(13), filtered: filtered(), nearest, verdict };
+    let back_off = WaitReason::BackOff { until: Timestamp(1_700_000_030_000), failed: alloc_id(11) };
+    let placed = AllocState::Placed { placement: placement(Policy::Spread), since };
+    let running = |ready| AllocState::Running { placement: placement(Policy::Pack), since, ready };
+    let stopping = AllocState::Stopping { placement: placement(Policy::Pack), since, cause: by_timer(Timer::MinReady) };
+    let there = || Some(placement(Policy::Spread));
+    let mut states = vec![
+        ("waiting-queued".to_owned(), waiting(WaitReason::Queued)),
+        ("waiting-no-nodes".to_owned(), waiting(WaitReason::NoNodes)),
+        ("waiting-no-fit".to_owned(), waiting(no_fit(Verdict::Waiting, Some((node_id(5), shortfall))))),
+        ("waiting-never".to_owned(), waiting(no_fit(Verdict::Never, None))),
+        ("waiting-back-off".to_owned(), waiting(back_off)),
+        ("placed".to_owned(), placed),
+        ("running".to_owned(), running(None)),
+        ("ready".to_owned(), running(Some(Timestamp(1_700_000_012_000)))),
+        ("stopping".to_owned(), stopping),
+        ("ended-complete".to_owned(), ended(there(), Outcome::Complete)),
+        ("ended-stopped-waiting".to_owned(), ended(None, Outcome::Stopped)),
+        ("ended-lost".to_owned(), ended(there(), Outcome::Lost(node_id(2)))),
+    ];
+    for (name, kind) in failure_kinds() {
+        states.push((format!("ended-failed-{name}"), ended(there(), Outcome::Failed(failure(kind)))));
+    }
+    states
+        .into_iter()
+        .map(|(name, state)| (format!("alloc-{name}"), Mutation::PutAlloc(Box::new(alloc(state, by_event())))))
+        .collect()
+}
+
+fn failure_kinds() -> [(&'static str, FailureKind); 11] {
+    [
+        ("image", FailureKind::Image),
+        ("image-digest", FailureKind::ImageDigest),
+        ("disk-full", FailureKind::DiskFull),
+        ("no-such-command", FailureKind::NoSuchCommand),
+        ("no-such-user", FailureKind::NoSuchUser),
+        ("port-taken", FailureKind::PortTaken),
+        ("exit", FailureKind::Exit),
+        ("out-of-memory", FailureKind::OutOfMemory),
+        ("shim-lost", FailureKind::ShimLost),
+        ("runtime", FailureKind::Runtime),
+        ("rebooted", FailureKind::Rebooted),
+    ]
+}
+
+fn command(outcome: CommandOutcome) -> Mutation {
+    Mutation::PutCommand(CommandRecord {
+        id: CommandId::new(Incarnation(1), 7),
+        principal: Principal("admin, the first".to_owned()),
+        namespace: Namespace::default(),
+        key: IdempotencyKey("6f1c/9a52".to_owned()),
+        at: Timestamp(1_700_000_000_000),
+        digest: u64::MAX - 1,
+        outcome,
+    })
+}
+
+fn ledger() -> Vec<(&'static str, Mutation)> {
+    let (job, alloc, node) = (job_id(), alloc_id(23), node_id(2));
+    let name: NodeName = "rack-a-1".parse().unwrap();
+    let exit = Exit { at: Timestamp(1_700_000_003_000), how: ExitKind::Status(1) };
+    let entry = |cause, what| {
+        let id = EventId::new(Incarnation(2), 1000);
+        Mutation::PutLedger(LedgerEntry { id, at: Timestamp(1_700_000_004_000), cause, what })
+    };
+    let of = |what| entry(by_event(), what);
+    vec![
+        ("event-job-version", entry(by_command(), Happening::JobVersion { job: job.clone(), version: JobVersion(4) })),
+        ("event-job-stopping", of(Happening::JobStopping(job.clone()))),
+        ("event-job-ended", of(Happening::JobEnded { job: job.clone(), outcome: JobOutcome::Complete })),
+        ("event-job-collected", entry(by_timer(Timer::Collect), Happening::JobCollected(job.clone()))),
+        ("event-node-ready", of(Happening::NodeReady { node, name: name.clone() })),
+        ("event-node-lost", entry(by_timer(Timer::Heartbeat), Happening::NodeLost { node, name: name.clone() })),
+        ("event-node-collected", of(Happening::NodeCollected { node, name })),
+        ("event-alloc-created", of(Happening::AllocCreated { alloc, job: job.clone(), replaces: Some(alloc_id(11)) })),
+        ("event-alloc-waiting", of(Happening::AllocWaiting { alloc, job: job.clone() })),
+        ("event-alloc-placed", of(Happening::AllocPlaced { alloc, job: job.clone(), node })),
+        ("event-alloc-running", of(Happening::AllocRunning { alloc, job: job.clone(), node })),
+        ("event-alloc-ready", entry(by_timer(Timer::MinReady), Happening::AllocReady { alloc, job: job.clone() })),
+        (
+            "event-task-restarting",
+            of(Happening::TaskRestarting { alloc, job: job.clone(), task: "server".parse().unwrap(), exit }),
+        ),
+        ("event-alloc-stopping", of(Happening::AllocStopping { alloc, job: job.clone() })),
+        ("event-alloc-ended", of(Happening::AllocEnded { alloc, job, outcome: Outcome::Lost(node) })),
+    ]
+}
+
+/// Every kind of record, with every variant in one of them.
+pub fn samples() -> Vec<(String, Mutation)> {
+    let epoch = Epoch { incarnation: Incarnation(1), counter: 9 };
+    let meta =
+        Meta { incarnation: Incarnation(1), epoch, allocs: 23, nodes: 5, commands: 7, decisions: 13, events: u64::MAX };
+    let changed = CommandOutcome::JobVersion { job: job_id(), version: JobVersion(4), changed: true };
+    let since = Timestamp(1_700_000_000_000);
+    let single = vec![
+        ("meta", Mutation::PutMeta(meta)),
+        ("node-ready", node(NodeState::Ready { since })),
+        ("node-lost", node(NodeState::Lost { since, cause: by_timer(Timer::Heartbeat) })),
+        ("command-job-version", command(changed)),
+        ("command-stopping", command(CommandOutcome::Stopping(job_id()))),
+        ("command-stopping-alloc", command(CommandOutcome::StoppingAlloc(alloc_id(23)))),
+    ];
+    let named = single.into_iter().chain(jobs()).chain(ledger()).map(|(name, sample)| (name.to_owned(), sample));
+    named.chain(allocs()).collect()
+}
+
+/// What an agent remembers, with every variant in one of them.
+pub fn remembered() -> Vec<(String, Remembered)> {
+    let of = |goal, kind, ended| {
+        let desired = DesiredAlloc {
+            id: alloc_id(23),
+            job: job_id(),
+            kind,
+            version: JobVersion(4),
+            index: 1,
+            group: group(),
+            ports: BTreeMap::from([("http".parse().unwrap(), Port(20_001))]),
+            goal,
+        };
+        let restarts = vec![Timestamp(1_700_000_001_000), Timestamp(1_700_000_002_000)];
+        let remember = |(name, status)| (name, RememberedTask { status, restarts: restarts.clone(), run: 3 });
+        Remembered { desired, tasks: tasks().into_iter().map(remember).collect(), ended }
+    };
+    vec![
+        ("remembered-running".to_owned(), of(Goal::Run, JobKind::Service, None)),
+        ("remembered-complete".to_owned(), of(Goal::Run, JobKind::Batch, Some(Ended::Complete))),
+        ("remembered-stopped".to_owned(), of(Goal::Stop, JobKind::System, Some(Ended::Stopped))),
+        (
+            "remembered-failed".to_owned(),
+            of(Goal::Run, JobKind::Service, Some(Ended::Failed(failure(FailureKind::ShimLost)))),
+        ),
+    ]
+}
