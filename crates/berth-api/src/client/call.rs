@@ -1,0 +1,187 @@
+//! One call: a request with its repetitions, and the reading of the answer.
+
+use std::time::Duration;
+
+use berth_model::IdempotencyKey;
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+
+use super::{ClientError, Target};
+use crate::wire::v1 as wire;
+
+/// How long the answer to a call may take, from the request to the end of the body.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the beginning of a stream may take.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a call is made at most.
+const ATTEMPTS: u32 = 5;
+/// The wait before the first repetition; doubles with each further one.
+const RETRY_DELAY: Duration = Duration::from_millis(100);
+/// The longest answer that is read whole: a page of large objects.
+const ANSWER_BYTES: usize = 64 << 20;
+
+/// A call that is being put together.
+pub(super) struct Call<'a> {
+    http: &'a reqwest::Client,
+    target: &'a Target,
+    operation: &'static str,
+    method: Method,
+    url: Url,
+    key: Option<String>,
+    body: Option<Bytes>,
+    accept: &'static str,
+    whole: bool,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(
+        http: &'a reqwest::Client,
+        target: &'a Target,
+        operation: &'static str,
+        method: Method,
+        path: &str,
+    ) -> Self {
+        let url = url(target, path);
+        Call { http, target, operation, method, url, key: None, body: None, accept: "application/json", whole: true }
+    }
+
+    /// Adds a parameter, if there is one.
+    pub(super) fn query(mut self, name: &str, value: Option<String>) -> Self {
+        if let Some(value) = value {
+            self.url.query_pairs_mut().append_pair(name, &value);
+        }
+        self
+    }
+
+    /// Names the command.
+    pub(super) fn key(mut self, key: &IdempotencyKey) -> Self {
+        self.key = Some(key.0.clone());
+        self
+    }
+
+    pub(super) fn json(mut self, value: &serde_json::Value) -> Self {
+        self.body = Some(value.to_string().into());
+        self
+    }
+
+    pub(super) fn accept(mut self, accept: &'static str) -> Self {
+        self.accept = accept;
+        self
+    }
+
+    /// The body of the answer may take as long as it likes.
+    pub(super) fn streaming(mut self) -> Self {
+        self.whole = false;
+        self
+    }
+
+    /// The answer, understood.
+    pub(super) async fn fetch<T: DeserializeOwned>(self) -> Result<T, ClientError> {
+        let (operation, target) = (self.operation, self.target.clone());
+        let response = self.send().await?;
+        let body = read_bounded(response, operation, &target).await?;
+        serde_json::from_slice(&body).map_err(|source| ClientError::Decode { operation, source })
+    }
+
+    /// The answer's head, its body yet to be read. Errors of the server's are read whole.
+    pub(super) async fn send(self) -> Result<Response, ClientError> {
+        let mut delay = RETRY_DELAY;
+        for attempt in 1.. {
+            match self.attempt().await {
+                Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+                    tokio::time::sleep(delay).await;
+                    delay *= 2;
+                }
+                result => return result,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    async fn attempt(&self) -> Result<Response, ClientError> {
+        let request = self.http.request(self.method.clone(), self.url.clone()).header(ACCEPT, self.accept);
+        let request = match &self.key {
+            Some(key) => request.header("Idempotency-Key", key),
+            None => request,
+        };
+        let request = match &self.body {
+            Some(body) => request.header(CONTENT_TYPE, "application/json").body(body.clone()),
+            None => request,
+        };
+        let request = if self.whole { request.timeout(ANSWER_TIMEOUT) } else { request };
+        send_once(request, self.operation, self.target).await
+    }
+}
+
+/// Sends one request and takes the answer's head.
+pub(super) async fn send_once(
+    request: RequestBuilder,
+    operation: &'static str,
+    target: &Target,
+) -> Result<Response, ClientError> {
+    let request = request.header(AUTHORIZATION, format!("Bearer {}", target.token()));
+    let sent = tokio::time::timeout(HEAD_TIMEOUT, request.send()).await;
+    let timeout = || ClientError::Timeout { operation, addr: target.addr().to_owned() };
+    let response = sent.map_err(|_| timeout())?.map_err(|source| broken(source, operation, target.addr()))?;
+    if response.status().is_success() { Ok(response) } else { Err(refusal(response, operation, target).await) }
+}
+
+async fn refusal(response: Response, operation: &'static str, target: &Target) -> ClientError {
+    let status: StatusCode = response.status();
+    let body = match read_bounded(response, operation, target).await {
+        Ok(body) => body,
+        Err(error) => return error,
+    };
+    match serde_json::from_slice::<wire::ErrorBody>(&body) {
+        Ok(body) => ClientError::Refused { operation, error: Box::new(body.error) },
+        Err(_) => ClientError::NotBerth { operation, addr: target.addr().to_owned(), status: status.as_u16() },
+    }
+}
+
+async fn read_bounded(
+    mut response: Response,
+    operation: &'static str,
+    target: &Target,
+) -> Result<Vec<u8>, ClientError> {
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|source| broken(source, operation, target.addr()))? {
+        if body.len() + piece.len() > ANSWER_BYTES {
+            return Err(ClientError::TooLong { operation, limit: ANSWER_BYTES });
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+/// What a failure of the transport means.
+pub(super) fn broken(source: reqwest::Error, operation: &'static str, addr: &str) -> ClientError {
+    let addr = addr.to_owned();
+    if source.is_connect() {
+        ClientError::Unreachable { addr, source: source.without_url() }
+    } else if source.is_timeout() {
+        ClientError::Timeout { operation, addr }
+    } else {
+        ClientError::Broken { operation, addr, source: source.without_url() }
+    }
+}
+
+pub(super) fn url(target: &Target, path: &str) -> Url {
+    Url::parse(&format!("{}{path}", target.addr()))
+        .expect("the address is a URL and the path is made of URL characters")
+}
+
+/// A text as one segment of a path, with everything but letters, digits, `-`, `_` and `.` escaped.
+pub(super) fn path_segment(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut segment = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && text.len() > 2) {
+            segment.push(char::from(byte));
+        } else {
+            write!(segment, "%{byte:02X}").expect("writing to a string");
+        }
+    }
+    segment
+}

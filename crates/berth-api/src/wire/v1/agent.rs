@@ -1,0 +1,333 @@
+//! The stream between an agent and the server: one JSON object a line, in both directions.
+//!
+//! The agent opens `POST /v1/agent/stream` over HTTP/2. Its first line is `hello`, every later one a `report`. The
+//! server's first line is `welcome`. Either side may end the stream at any time; the agent opens another. A line is at
+//! most [`AGENT_LINE_BYTES`] long.
+
+use std::collections::BTreeMap;
+
+use berth_model as model;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::reason::same;
+use super::{
+    AllocId, Digest, Epoch, Failure, Fingerprint, JobId, NodeId, Number, PortName, Progress, SpecError, TaskName,
+    TaskStatus, TunnelId, TunnelKind, group_from_json, group_to_json,
+};
+
+/// The version of the agent's stream that this program speaks.
+pub const AGENT_PROTOCOL: u32 = 1;
+/// The longest line of the stream. A desired state of 1,000 allocations with large environments fits many times over.
+pub const AGENT_LINE_BYTES: usize = 16 << 20;
+
+/// From agent to server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum AgentMessage {
+    /// Says who this is. Always first, and never again.
+    Hello(AgentHello),
+    /// Says what is on the node, whole. Also the heartbeat.
+    Report(NodeReport),
+}
+
+/// Who an agent is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AgentHello {
+    /// The version of this protocol that the agent speaks.
+    pub protocol: u32,
+    /// The agent's own key.
+    pub agent: String,
+    /// Its machine.
+    pub fingerprint: Fingerprint,
+}
+
+/// What is on a node, whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeReport {
+    /// Counts the reports of this stream from 1.
+    pub serial: Number,
+    /// The desired state that the agent works towards.
+    pub digest: Digest,
+    /// In order of id.
+    pub allocs: Vec<ObservedAlloc>,
+}
+
+/// An allocation as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ObservedAlloc {
+    /// Which.
+    pub id: AllocId,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Its tasks.
+    pub tasks: BTreeMap<TaskName, TaskStatus>,
+}
+
+/// Where an allocation stands on its node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Phase {
+    /// Folders and images are being made ready.
+    Preparing {
+        /// How far.
+        progress: Progress,
+    },
+    /// At least one task has not started yet, or waits for its restart.
+    Starting,
+    /// Every task runs, or has ended with status 0 in a batch job.
+    Running,
+    /// It is being ended.
+    Stopping,
+    /// Every task ended with status 0, and no process is left.
+    Complete,
+    /// It was told to stop, and no process is left.
+    Stopped,
+    /// It failed, and no process is left.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// From server to agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerMessage {
+    /// The answer to `hello`. Always first.
+    Welcome {
+        /// The leader's reign; the agent refuses orders of an older one.
+        epoch: Epoch,
+        /// The node's id.
+        node: NodeId,
+        /// A report is due at least this often.
+        heartbeat_ms: Number,
+    },
+    /// All that should be on the node.
+    Desired(Desired),
+    /// The server ends the stream.
+    Close {
+        /// For the agent's log.
+        reason: String,
+    },
+    /// Somebody wants logs or a terminal: the agent opens a connection of its own,
+    /// `POST /v1/agent/tunnel/{id}`, and serves it there.
+    OpenTunnel {
+        /// Names the tunnel.
+        id: TunnelId,
+        /// What is wanted.
+        wanted: TunnelKind,
+    },
+}
+
+/// All that should be on a node; what is not in it should not be there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Desired {
+    /// The leader's reign.
+    pub epoch: Epoch,
+    /// A digest of `allocs`, which reports repeat.
+    pub digest: Digest,
+    /// In order of id.
+    pub allocs: Vec<DesiredAlloc>,
+}
+
+/// One allocation as it should be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct DesiredAlloc {
+    /// Which.
+    pub id: AllocId,
+    /// Of which job.
+    pub job: JobId,
+    /// Of which version.
+    pub version: Number,
+    /// Which of the group's `count`.
+    pub index: u32,
+    /// The job file of that version, with this allocation's group alone.
+    #[schema(value_type = Object)]
+    pub spec: serde_json::Value,
+    /// The ports chosen for it.
+    pub ports: BTreeMap<PortName, u16>,
+    /// Whether it should run.
+    pub goal: Goal,
+}
+
+/// Whether an allocation should run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Goal {
+    /// It should run.
+    Run,
+    /// It should end, by its kill policy.
+    Stop,
+}
+
+same!(Goal, model::Goal { Run, Stop });
+
+/// Why a message of the stream is not understood.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// The other side speaks a version that this program does not.
+    #[error("the agent speaks protocol {theirs} and this server {AGENT_PROTOCOL}: bring both to the same release")]
+    Protocol {
+        /// Theirs.
+        theirs: u32,
+    },
+    /// The agent's key is not one.
+    #[error("the agent's key is not 1 to 128 printable ASCII characters")]
+    AgentKey,
+    /// The specification of an allocation is not understood.
+    #[error("specification of allocation {alloc} is not understood")]
+    Spec {
+        /// Whose.
+        alloc: AllocId,
+        /// Why.
+        #[source]
+        source: SpecError,
+    },
+}
+
+impl From<model::Hello> for AgentHello {
+    fn from(hello: model::Hello) -> AgentHello {
+        AgentHello { protocol: AGENT_PROTOCOL, agent: hello.agent.0, fingerprint: hello.fingerprint.into() }
+    }
+}
+
+impl TryFrom<AgentHello> for model::Hello {
+    type Error = MessageError;
+    fn try_from(hello: AgentHello) -> Result<model::Hello, MessageError> {
+        if hello.protocol != AGENT_PROTOCOL {
+            return Err(MessageError::Protocol { theirs: hello.protocol });
+        }
+        let printable = hello.agent.bytes().all(|b| b.is_ascii_graphic());
+        if hello.agent.is_empty() || hello.agent.len() > 128 || !printable {
+            return Err(MessageError::AgentKey);
+        }
+        Ok(model::Hello { agent: model::AgentKey(hello.agent), fingerprint: hello.fingerprint.into() })
+    }
+}
+
+impl From<model::NodeReport> for NodeReport {
+    fn from(report: model::NodeReport) -> NodeReport {
+        let allocs = report.allocs.into_iter().map(ObservedAlloc::from).collect();
+        NodeReport { serial: Number(report.serial), digest: report.digest.into(), allocs }
+    }
+}
+
+impl From<NodeReport> for model::NodeReport {
+    fn from(report: NodeReport) -> model::NodeReport {
+        let allocs = report.allocs.into_iter().map(model::ObservedAlloc::from).collect();
+        model::NodeReport { serial: report.serial.0, digest: report.digest.into(), allocs }
+    }
+}
+
+impl From<model::ObservedAlloc> for ObservedAlloc {
+    fn from(alloc: model::ObservedAlloc) -> ObservedAlloc {
+        let tasks = alloc.tasks.into_iter().map(|(name, status)| (name.into(), status.into())).collect();
+        ObservedAlloc { id: alloc.id.into(), phase: alloc.phase.into(), tasks }
+    }
+}
+
+impl From<ObservedAlloc> for model::ObservedAlloc {
+    fn from(alloc: ObservedAlloc) -> model::ObservedAlloc {
+        let tasks = alloc.tasks.into_iter().map(|(name, status)| (name.into(), status.into())).collect();
+        model::ObservedAlloc { id: alloc.id.into(), phase: alloc.phase.into(), tasks }
+    }
+}
+
+impl From<model::Phase> for Phase {
+    fn from(phase: model::Phase) -> Phase {
+        match phase {
+            model::Phase::Preparing(progress) => Phase::Preparing { progress: progress.into() },
+            model::Phase::Starting => Phase::Starting,
+            model::Phase::Running => Phase::Running,
+            model::Phase::Stopping => Phase::Stopping,
+            model::Phase::Ended(model::Ended::Complete) => Phase::Complete,
+            model::Phase::Ended(model::Ended::Stopped) => Phase::Stopped,
+            model::Phase::Ended(model::Ended::Failed(failure)) => Phase::Failed { failure: failure.into() },
+        }
+    }
+}
+
+impl From<Phase> for model::Phase {
+    fn from(phase: Phase) -> model::Phase {
+        match phase {
+            Phase::Preparing { progress } => model::Phase::Preparing(progress.into()),
+            Phase::Starting => model::Phase::Starting,
+            Phase::Running => model::Phase::Running,
+            Phase::Stopping => model::Phase::Stopping,
+            Phase::Complete => model::Phase::Ended(model::Ended::Complete),
+            Phase::Stopped => model::Phase::Ended(model::Ended::Stopped),
+            Phase::Failed { failure } => model::Phase::Ended(model::Ended::Failed(failure.into())),
+        }
+    }
+}
+
+impl From<model::Progress> for Progress {
+    fn from(progress: model::Progress) -> Progress {
+        Progress { done: progress.done.into(), total: progress.total.into() }
+    }
+}
+
+impl From<Progress> for model::Progress {
+    fn from(progress: Progress) -> model::Progress {
+        model::Progress { done: progress.done.into(), total: progress.total.into() }
+    }
+}
+
+impl From<model::Order> for ServerMessage {
+    fn from(order: model::Order) -> ServerMessage {
+        match order {
+            model::Order::Welcome { epoch, node, heartbeat } => {
+                ServerMessage::Welcome { epoch: epoch.into(), node: node.into(), heartbeat_ms: heartbeat.into() }
+            }
+            model::Order::Desired(desired) => ServerMessage::Desired(desired.into()),
+        }
+    }
+}
+
+impl From<model::Desired> for Desired {
+    fn from(desired: model::Desired) -> Desired {
+        let allocs = desired.allocs.into_iter().map(DesiredAlloc::from).collect();
+        Desired { epoch: desired.epoch.into(), digest: desired.digest.into(), allocs }
+    }
+}
+
+impl TryFrom<Desired> for model::Desired {
+    type Error = MessageError;
+    fn try_from(desired: Desired) -> Result<model::Desired, MessageError> {
+        let allocs = desired.allocs.into_iter().map(model::DesiredAlloc::try_from).collect::<Result<_, _>>()?;
+        Ok(model::Desired { epoch: desired.epoch.into(), digest: desired.digest.into(), allocs })
+    }
+}
+
+impl From<model::DesiredAlloc> for DesiredAlloc {
+    fn from(alloc: model::DesiredAlloc) -> DesiredAlloc {
+        DesiredAlloc {
+            id: alloc.id.into(),
+            spec: group_to_json(&alloc.job, alloc.kind, &alloc.group),
+            job: alloc.job.into(),
+            version: Number(alloc.version.0),
+            index: alloc.index,
+            ports: alloc.ports.into_iter().map(|(name, port)| (name.into(), port.0)).collect(),
+            goal: alloc.goal.into(),
+        }
+    }
+}
+
+impl TryFrom<DesiredAlloc> for model::DesiredAlloc {
+    type Error = MessageError;
+    fn try_from(alloc: DesiredAlloc) -> Result<model::DesiredAlloc, MessageError> {
+        let read = group_from_json(alloc.spec);
+        let (kind, group) = read.map_err(|source| MessageError::Spec { alloc: alloc.id.clone(), source })?;
+        Ok(model::DesiredAlloc {
+            id: alloc.id.into(),
+            job: alloc.job.into(),
+            kind,
+            version: model::JobVersion(alloc.version.0),
+            index: alloc.index,
+            group,
+            ports: alloc.ports.into_iter().map(|(name, port)| (name.into(), model::Port(port))).collect(),
+            goal: alloc.goal.into(),
+        })
+    }
+}

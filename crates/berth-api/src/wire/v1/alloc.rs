@@ -1,0 +1,164 @@
+//! Allocations as users see them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    AllocId, Cause, Failure, GroupName, JobId, NodeRef, Number, Placement, TaskName, TaskStatus, Time, WaitReason,
+};
+
+/// One instance of a group of a job version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Alloc {
+    /// Its id, never issued again.
+    pub id: AllocId,
+    /// The job.
+    pub job: JobId,
+    /// The version whose specification it runs.
+    pub version: Number,
+    /// The group.
+    pub group: GroupName,
+    /// Which of the group's `count`, from 0.
+    pub index: u32,
+    /// For a system job: the one node it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_to: Option<NodeRef>,
+    /// The instance whose place it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<AllocId>,
+    /// How often in a row instances of this index have failed, this one not counted.
+    pub failures: u32,
+    /// When it was made.
+    pub created: Time,
+    /// What led to it.
+    pub cause: Cause,
+    /// Where it stands.
+    pub state: AllocState,
+    /// What the agent said of its tasks.
+    pub tasks: BTreeMap<TaskName, TaskStatus>,
+    /// How far the fetching of its images is, while it is being made ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+}
+
+/// How far the fetching of images is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Progress {
+    /// Bytes fetched.
+    pub done: Number,
+    /// Bytes in all; zero while unknown.
+    pub total: Number,
+}
+
+/// Where an allocation stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AllocState {
+    /// Not placed, for a reason.
+    Waiting {
+        /// Since when.
+        since: Time,
+        /// Why.
+        reason: WaitReason,
+    },
+    /// Placed; the agent has not yet said that it runs.
+    Placed {
+        /// Where.
+        placement: Placement,
+        /// Since when.
+        since: Time,
+    },
+    /// Every task runs, or has ended with status 0 in a batch job.
+    Running {
+        /// Where.
+        placement: Placement,
+        /// Since when; a restart of a task begins it anew.
+        since: Time,
+        /// When it became ready.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ready: Option<Time>,
+    },
+    /// Told to stop.
+    Stopping {
+        /// Where.
+        placement: Placement,
+        /// Since when.
+        since: Time,
+        /// Why it was told.
+        cause: Cause,
+    },
+    /// Over.
+    Ended {
+        /// Where it was; absent when it ended waiting.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        placement: Option<Placement>,
+        /// When.
+        at: Time,
+        /// How.
+        outcome: Outcome,
+        /// What ended it.
+        cause: Cause,
+    },
+}
+
+impl AllocState {
+    /// The placement, if it has ever had one.
+    pub fn placement(&self) -> Option<&Placement> {
+        match self {
+            AllocState::Waiting { .. } => None,
+            AllocState::Placed { placement, .. }
+            | AllocState::Running { placement, .. }
+            | AllocState::Stopping { placement, .. } => Some(placement),
+            AllocState::Ended { placement, .. } => placement.as_ref(),
+        }
+    }
+
+    /// The word for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            AllocState::Waiting { .. } => "waiting",
+            AllocState::Placed { .. } => "placed",
+            AllocState::Running { .. } => "running",
+            AllocState::Stopping { .. } => "stopping",
+            AllocState::Ended { outcome, .. } => match outcome {
+                Outcome::Complete => "complete",
+                Outcome::Stopped => "stopped",
+                Outcome::Failed { .. } => "failed",
+                Outcome::Lost { .. } => "lost",
+            },
+        }
+    }
+
+    /// Since when it stands there.
+    pub fn since(&self) -> &Time {
+        match self {
+            AllocState::Waiting { since, .. }
+            | AllocState::Placed { since, .. }
+            | AllocState::Running { since, .. }
+            | AllocState::Stopping { since, .. } => since,
+            AllocState::Ended { at, .. } => at,
+        }
+    }
+}
+
+/// How an allocation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every task ended with status 0.
+    Complete,
+    /// It was told to stop, and did.
+    Stopped,
+    /// It failed beyond its restart policy.
+    Failed {
+        /// Why.
+        failure: Failure,
+    },
+    /// Its node was lost.
+    Lost {
+        /// Which.
+        node: NodeRef,
+    },
+}

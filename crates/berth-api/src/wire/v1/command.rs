@@ -1,0 +1,83 @@
+//! What came of a command.
+
+use berth_model as model;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AllocId, CommandId, EventId, JobId, Namespace, Number, Time};
+
+/// What came of an accepted command. What it tells is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum CommandOutcome {
+    /// The job has this version now.
+    JobVersion {
+        /// Which job.
+        job: JobId,
+        /// Its version.
+        version: Number,
+        /// Whether the command changed anything.
+        changed: bool,
+    },
+    /// The job is stopping, or had ended.
+    Stopping {
+        /// Which job.
+        job: JobId,
+    },
+    /// The allocation is stopping, or had ended.
+    StoppingAlloc {
+        /// Which allocation.
+        alloc: AllocId,
+    },
+}
+
+/// An accepted command, as a chain of causes tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Command {
+    /// Its id.
+    pub id: CommandId,
+    /// Who asked.
+    pub principal: String,
+    /// Where.
+    pub namespace: Namespace,
+    /// When it was accepted.
+    pub at: Time,
+    /// What came of it.
+    pub outcome: CommandOutcome,
+}
+
+/// From where on events are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum EventsFrom {
+    /// From the oldest that is kept.
+    #[default]
+    Oldest,
+    /// After this one.
+    After(EventId),
+    /// Only what is yet to come.
+    Now,
+}
+
+impl From<model::CommandOutcome> for CommandOutcome {
+    fn from(outcome: model::CommandOutcome) -> CommandOutcome {
+        match outcome {
+            model::CommandOutcome::JobVersion { job, version, changed } => {
+                CommandOutcome::JobVersion { job: job.into(), version: Number(version.0), changed }
+            }
+            model::CommandOutcome::Stopping(job) => CommandOutcome::Stopping { job: job.into() },
+            model::CommandOutcome::StoppingAlloc(alloc) => CommandOutcome::StoppingAlloc { alloc: alloc.into() },
+        }
+    }
+}
+
+impl From<&model::CommandRecord> for Command {
+    fn from(record: &model::CommandRecord) -> Command {
+        Command {
+            id: record.id.into(),
+            principal: record.principal.0.clone(),
+            namespace: record.namespace.clone().into(),
+            at: record.at.into(),
+            outcome: record.outcome.clone().into(),
+        }
+    }
+}

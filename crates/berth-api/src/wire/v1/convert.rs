@@ -1,0 +1,258 @@
+//! From domain types to what users see, with the names of nodes filled in.
+
+use berth_model as model;
+
+use super::*;
+
+/// Tells the names of nodes, so that what travels can be read without a second question.
+pub trait NodeNames {
+    /// The name of a node, while the cluster knows it.
+    fn node_name(&self, node: model::NodeId) -> Option<model::NodeName>;
+
+    /// A node with its name.
+    fn node_ref(&self, node: model::NodeId) -> NodeRef {
+        NodeRef { id: node.into(), name: self.node_name(node).map(NodeName) }
+    }
+}
+
+/// A domain value with what is needed to tell it on the wire.
+pub trait ToWire {
+    /// What travels.
+    type Wire;
+    /// The wire's form of it.
+    fn to_wire(&self, names: &dyn NodeNames) -> Self::Wire;
+}
+
+impl ToWire for model::Cause {
+    type Wire = Cause;
+    fn to_wire(&self, names: &dyn NodeNames) -> Cause {
+        match self {
+            model::Cause::Command(id) => Cause::Command { command: (*id).into() },
+            model::Cause::Event(id) => Cause::Event { event: (*id).into() },
+            model::Cause::Report { node, serial } => {
+                Cause::Report { node: names.node_ref(*node), serial: Number(*serial) }
+            }
+            model::Cause::Timer { timer, due } => Cause::Timer { timer: (*timer).into(), due: (*due).into() },
+        }
+    }
+}
+
+impl ToWire for model::WaitReason {
+    type Wire = WaitReason;
+    fn to_wire(&self, names: &dyn NodeNames) -> WaitReason {
+        match self {
+            model::WaitReason::Queued => WaitReason::Queued,
+            model::WaitReason::NoNodes => WaitReason::NoNodes,
+            model::WaitReason::NoNodeFits { decision, filtered, nearest, verdict } => WaitReason::NoNodeFits {
+                decision: (*decision).into(),
+                filtered: filter_counts(filtered),
+                nearest: nearest.as_ref().map(|(node, shortfall)| nearest_miss(*node, shortfall, names)),
+                verdict: (*verdict).into(),
+            },
+            model::WaitReason::BackOff { until, failed } => {
+                WaitReason::BackOff { until: (*until).into(), failed: (*failed).into() }
+            }
+        }
+    }
+}
+
+fn filter_counts(filtered: &model::Filtered) -> Vec<FilterCount> {
+    filtered.iter().map(|(filter, nodes)| FilterCount { filter: filter.into(), nodes: *nodes }).collect()
+}
+
+fn nearest_miss(node: model::NodeId, shortfall: &model::Shortfall, names: &dyn NodeNames) -> NearestMiss {
+    NearestMiss {
+        node: names.node_ref(node),
+        dimension: shortfall.dimension.into(),
+        wanted: Number(shortfall.wanted),
+        free: Number(shortfall.free),
+        capacity: Number(shortfall.capacity),
+    }
+}
+
+impl ToWire for model::Placement {
+    type Wire = Placement;
+    fn to_wire(&self, names: &dyn NodeNames) -> Placement {
+        let explanation = &self.explanation;
+        Placement {
+            node: names.node_ref(self.node),
+            ports: self.ports.iter().map(|(name, port)| (PortName(name.clone()), port.0)).collect(),
+            decision: self.decision.into(),
+            explanation: Explanation {
+                policy: explanation.policy.into(),
+                considered: explanation.considered,
+                filtered: filter_counts(&explanation.filtered),
+                chosen: explanation.chosen.iter().map(CostTerm::from).collect(),
+                runner_up: explanation.runner_up.as_ref().map(|(node, terms)| RunnerUp {
+                    node: names.node_ref(*node),
+                    terms: terms.iter().map(CostTerm::from).collect(),
+                }),
+            },
+        }
+    }
+}
+
+impl ToWire for model::Outcome {
+    type Wire = Outcome;
+    fn to_wire(&self, names: &dyn NodeNames) -> Outcome {
+        match self {
+            model::Outcome::Complete => Outcome::Complete,
+            model::Outcome::Stopped => Outcome::Stopped,
+            model::Outcome::Failed(failure) => Outcome::Failed { failure: failure.clone().into() },
+            model::Outcome::Lost(node) => Outcome::Lost { node: names.node_ref(*node) },
+        }
+    }
+}
+
+impl ToWire for model::AllocState {
+    type Wire = AllocState;
+    fn to_wire(&self, names: &dyn NodeNames) -> AllocState {
+        match self {
+            model::AllocState::Waiting { since, reason } => {
+                AllocState::Waiting { since: (*since).into(), reason: reason.to_wire(names) }
+            }
+            model::AllocState::Placed { placement, since } => {
+                AllocState::Placed { placement: placement.to_wire(names), since: (*since).into() }
+            }
+            model::AllocState::Running { placement, since, ready } => AllocState::Running {
+                placement: placement.to_wire(names),
+                since: (*since).into(),
+                ready: ready.map(Time),
+            },
+            model::AllocState::Stopping { placement, since, cause } => AllocState::Stopping {
+                placement: placement.to_wire(names),
+                since: (*since).into(),
+                cause: cause.to_wire(names),
+            },
+            model::AllocState::Ended { placement, at, outcome, cause } => AllocState::Ended {
+                placement: placement.as_ref().map(|p| p.to_wire(names)),
+                at: (*at).into(),
+                outcome: outcome.to_wire(names),
+                cause: cause.to_wire(names),
+            },
+        }
+    }
+}
+
+impl ToWire for model::Alloc {
+    type Wire = Alloc;
+    fn to_wire(&self, names: &dyn NodeNames) -> Alloc {
+        Alloc {
+            id: self.id.into(),
+            job: self.job.clone().into(),
+            version: Number(self.version.0),
+            group: self.group.clone().into(),
+            index: self.index,
+            bound_to: self.bound_to.map(|node| names.node_ref(node)),
+            replaces: self.replaces.map(AllocId),
+            failures: self.failures,
+            created: self.created.into(),
+            cause: self.cause.to_wire(names),
+            state: self.state.to_wire(names),
+            tasks: self.tasks.iter().map(|(name, task)| (TaskName(name.clone()), task.clone().into())).collect(),
+            progress: None,
+        }
+    }
+}
+
+impl ToWire for model::JobState {
+    type Wire = JobState;
+    fn to_wire(&self, names: &dyn NodeNames) -> JobState {
+        match self {
+            model::JobState::Active => JobState::Active,
+            model::JobState::Stopping { since, cause } => {
+                JobState::Stopping { since: (*since).into(), cause: cause.to_wire(names) }
+            }
+            model::JobState::Ended { at, outcome } => JobState::Ended { at: (*at).into(), outcome: (*outcome).into() },
+        }
+    }
+}
+
+impl ToWire for model::Node {
+    type Wire = Node;
+    fn to_wire(&self, names: &dyn NodeNames) -> Node {
+        let fingerprint = &self.fingerprint;
+        Node {
+            id: self.id.into(),
+            name: fingerprint.name.clone().into(),
+            address: fingerprint.address.clone(),
+            state: match &self.state {
+                model::NodeState::Ready { since } => NodeState::Ready { since: (*since).into() },
+                model::NodeState::Lost { since, cause } => {
+                    NodeState::Lost { since: (*since).into(), cause: cause.to_wire(names) }
+                }
+            },
+            resources: fingerprint.resources.into(),
+            used: model::Resources::default().into(),
+            allocs: 0,
+            dynamic_ports: PortRange { first: fingerprint.dynamic_ports.0.0, last: fingerprint.dynamic_ports.1.0 },
+            attributes: fingerprint.attributes.clone(),
+            agent_version: fingerprint.agent_version.clone(),
+        }
+    }
+}
+
+impl ToWire for model::LedgerEntry {
+    type Wire = Event;
+    fn to_wire(&self, names: &dyn NodeNames) -> Event {
+        Event {
+            id: self.id.into(),
+            at: self.at.into(),
+            cause: self.cause.to_wire(names),
+            what: self.what.to_wire(names),
+        }
+    }
+}
+
+impl ToWire for model::Happening {
+    type Wire = Happening;
+    fn to_wire(&self, names: &dyn NodeNames) -> Happening {
+        use model::Happening as Model;
+        let node =
+            |id: &model::NodeId, name: &model::NodeName| NodeRef { id: (*id).into(), name: Some(name.clone().into()) };
+        match self {
+            Model::JobVersion { job, version } => {
+                Happening::JobVersion { job: job.clone().into(), version: Number(version.0) }
+            }
+            Model::JobStopping(job) => Happening::JobStopping { job: job.clone().into() },
+            Model::JobEnded { job, outcome } => {
+                Happening::JobEnded { job: job.clone().into(), outcome: (*outcome).into() }
+            }
+            Model::JobCollected(job) => Happening::JobCollected { job: job.clone().into() },
+            Model::NodeReady { node: id, name } => Happening::NodeReady { node: node(id, name) },
+            Model::NodeLost { node: id, name } => Happening::NodeLost { node: node(id, name) },
+            Model::NodeCollected { node: id, name } => Happening::NodeCollected { node: node(id, name) },
+            Model::AllocCreated { alloc, job, replaces } => Happening::AllocCreated {
+                alloc: (*alloc).into(),
+                job: job.clone().into(),
+                replaces: replaces.map(AllocId),
+            },
+            Model::AllocWaiting { alloc, job } => {
+                Happening::AllocWaiting { alloc: (*alloc).into(), job: job.clone().into() }
+            }
+            Model::AllocPlaced { alloc, job, node } => {
+                Happening::AllocPlaced { alloc: (*alloc).into(), job: job.clone().into(), node: names.node_ref(*node) }
+            }
+            Model::AllocRunning { alloc, job, node } => {
+                Happening::AllocRunning { alloc: (*alloc).into(), job: job.clone().into(), node: names.node_ref(*node) }
+            }
+            Model::AllocReady { alloc, job } => {
+                Happening::AllocReady { alloc: (*alloc).into(), job: job.clone().into() }
+            }
+            Model::TaskRestarting { alloc, job, task, exit } => Happening::TaskRestarting {
+                alloc: (*alloc).into(),
+                job: job.clone().into(),
+                task: task.clone().into(),
+                exit: exit.clone().into(),
+            },
+            Model::AllocStopping { alloc, job } => {
+                Happening::AllocStopping { alloc: (*alloc).into(), job: job.clone().into() }
+            }
+            Model::AllocEnded { alloc, job, outcome } => Happening::AllocEnded {
+                alloc: (*alloc).into(),
+                job: job.clone().into(),
+                outcome: outcome.to_wire(names),
+            },
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Entries of the ledger as they travel.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AllocId, Cause, EventId, Exit, JobId, JobOutcome, NodeRef, Number, Outcome, TaskName, Time};
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// Its id; entries are in order of ids.
+    pub id: EventId,
+    /// When, as the leader's clock tells.
+    pub at: Time,
+    /// What led to it.
+    pub cause: Cause,
+    /// What happened.
+    pub what: Happening,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Happening {
+    /// A version of a job was accepted.
+    JobVersion {
+        /// Which job.
+        job: JobId,
+        /// The version.
+        version: Number,
+    },
+    /// A job was told to stop.
+    JobStopping {
+        /// Which job.
+        job: JobId,
+    },
+    /// A job ended.
+    JobEnded {
+        /// Which job.
+        job: JobId,
+        /// How.
+        outcome: JobOutcome,
+    },
+    /// A job and all that is known of it was collected.
+    JobCollected {
+        /// Which job.
+        job: JobId,
+    },
+    /// A node registered, or came back.
+    NodeReady {
+        /// Which.
+        node: NodeRef,
+    },
+    /// A node was lost.
+    NodeLost {
+        /// Which.
+        node: NodeRef,
+    },
+    /// A node that had been lost for long was forgotten.
+    NodeCollected {
+        /// Which.
+        node: NodeRef,
+    },
+    /// An allocation was made.
+    AllocCreated {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// The one whose place it takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<AllocId>,
+    },
+    /// An allocation waits for another reason than before.
+    AllocWaiting {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+    },
+    /// An allocation was placed.
+    AllocPlaced {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// Where.
+        node: NodeRef,
+    },
+    /// An allocation runs.
+    AllocRunning {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// Where.
+        node: NodeRef,
+    },
+    /// An allocation is ready.
+    AllocReady {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+    },
+    /// A task ended, and will be started again by its agent.
+    TaskRestarting {
+        /// Of which allocation.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// Which task.
+        task: TaskName,
+        /// How it ended.
+        exit: Exit,
+    },
+    /// An allocation was told to stop.
+    AllocStopping {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+    },
+    /// An allocation ended.
+    AllocEnded {
+        /// Which.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// How.
+        outcome: Outcome,
+    },
+}

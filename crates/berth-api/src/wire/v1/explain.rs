@@ -1,0 +1,88 @@
+//! Placements with their explanation: what was filtered, what the chosen node and the runner-up cost.
+
+use std::collections::BTreeMap;
+
+use berth_model as model;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::reason::same;
+use super::{DecisionId, FilterCount, NodeRef, PortName, Signed};
+
+/// Where an allocation was placed, and why there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Placement {
+    /// The node.
+    pub node: NodeRef,
+    /// Every port of the group with its number.
+    pub ports: BTreeMap<PortName, u16>,
+    /// The run of the core that chose.
+    pub decision: DecisionId,
+    /// Why there.
+    pub explanation: Explanation,
+}
+
+/// Why a node was chosen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// The policy that weighed the terms.
+    pub policy: Policy,
+    /// Nodes looked at.
+    pub considered: u32,
+    /// How many nodes each filter removed.
+    pub filtered: Vec<FilterCount>,
+    /// The cost of the chosen node. The lowest sum wins; ties fall to the lower node id.
+    pub chosen: Vec<CostTerm>,
+    /// The next best node and its cost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runner_up: Option<RunnerUp>,
+}
+
+/// The next best node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunnerUp {
+    /// The node.
+    pub node: NodeRef,
+    /// Its cost.
+    pub terms: Vec<CostTerm>,
+}
+
+/// A named set of terms and weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// Even load.
+    Spread,
+    /// Full nodes first.
+    Pack,
+}
+
+/// One named part of a node's cost, already weighed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CostTerm {
+    /// Which term.
+    pub term: Term,
+    /// Its value, in thousandths of a node's worth of the term.
+    pub cost: Signed,
+}
+
+/// The named terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Term {
+    /// How full the node would be in its fullest dimension.
+    Utilisation,
+    /// How many allocations of the same group the node holds already.
+    SameGroup,
+    /// Where the group's last allocation failed or was lost.
+    FailedHere,
+}
+
+same!(Policy, model::Policy { Spread, Pack });
+same!(Term, model::Term { Utilisation, SameGroup, FailedHere });
+
+impl From<&model::CostTerm> for CostTerm {
+    fn from(term: &model::CostTerm) -> CostTerm {
+        CostTerm { term: term.term.into(), cost: Signed(term.cost) }
+    }
+}

@@ -1,0 +1,167 @@
+//! Phrases for people: what the reasons, causes and events of the wire mean, in one line each.
+
+use std::fmt;
+
+use super::*;
+
+impl fmt::Display for NodeRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name} ({})", self.id),
+            None => write!(f, "{}", self.id),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Command { command } => write!(f, "command {command}"),
+            Cause::Event { event } => write!(f, "event {event}"),
+            Cause::Report { node, serial } => write!(f, "report {serial} of node {node}"),
+            Cause::Timer { timer, due } => {
+                write!(f, "timer due {due}: {}", berth_model::Timer::from(*timer))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Filter::NodeLost => f.write_str("node is lost"),
+            Filter::DriverMissing { driver } => write!(f, "driver `{driver}` is missing"),
+            Filter::Constraint { attribute, operator, values } => {
+                write!(f, "constraint `{attribute} {operator}")?;
+                match values.as_slice() {
+                    [] => f.write_str("`"),
+                    [value] => write!(f, " {value}`"),
+                    values => write!(f, " [{}]`", values.join(", ")),
+                }
+            }
+            Filter::PortTaken { port } => write!(f, "port {port} is taken"),
+            Filter::DynamicPortsExhausted => f.write_str("dynamic ports are all taken"),
+            Filter::Exhausted { dimension } => write!(f, "too little {dimension} left"),
+        }
+    }
+}
+
+impl fmt::Display for Dimension {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Dimension::Cpu => "cpu",
+            Dimension::Memory => "memory",
+            Dimension::Disk => "disk",
+        })
+    }
+}
+
+impl Dimension {
+    /// An amount of it, with its unit.
+    pub fn amount(self, amount: &Number) -> String {
+        match self {
+            Dimension::Cpu => berth_model::CpuMillis(amount.0).to_string(),
+            Dimension::Memory | Dimension::Disk => berth_model::Bytes(amount.0).to_string(),
+        }
+    }
+}
+
+impl fmt::Display for NearestMiss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = |number| self.dimension.amount(number);
+        let (node, dimension) = (&self.node, self.dimension);
+        let (wanted, free, capacity) = (amount(&self.wanted), amount(&self.free), amount(&self.capacity));
+        write!(f, "nearest is node {node}: {wanted} of {dimension} wanted, {free} of {capacity} free")
+    }
+}
+
+impl fmt::Display for WaitReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WaitReason::Queued => f.write_str("queued for the next decision"),
+            WaitReason::NoNodes => f.write_str("the cluster has no nodes"),
+            WaitReason::NoNodeFits { filtered, nearest, verdict, .. } => {
+                f.write_str(match verdict {
+                    Verdict::Waiting => "no node has room now",
+                    Verdict::Never => "no node of this cluster could ever take it",
+                })?;
+                for (index, count) in filtered.iter().enumerate() {
+                    let nodes = if count.nodes == 1 { "node" } else { "nodes" };
+                    write!(f, "{}{} {nodes}: {}", if index == 0 { " (" } else { "; " }, count.nodes, count.filter)?;
+                }
+                f.write_str(if filtered.is_empty() { "" } else { ")" })?;
+                nearest.as_ref().map_or(Ok(()), |nearest| write!(f, "; {nearest}"))
+            }
+            WaitReason::BackOff { until, failed } => write!(f, "{failed} failed; next try at {until}"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Complete => f.write_str("complete"),
+            Outcome::Stopped => f.write_str("stopped"),
+            Outcome::Failed { failure } => write!(f, "failed: {}", failure.message),
+            Outcome::Lost { node } => write!(f, "lost with node {node}"),
+        }
+    }
+}
+
+impl fmt::Display for ExitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitKind::Status { status } => write!(f, "status {status}"),
+            ExitKind::Signal { signal } => write!(f, "signal {signal}"),
+            ExitKind::OutOfMemory => f.write_str("killed for its memory limit"),
+            ExitKind::Failure { failure } => f.write_str(&failure.message),
+        }
+    }
+}
+
+impl fmt::Display for JobOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JobOutcome::Stopped => "stopped",
+            JobOutcome::Complete => "complete",
+            JobOutcome::Failed => "failed",
+        })
+    }
+}
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Term::Utilisation => "utilisation",
+            Term::SameGroup => "same group",
+            Term::FailedHere => "failed here",
+        })
+    }
+}
+
+impl fmt::Display for Happening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Happening::JobVersion { job, version } => write!(f, "job {job} accepted as version {version}"),
+            Happening::JobStopping { job } => write!(f, "job {job} is stopping"),
+            Happening::JobEnded { job, outcome } => write!(f, "job {job} ended: {outcome}"),
+            Happening::JobCollected { job } => write!(f, "job {job} was forgotten"),
+            Happening::NodeReady { node } => write!(f, "node {node} is ready"),
+            Happening::NodeLost { node } => write!(f, "node {node} was lost"),
+            Happening::NodeCollected { node } => write!(f, "node {node} was forgotten"),
+            Happening::AllocCreated { alloc, job, replaces: None } => write!(f, "{alloc} of {job} was made"),
+            Happening::AllocCreated { alloc, job, replaces: Some(old) } => {
+                write!(f, "{alloc} of {job} was made in place of {old}")
+            }
+            Happening::AllocWaiting { alloc, job } => write!(f, "{alloc} of {job} waits"),
+            Happening::AllocPlaced { alloc, job, node } => write!(f, "{alloc} of {job} was placed on {node}"),
+            Happening::AllocRunning { alloc, job, node } => write!(f, "{alloc} of {job} runs on {node}"),
+            Happening::AllocReady { alloc, job } => write!(f, "{alloc} of {job} is ready"),
+            Happening::TaskRestarting { alloc, job, task, exit } => {
+                write!(f, "task {task} of {alloc} of {job} ended ({}) and is started again", exit.how)
+            }
+            Happening::AllocStopping { alloc, job } => write!(f, "{alloc} of {job} is stopping"),
+            Happening::AllocEnded { alloc, job, outcome } => write!(f, "{alloc} of {job} ended: {outcome}"),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Causes, wait reasons, filters and failures as they travel.
+
+use berth_model as model;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AllocId, CommandId, DecisionId, EventId, NodeId, NodeName, Number, Time};
+
+/// A node, with its name where the cluster still knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeRef {
+    /// Its id.
+    pub id: NodeId,
+    /// Its name; absent when the node has been forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<NodeName>,
+}
+
+/// What led to a change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Cause {
+    /// Somebody asked for it.
+    Command {
+        /// The command.
+        command: CommandId,
+    },
+    /// It follows from an earlier entry of the ledger.
+    Event {
+        /// The entry.
+        event: EventId,
+    },
+    /// An agent reported it.
+    Report {
+        /// Whose node.
+        node: NodeRef,
+        /// The report's number within the agent's stream.
+        serial: Number,
+    },
+    /// A time had come.
+    Timer {
+        /// Which.
+        timer: Timer,
+        /// When it was due.
+        due: Time,
+    },
+}
+
+/// The timers of the decision core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Timer {
+    /// A node's heartbeat is overdue.
+    Heartbeat,
+    /// An allocation has been running for `min_ready`.
+    MinReady,
+    /// The back-off before a failed allocation is placed again has passed.
+    Reschedule,
+    /// Old objects are collected.
+    Collect,
+}
+
+/// Why an allocation is not placed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum WaitReason {
+    /// Not looked at yet.
+    Queued,
+    /// The cluster has no nodes.
+    NoNodes,
+    /// Every node was filtered.
+    NoNodeFits {
+        /// The run of the core that looked.
+        decision: DecisionId,
+        /// How many nodes each filter removed.
+        filtered: Vec<FilterCount>,
+        /// The node that lacks least, and what it lacks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nearest: Option<NearestMiss>,
+        /// Whether waiting can help.
+        verdict: Verdict,
+    },
+    /// An earlier instance failed; the next try comes later.
+    BackOff {
+        /// When.
+        until: Time,
+        /// The instance that failed.
+        failed: AllocId,
+    },
+}
+
+/// Whether waiting can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It would fit if the nodes were empty.
+    Waiting,
+    /// No node could ever take it.
+    Never,
+}
+
+/// How many nodes a filter removed. A node counts at the first filter that removes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FilterCount {
+    /// Which filter.
+    pub filter: Filter,
+    /// How many nodes.
+    pub nodes: u32,
+}
+
+/// Why a node cannot take an allocation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Filter {
+    /// The node is lost.
+    NodeLost,
+    /// The node lacks a driver.
+    DriverMissing {
+        /// Which.
+        driver: String,
+    },
+    /// A constraint does not hold.
+    Constraint {
+        /// The attribute's key.
+        attribute: String,
+        /// The operator, as job files write it: `=`, `!=`, `in`, `not_in`, `exists`, `not_exists`, `<`, `<=`, `>`,
+        /// `>=`, `glob`.
+        operator: String,
+        /// What it is held against; none for `exists` and `not_exists`.
+        values: Vec<String>,
+    },
+    /// A fixed port is taken.
+    PortTaken {
+        /// Which.
+        port: u16,
+    },
+    /// All dynamic ports are taken.
+    DynamicPortsExhausted,
+    /// Too little of a resource is left.
+    Exhausted {
+        /// Of which.
+        dimension: Dimension,
+    },
+}
+
+/// The dimensions of a node's resources.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dimension {
+    /// In thousandths of a core.
+    Cpu,
+    /// In bytes.
+    Memory,
+    /// In bytes.
+    Disk,
+}
+
+/// The node that lacks least, and what it lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NearestMiss {
+    /// The node.
+    pub node: NodeRef,
+    /// What it has too little of.
+    pub dimension: Dimension,
+    /// What is asked for.
+    pub wanted: Number,
+    /// What the node has left.
+    pub free: Number,
+    /// What the node has in all.
+    pub capacity: Number,
+}
+
+/// Why a task or an allocation failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Failure {
+    /// The kind, for programs.
+    pub kind: FailureKind,
+    /// The sentence for people.
+    pub message: String,
+}
+
+/// The kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The image could not be found, reached or read.
+    Image,
+    /// A blob of the image has not the digest it should have.
+    ImageDigest,
+    /// The disk is full.
+    DiskFull,
+    /// There is no such command in the task's files.
+    NoSuchCommand,
+    /// There is no such user in the task's files.
+    NoSuchUser,
+    /// A fixed port was taken by something that is not ours.
+    PortTaken,
+    /// The task ended with a status other than 0, or by a signal.
+    Exit,
+    /// The kernel killed the task for its memory limit.
+    OutOfMemory,
+    /// The shim was killed; what it kept has been ended.
+    ShimLost,
+    /// The runtime refused.
+    Runtime,
+    /// The node was rebooted under the allocation.
+    Rebooted,
+}
+
+/// Both directions between two enums without data, one line per variant.
+macro_rules! same {
+    ($wire:ident, $model:path { $($variant:ident),+ $(,)? }) => {
+        impl From<$model> for $wire {
+            fn from(value: $model) -> $wire {
+                use $model as Model;
+                match value { $(Model::$variant => $wire::$variant),+ }
+            }
+        }
+        impl From<$wire> for $model {
+            fn from(value: $wire) -> $model {
+                use $model as Model;
+                match value { $($wire::$variant => Model::$variant),+ }
+            }
+        }
+    };
+}
+pub(super) use same;
+
+same!(Timer, model::Timer { Heartbeat, MinReady, Reschedule, Collect });
+same!(Verdict, model::Verdict { Waiting, Never });
+same!(Dimension, model::Dimension { Cpu, Memory, Disk });
+same!(
+    FailureKind,
+    model::FailureKind {
+        Image,
+        ImageDigest,
+        DiskFull,
+        NoSuchCommand,
+        NoSuchUser,
+        PortTaken,
+        Exit,
+        OutOfMemory,
+        ShimLost,
+        Runtime,
+        Rebooted,
+    }
+);
+
+impl From<model::Failure> for Failure {
+    fn from(failure: model::Failure) -> Failure {
+        Failure { kind: failure.kind.into(), message: failure.message }
+    }
+}
+
+impl From<Failure> for model::Failure {
+    fn from(failure: Failure) -> model::Failure {
+        model::Failure { kind: failure.kind.into(), message: failure.message }
+    }
+}
+
+impl From<&model::Filter> for Filter {
+    fn from(filter: &model::Filter) -> Filter {
+        match filter {
+            model::Filter::NodeLost => Filter::NodeLost,
+            model::Filter::DriverMissing(driver) => Filter::DriverMissing { driver: driver.clone() },
+            model::Filter::Constraint(constraint) => {
+                let (operator, values) = operator(&constraint.operator);
+                Filter::Constraint { attribute: constraint.attribute.clone(), operator: operator.to_owned(), values }
+            }
+            model::Filter::PortTaken(port) => Filter::PortTaken { port: port.0 },
+            model::Filter::DynamicPortsExhausted => Filter::DynamicPortsExhausted,
+            model::Filter::Exhausted(dimension) => Filter::Exhausted { dimension: (*dimension).into() },
+        }
+    }
+}
+
+/// An operator as job files write it, and what it is held against.
+fn operator(operator: &model::Operator) -> (&'static str, Vec<String>) {
+    use model::{Operator, Ordering};
+    match operator {
+        Operator::Is(value) => ("=", vec![value.clone()]),
+        Operator::IsNot(value) => ("!=", vec![value.clone()]),
+        Operator::In(values) => ("in", values.clone()),
+        Operator::NotIn(values) => ("not_in", values.clone()),
+        Operator::Set => ("exists", Vec::new()),
+        Operator::Unset => ("not_exists", Vec::new()),
+        Operator::Compare(Ordering::Less, value) => ("<", vec![value.clone()]),
+        Operator::Compare(Ordering::AtMost, value) => ("<=", vec![value.clone()]),
+        Operator::Compare(Ordering::Greater, value) => (">", vec![value.clone()]),
+        Operator::Compare(Ordering::AtLeast, value) => (">=", vec![value.clone()]),
+        Operator::Glob(pattern) => ("glob", vec![pattern.clone()]),
+    }
+}

@@ -1,0 +1,38 @@
+//! The cluster at a glance.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{AllocCounts, Epoch, EventId, Number, Time};
+
+/// The cluster at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Status {
+    /// The version of the server's program.
+    pub version: String,
+    /// The server's clock.
+    pub now: Time,
+    /// When this server's process began.
+    pub started: Time,
+    /// The leader's reign.
+    pub epoch: Epoch,
+    /// Nodes that are ready.
+    pub nodes_ready: u32,
+    /// Nodes that are lost.
+    pub nodes_lost: u32,
+    /// Agents with an open stream to this server.
+    pub agents_connected: u32,
+    /// Jobs that are wanted.
+    pub jobs_active: u32,
+    /// Jobs that are stopping.
+    pub jobs_stopping: u32,
+    /// Jobs that have ended and are still remembered.
+    pub jobs_ended: u32,
+    /// Allocations by where they stand.
+    pub allocs: AllocCounts,
+    /// Entries of the ledger that are kept.
+    pub events: Number,
+    /// The newest entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_event: Option<EventId>,
+}
