@@ -7,9 +7,13 @@
 
 mod alloc;
 mod event;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod task;
 
 pub use event::*;
+#[cfg(feature = "planted-bugs")]
+pub use planted::Bug;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +40,8 @@ pub struct Core {
     news: bool,
     /// The time last asked for, until it comes.
     wake: Option<Timestamp>,
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<Bug>,
 }
 
 /// A stream on which the server welcomed us.
@@ -57,6 +63,8 @@ impl Core {
             allocs: BTreeMap::new(),
             news: false,
             wake: None,
+            #[cfg(feature = "planted-bugs")]
+            bug: None,
         };
         for one in found {
             let work = Work::load(one, now, out);
@@ -85,15 +93,23 @@ impl Core {
 
     /// A server of a lower epoch has lost the lead and does not know it yet: not a word to it.
     fn welcomed(&mut self, epoch: Epoch, _node: NodeId, heartbeat: Millis) {
-        if epoch < self.epoch {
+        if self.is_stale(epoch) {
             return;
         }
         self.epoch = epoch;
         self.session = Some(Session { heartbeat, serial: 0, reported: None });
     }
 
+    fn is_stale(&self, epoch: Epoch) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(Bug::ObeysOldEpochs) {
+            return false;
+        }
+        epoch < self.epoch
+    }
+
     fn desired(&mut self, now: Timestamp, desired: Desired, out: &mut Vec<Effect>) {
-        if desired.epoch < self.epoch {
+        if self.is_stale(desired.epoch) {
             return;
         }
         self.epoch = desired.epoch;
@@ -101,6 +117,10 @@ impl Core {
         self.digest = desired.digest;
         let listed: BTreeSet<AllocId> = desired.allocs.iter().map(|alloc| alloc.id).collect();
         for (_, work) in self.allocs.iter_mut().filter(|(id, _)| !listed.contains(id)) {
+            #[cfg(feature = "planted-bugs")]
+            if self.bug == Some(Bug::KeepsUnlisted) {
+                continue;
+            }
             work.unlisted();
         }
         for alloc in desired.allocs {
@@ -155,6 +175,10 @@ impl Core {
 
     /// Tells the server if something is due, and asks to be woken for what is due next.
     fn finish(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(Bug::RestartsNotCounted) {
+            self.allocs.values_mut().for_each(Work::forget_restarts);
+        }
         let gap = self.gap();
         if let Some(session) = &mut self.session {
             // A clock that was set back must not silence the heartbeat until it has caught up.
