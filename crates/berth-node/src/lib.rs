@@ -17,7 +17,7 @@ pub use planted::Bug;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_model::{AllocId, Desired, Digest, Epoch, Found, Goal, Millis, NodeId, NodeReport, Timestamp};
+use berth_model::{AllocId, Desired, Digest, Epoch, Found, Goal, Millis, NodeReport, Timestamp};
 
 use crate::alloc::Work;
 
@@ -54,10 +54,11 @@ struct Session {
 }
 
 impl Core {
-    /// A core over what the agent's ledger and the shims found on this machine say.
-    pub fn load(found: Vec<Found>, now: Timestamp, out: &mut Vec<Effect>) -> Core {
+    /// A core over what the agent's ledger and the shims found on this machine say. `epoch` is the one last
+    /// remembered, or the default of an agent that has never met a server.
+    pub fn load(epoch: Epoch, found: Vec<Found>, now: Timestamp, out: &mut Vec<Effect>) -> Core {
         let mut core = Core {
-            epoch: Epoch::default(),
+            epoch,
             digest: Digest::default(),
             session: None,
             allocs: BTreeMap::new(),
@@ -77,7 +78,7 @@ impl Core {
     /// Takes one event.
     pub fn step(&mut self, now: Timestamp, event: Event, out: &mut Vec<Effect>) {
         match event {
-            Event::Welcome { epoch, node, heartbeat } => self.welcomed(epoch, node, heartbeat),
+            Event::Welcome { epoch, heartbeat, .. } => self.welcomed(epoch, heartbeat, out),
             Event::Disconnected => self.session = None,
             Event::Desired(desired) => self.desired(now, desired, out),
             Event::Progress { alloc, progress } => self.with(alloc, now, out, |work, _| work.progress(progress)),
@@ -92,11 +93,11 @@ impl Core {
     }
 
     /// A server of a lower epoch has lost the lead and does not know it yet: not a word to it.
-    fn welcomed(&mut self, epoch: Epoch, _node: NodeId, heartbeat: Millis) {
+    fn welcomed(&mut self, epoch: Epoch, heartbeat: Millis, out: &mut Vec<Effect>) {
         if self.is_stale(epoch) {
             return;
         }
-        self.epoch = epoch;
+        self.hear(epoch, out);
         self.session = Some(Session { heartbeat, serial: 0, reported: None });
     }
 
@@ -108,11 +109,19 @@ impl Core {
         epoch < self.epoch
     }
 
+    /// An epoch that is obeyed is written down first, so that a restarted agent refuses what this one would have.
+    fn hear(&mut self, epoch: Epoch, out: &mut Vec<Effect>) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            out.push(Effect::RememberEpoch(epoch));
+        }
+    }
+
     fn desired(&mut self, now: Timestamp, desired: Desired, out: &mut Vec<Effect>) {
         if self.is_stale(desired.epoch) {
             return;
         }
-        self.epoch = desired.epoch;
+        self.hear(desired.epoch, out);
         self.news |= self.digest != desired.digest;
         self.digest = desired.digest;
         let listed: BTreeSet<AllocId> = desired.allocs.iter().map(|alloc| alloc.id).collect();

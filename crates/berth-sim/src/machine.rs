@@ -64,9 +64,11 @@ pub(crate) struct Machine {
     wake: u64,
     pub(crate) stream: Option<StreamId>,
     pub(crate) cut_off_until: u64,
-    /// The highest epoch that this life of the agent has heard.
+    /// The highest epoch that the agent has obeyed.
     pub(crate) epoch: Epoch,
     pub(crate) ledger: BTreeMap<AllocId, Remembered>,
+    /// The epoch in the ledger.
+    remembered_epoch: Epoch,
     pub(crate) shims: BTreeMap<AllocId, Shim>,
     /// In which boot an allocation was last prepared; kept in its folder.
     boots: BTreeMap<AllocId, u32>,
@@ -106,6 +108,7 @@ impl Machine {
             cut_off_until: 0,
             epoch: Epoch::default(),
             ledger: BTreeMap::new(),
+            remembered_epoch: Epoch::default(),
             shims: BTreeMap::new(),
             boots: BTreeMap::new(),
             preparing: BTreeSet::new(),
@@ -154,10 +157,10 @@ impl World {
             return;
         }
         machine.life += 1;
-        machine.epoch = Epoch::default();
+        machine.epoch = machine.remembered_epoch;
         let found = machine.ledger.values().map(|r| Found { remembered: r.clone(), shim: machine.find(r.desired.id) });
         let mut out = Vec::new();
-        machine.core = Some(Core::load(found.collect(), machine.clock.read(now), &mut out));
+        machine.core = Some(Core::load(machine.remembered_epoch, found.collect(), machine.clock.read(now), &mut out));
         #[cfg(feature = "planted-bugs")]
         self.plant_in_agent(number);
         let life = self.machines[number].life;
@@ -316,6 +319,7 @@ impl World {
         let machine = &mut self.machines[number];
         match effect {
             Effect::Remember(remembered) => self.remember(number, *remembered),
+            Effect::RememberEpoch(epoch) => machine.remembered_epoch = epoch,
             Effect::Forget(alloc) => {
                 machine.ledger.remove(&alloc);
                 machine.boots.remove(&alloc);

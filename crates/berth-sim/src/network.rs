@@ -59,7 +59,7 @@ impl World {
         }
         let reachable = here.cut_off_until <= self.now;
         let lead = self.lead.filter(|id| self.servers.contains_key(id));
-        let Some(server) = lead.filter(|_| reachable) else {
+        let Some(server) = self.stale_server(machine).or(lead).filter(|_| reachable) else {
             let delay = self.random.between(200, 1000);
             self.after(delay, What::Connect(machine, life));
             return;
@@ -83,6 +83,14 @@ impl World {
         self.note(format_args!("machine {machine} opens stream {id} to server {server}"));
         let hello = self.machines[machine].hello();
         self.say(id, Said::Hello(hello));
+    }
+
+    /// Now and then an agent that has heard of a newer leader reaches one that has lost the lead.
+    fn stale_server(&mut self, machine: MachineId) -> Option<ServerId> {
+        let heard = self.machines[machine].epoch;
+        let stale = self.servers.iter().find(|(id, server)| self.lead != Some(**id) && server.epoch < heard);
+        let stale = stale.map(|(id, _)| *id)?;
+        self.random.chance(400).then_some(stale)
     }
 
     /// An agent says something.

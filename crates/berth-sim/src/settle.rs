@@ -90,13 +90,13 @@ impl World {
         for index in 0..group.count {
             let name = format!("{}.{}[{index}]", job.spec.id, group.name);
             let at_index = || allocs.iter().copied().filter(|a| a.index == index);
-            let newest: Vec<&Alloc> = at_index().filter(|a| a.version == job.version).collect();
+            let newest: Vec<&Alloc> = at_index().filter(|a| self.is_current(job, a)).collect();
             let done = |a: &&Alloc| matches!(a.state, AllocState::Ended { outcome: Outcome::Complete, .. });
             if job.spec.kind == JobKind::Batch && at_index().any(|a| done(&a)) {
                 continue;
             }
             let open: Vec<&Alloc> = newest.iter().copied().filter(|a| !a.is_ended()).collect();
-            let older = at_index().filter(|a| !a.is_ended() && a.version != job.version).count();
+            let older = at_index().filter(|a| !a.is_ended() && !self.is_current(job, a)).count();
             match open.as_slice() {
                 [one] => self.is_served(job, group, one, older)?,
                 // An update in which the budget is spent on those that wait for room.
@@ -108,8 +108,20 @@ impl World {
         beyond.map_or(Ok(()), |a| Err(format!("{} is beyond the count of {}", a.id, job.spec.id)))
     }
 
+    /// Whether an allocation runs what the newest version says; one that changes only counts, budgets or texts
+    /// replaces nothing.
+    fn is_current(&self, job: &Job, alloc: &Alloc) -> bool {
+        let Some(old) = self.store.spec(&alloc.job, alloc.version) else { return false };
+        let alike = |old: &GroupSpec, new: &GroupSpec| {
+            (&old.tasks, &old.constraints, old.network, &old.restart)
+                == (&new.tasks, &new.constraints, new.network, &new.restart)
+        };
+        let groups = old.group(&alloc.group).zip(job.spec.group(&alloc.group));
+        old.constraints == job.spec.constraints && groups.is_some_and(|(old, new)| alike(old, new))
+    }
+
     fn update_waits(&self, job: &Job, allocs: &[&Alloc]) -> bool {
-        allocs.iter().any(|a| a.version == job.version && matches!(a.state, AllocState::Waiting { .. }))
+        allocs.iter().any(|a| self.is_current(job, a) && matches!(a.state, AllocState::Waiting { .. }))
     }
 
     fn nodes_are_served(&self, job: &Job, group: &GroupSpec, allocs: &[&Alloc]) -> Result<(), Complaint> {
@@ -122,7 +134,7 @@ impl World {
                 }
                 continue;
             }
-            let (newest, older): (Vec<&Alloc>, Vec<&Alloc>) = here.iter().partition(|a| a.version == job.version);
+            let (newest, older): (Vec<&Alloc>, Vec<&Alloc>) = here.iter().partition(|a| self.is_current(job, a));
             match newest.as_slice() {
                 [one] => self.is_served(job, group, one, older.len())?,
                 [] if older.len() == 1 && self.update_waits(job, allocs) => {}
