@@ -316,3 +316,91 @@ fn touched(mutations: &[Mutation]) -> Vec<AllocId> {
     });
     ids.collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use berth_model::{
+        AgentKey, CommandId, CommandOutcome, CommandRecord, Epoch, IdempotencyKey, Incarnation, JobId, Meta, Mutation,
+        Namespace, Node, NodeId, Principal,
+    };
+
+    use super::*;
+    use crate::Options;
+
+    fn world() -> World {
+        let mut world = World::new(1, &Options::default());
+        world.store.meta.epoch = Epoch { incarnation: Incarnation(1), counter: 5 };
+        world
+    }
+
+    fn meta(world: &World, change: impl FnOnce(&mut Meta)) -> Mutation {
+        let mut meta = world.store.meta;
+        change(&mut meta);
+        Mutation::PutMeta(meta)
+    }
+
+    /// The number of the invariant that a commit breaks.
+    fn breaks(world: &mut World, mutations: Vec<Mutation>) -> Option<u8> {
+        world.violation = None;
+        world.check_commit(&mutations, Timestamp(1));
+        world.store.apply(mutations);
+        world.check_store();
+        world.violation.as_ref().map(|violation| violation.invariant.number())
+    }
+
+    fn command(counter: u64, key: &str) -> Mutation {
+        let job = JobId { namespace: Namespace::default(), name: "job".parse().expect("a name") };
+        Mutation::PutCommand(CommandRecord {
+            id: CommandId::new(Incarnation(1), counter),
+            principal: Principal("admin".to_owned()),
+            namespace: Namespace::default(),
+            key: IdempotencyKey(key.to_owned()),
+            at: Timestamp(1),
+            digest: 0,
+            outcome: CommandOutcome::Stopping(job),
+        })
+    }
+
+    #[test]
+    fn an_epoch_that_goes_back_is_found() {
+        let mut world = world();
+        let good = meta(&world, |meta| meta.epoch.counter = 6);
+        assert_eq!(breaks(&mut world, vec![good]), None);
+        let bad = meta(&world, |meta| meta.epoch.counter = 5);
+        assert_eq!(breaks(&mut world, vec![bad]), Some(6));
+        assert_eq!(breaks(&mut world, Vec::new()), Some(6), "the epoch is part of every commit");
+    }
+
+    #[test]
+    fn a_command_that_is_applied_twice_is_found() {
+        let mut world = world();
+        let same = meta(&world, |_| {});
+        assert_eq!(breaks(&mut world, vec![same.clone(), command(1, "a")]), None);
+        assert_eq!(breaks(&mut world, vec![same.clone(), command(2, "b")]), None);
+        assert_eq!(breaks(&mut world, vec![same, command(3, "a")]), Some(4));
+    }
+
+    #[test]
+    fn a_cause_that_never_was_is_found() {
+        let mut world = world();
+        let id = NodeId::new(Incarnation(1), 1);
+        let cause = Cause::Command(CommandId::new(Incarnation(1), 9));
+        let node = Node {
+            id,
+            agent: AgentKey("agent-0".to_owned()),
+            fingerprint: world.machines[0].fingerprint.clone(),
+            state: NodeState::Lost { since: Timestamp(1), cause },
+        };
+        let counted = meta(&world, |meta| meta.nodes = 1);
+        assert_eq!(breaks(&mut world, vec![counted, Mutation::PutNode(node)]), Some(2));
+    }
+
+    #[test]
+    fn a_welcome_before_its_commit_is_found() {
+        let mut world = world();
+        let epoch = Epoch { incarnation: Incarnation(1), counter: 6 };
+        let node = NodeId::new(Incarnation(1), 1);
+        world.check_order(1, 1, &Order::Welcome { epoch, node, heartbeat: berth_model::Millis(1000) });
+        assert_eq!(world.violation.map(|violation| violation.invariant), Some(Invariant::DurableFirst));
+    }
+}

@@ -90,3 +90,21 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_newest_leader_writes_and_only_on_what_it_has_seen() {
+        let mut store = Store::new();
+        let epoch = |counter| Epoch { incarnation: Incarnation(1), counter };
+        let take = |counter| vec![Mutation::PutMeta(Meta { epoch: epoch(counter), ..Meta::default() })];
+        assert!(store.guard(epoch(1), Revision(0)).is_ok());
+        assert_eq!(store.apply(take(2)), Revision(1));
+        assert!(store.guard(epoch(1), Revision(1)).is_err(), "an older reign");
+        assert!(store.guard(epoch(2), Revision(0)).is_err(), "decided on what has changed since");
+        assert!(store.guard(epoch(2), Revision(1)).is_ok());
+        assert_eq!(store.snapshot().meta.epoch, epoch(2));
+    }
+}
