@@ -58,7 +58,7 @@ impl World {
         if let Some(command) = command {
             self.ask(command);
         }
-        let delay = if filling { self.random.between(50, 600) } else { self.random.between(300, 5000) };
+        let delay = if filling { self.random.between(50, 600) } else { self.random.between(300, 4000) };
         self.after(delay, What::UserActs);
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use berth_model::{AgentKey, AllocId, CommandId, CommandOutcome, NodeId, Port, Resources, TaskName};
+use berth_model::{AgentKey, AllocId, CommandId, CommandOutcome, EventId, NodeId, Port, Resources, TaskName};
 
 use crate::store::CommandKey;
 use crate::world::MachineId;
@@ -21,6 +21,10 @@ pub(crate) struct Holding {
 pub(crate) struct Facts {
     /// Allocations that were ever made.
     pub(crate) allocs: u64,
+    /// Which.
+    pub(crate) made: BTreeSet<AllocId>,
+    /// Entries of the ledger that were ever written.
+    pub(crate) entries: BTreeSet<EventId>,
     /// Where an allocation was ever placed.
     pub(crate) placed: BTreeMap<AllocId, NodeId>,
     /// What is held now, as the store tells.

@@ -43,13 +43,13 @@ pub(crate) struct Profile {
 
 impl Profile {
     pub(crate) fn of(name: ProfileName, random: &mut Random) -> Profile {
-        let (machines, faults_until) = (5 + random.index(4), random.between(100_000, 160_000));
+        let (machines, faults_until) = (5 + random.index(4), random.between(50_000, 90_000));
         match name {
             ProfileName::Faults => Profile {
                 machines,
-                calm: 15_000,
+                calm: 10_000,
                 faults_until,
-                between_faults: random.between(1500, 12_000),
+                between_faults: random.between(1000, 8000),
                 settle_within: 30 * 60_000,
                 loss: random.below(4),
                 duplicate: random.below(15),

@@ -37,7 +37,7 @@ pub(crate) struct Server {
 /// The settings under which clusters are simulated: ended objects are collected soon, so that collecting is
 /// simulated too.
 pub(crate) fn settings() -> Settings {
-    Settings { keep_ended: berth_model::Millis::from_secs(180), keep_ledger: 5000, ..Settings::default() }
+    Settings { keep_ended: berth_model::Millis::from_secs(30), keep_ledger: 1000, ..Settings::default() }
 }
 
 impl World {
