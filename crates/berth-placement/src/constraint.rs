@@ -104,7 +104,8 @@ mod tests {
 
     #[test]
     fn comparisons_know_integers_and_versions() {
-        let cmp = |value: &str, ordering, bound: &str| check(Operator::Compare(ordering, bound.to_owned()), Some(value));
+        let cmp =
+            |value: &str, ordering, bound: &str| check(Operator::Compare(ordering, bound.to_owned()), Some(value));
         assert!(cmp("9", Ordering::Less, "10"));
         assert!(cmp("-3", Ordering::Less, "-2"));
         assert!(cmp("6.10.0", Ordering::Greater, "6.9"));

@@ -39,6 +39,13 @@ pub(crate) fn failed_here(policy: Policy) -> CostTerm {
     CostTerm { term: Term::FailedHere, cost: weights(policy).failed_here }
 }
 
+/// One of the same group on the node is about to go: it does not count.
+pub(crate) fn discount_leaving(policy: Policy, terms: &mut [CostTerm]) {
+    if let Some(term) = terms.iter_mut().find(|term| term.term == Term::SameGroup) {
+        term.cost = (term.cost - weights(policy).same_group).max(0);
+    }
+}
+
 /// The sum that decides.
 pub(crate) fn total(terms: &[CostTerm]) -> i64 {
     terms.iter().map(|t| t.cost).sum()
@@ -53,7 +60,5 @@ fn utilisation(used: Resources, capacity: Resources) -> u32 {
         let thousandths = u128::from(used) * 1_000 / u128::from(capacity.max(1));
         u32::try_from(thousandths.min(1_000)).expect("at most 1,000")
     };
-    part(used.cpu.0, capacity.cpu.0)
-        .max(part(used.memory.0, capacity.memory.0))
-        .max(part(used.disk.0, capacity.disk.0))
+    part(used.cpu.0, capacity.cpu.0).max(part(used.memory.0, capacity.memory.0)).max(part(used.disk.0, capacity.disk.0))
 }

@@ -20,6 +20,9 @@ pub struct Want {
     pub only: Option<NodeId>,
     /// Where earlier instances failed of late.
     pub avoid: Vec<NodeId>,
+    /// The node of the instance that this one replaces, while that still holds its place there. It does not count as
+    /// another of the same group: it is about to go.
+    pub leaving: Option<NodeId>,
 }
 
 /// What came of placing a class.
@@ -131,13 +134,12 @@ impl<'a> Field<'a> {
                 Standing::Filtered(_) => None,
             };
         }
+        let special: BTreeSet<NodeId> = want.avoid.iter().copied().chain(want.leaving).collect();
         let mut ranked: Vec<(i64, NodeId)> = Vec::new();
-        ranked.extend(self.open.iter().filter(|(_, node)| !want.avoid.contains(node)).take(2));
-        let penalty = cost::failed_here(self.policy).cost;
-        let avoided: BTreeSet<NodeId> = want.avoid.iter().copied().collect();
-        for node in avoided {
-            if let Some(Standing::Fits { cost, .. }) = self.standings.get(&node) {
-                ranked.push((cost + penalty, node));
+        ranked.extend(self.open.iter().filter(|(_, node)| !special.contains(node)).take(2));
+        for node in special {
+            if let Some(Standing::Fits { .. }) = self.standings.get(&node) {
+                ranked.push((cost::total(&self.terms(node, want)), node));
             }
         }
         ranked.sort_unstable();
@@ -162,6 +164,9 @@ impl<'a> Field<'a> {
             Some(Standing::Fits { terms, .. }) => terms.clone(),
             Some(Standing::Filtered(_)) | None => Vec::new(),
         };
+        if want.leaving == Some(node) {
+            cost::discount_leaving(self.policy, &mut terms);
+        }
         if want.avoid.contains(&node) {
             terms.push(cost::failed_here(self.policy));
         }
