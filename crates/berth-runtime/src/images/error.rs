@@ -75,7 +75,7 @@ pub enum ImageError {
         why: &'static str,
     },
     /// The HTTP client could not be made.
-    #[error("cannot set up the HTTP client")]
+    #[error("cannot set up HTTPS; are CA certificates installed on this node?")]
     Client(#[source] reqwest::Error),
     /// A layout or archive that cannot be read.
     #[error("cannot read {}", path.display())]

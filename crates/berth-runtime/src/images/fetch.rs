@@ -2,12 +2,13 @@
 //! thread that may block. Nothing keeps its name before its digests are proven.
 
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::cache::Cache;
 use super::digest::{Digest, Hashing};
@@ -116,8 +117,8 @@ pub(super) struct LayerFetch {
     pub(super) limits: Limits,
     /// Bytes so far, for those who watch.
     pub(super) fetched: Arc<AtomicU64>,
-    /// Set when nobody waits any more.
-    pub(super) given_up: Arc<AtomicBool>,
+    /// Its sender goes when nobody waits any more.
+    pub(super) wanted: watch::Receiver<()>,
 }
 
 impl LayerFetch {
@@ -132,7 +133,7 @@ impl LayerFetch {
             fault: fault.clone(),
             source: Arc::clone(&self.source),
             fetched: Arc::clone(&self.fetched),
-            given_up: Arc::clone(&self.given_up),
+            wanted: self.wanted.clone(),
             blob: self.layer.blob,
             left: self.layer.blob.size,
         };
@@ -147,7 +148,7 @@ impl LayerFetch {
         if found != self.diff_id {
             return Err(ImageError::Digest { what: "contents of a layer", expected: self.diff_id, found });
         }
-        if self.given_up.load(Ordering::Relaxed) {
+        if self.wanted.has_changed().is_err() {
             return Err(ImageError::GivenUp);
         }
         self.cache.keep_layer(folder, self.diff_id, bytes)
@@ -244,7 +245,7 @@ struct Incoming {
     fault: Fault,
     source: Arc<Source>,
     fetched: Arc<AtomicU64>,
-    given_up: Arc<AtomicBool>,
+    wanted: watch::Receiver<()>,
     blob: Blob,
     left: u64,
 }
@@ -261,10 +262,18 @@ impl Incoming {
             }),
             Reading::Response(response, handle, chunk) => {
                 while chunk.is_empty() {
-                    match handle.block_on(response.chunk()) {
-                        Ok(Some(next)) => *chunk = next,
-                        Ok(None) => return Ok(0),
-                        Err(error) => return Err(self.fault.set(self.source.broken(error))),
+                    let wanted = &mut self.wanted;
+                    let next = handle.block_on(async {
+                        tokio::select! {
+                            next = response.chunk() => Some(next),
+                            _ = wanted.changed() => None,
+                        }
+                    });
+                    match next {
+                        Some(Ok(Some(next))) => *chunk = next,
+                        Some(Ok(None)) => return Ok(0),
+                        Some(Err(error)) => return Err(self.fault.set(self.source.broken(error))),
+                        None => return Err(self.fault.set(ImageError::GivenUp)),
                     }
                 }
                 let n = chunk.len().min(buf.len());
@@ -277,7 +286,7 @@ impl Incoming {
 
 impl Read for Incoming {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.given_up.load(Ordering::Relaxed) {
+        if self.wanted.has_changed().is_err() {
             return Err(self.fault.set(ImageError::GivenUp));
         }
         let n = self.more(buf)?;

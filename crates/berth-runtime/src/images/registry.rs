@@ -49,32 +49,39 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// The HTTP clients, shared by all fetches for the sake of their connections.
+/// The HTTP clients, shared by all fetches for the sake of their connections. Made when first needed:
+/// a machine without any CA certificates can still have images from its disk and its own registry.
+#[derive(Default)]
 pub(super) struct Clients {
-    secure: Client,
-    /// Without the proxies of the environment: they are not for this machine.
-    loopback: Client,
+    secure: Mutex<Option<Client>>,
+    loopback: Mutex<Option<Client>>,
 }
 
 impl Clients {
-    pub(super) fn new() -> Result<Clients, ImageError> {
+    fn of(&self, url: &Url) -> Result<Client, ImageError> {
+        let (kept, make): (_, fn() -> reqwest::Result<Client>) = match url.scheme() {
+            // Without the proxies of the environment, which are not for this machine, and without CAs.
+            "http" => (&self.loopback, || client().no_proxy().tls_certs_only([]).build()),
+            _ => (&self.secure, || client().build()),
+        };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = kept.as_ref() {
+            return Ok(client.clone());
+        }
         // The HTTP client takes the process's provider; a binary that has chosen one keeps it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = || {
-            Client::builder()
-                .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(READ_TIMEOUT)
-                .redirect(redirect::Policy::custom(follow))
-        };
-        let secure = base().build().map_err(ImageError::Client)?;
-        let loopback = base().no_proxy().build().map_err(ImageError::Client)?;
-        Ok(Clients { secure, loopback })
+        let client = make().map_err(ImageError::Client)?;
+        *kept = Some(client.clone());
+        Ok(client)
     }
+}
 
-    fn of(&self, url: &Url) -> &Client {
-        if url.scheme() == "http" { &self.loopback } else { &self.secure }
-    }
+fn client() -> reqwest::ClientBuilder {
+    Client::builder()
+        .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .redirect(redirect::Policy::custom(follow))
 }
 
 /// Whether a request may go on from `from` to `to`: HTTPS anywhere; plain HTTP to this machine, and
@@ -202,7 +209,7 @@ impl Session {
     }
 
     async fn send(&self, url: &Url, accept: Option<&'static str>) -> Result<Response, ImageError> {
-        let mut request = self.clients.of(url).get(url.clone());
+        let mut request = self.clients.of(url)?.get(url.clone());
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
         }
@@ -263,7 +270,7 @@ impl Session {
         if let Some(service) = service {
             url.query_pairs_mut().append_pair("service", &service);
         }
-        let mut request = self.clients.of(&url).get(url.clone());
+        let mut request = self.clients.of(&url)?.get(url.clone());
         if let Some(Credential::Password { user, password }) = &self.credential {
             request = request.header(AUTHORIZATION, self.secret(basic(user, password))?);
         }

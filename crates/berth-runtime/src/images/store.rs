@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use berth_model::{Bytes, Failure, Progress};
 use futures::{StreamExt, TryStreamExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::{info, warn};
 
 use super::cache::{Cache, ImageRecord};
@@ -137,15 +137,6 @@ impl Drop for Pin {
     }
 }
 
-/// Tells the blocking half of a fetch that its waiting half has gone.
-struct GiveUp(Arc<AtomicBool>);
-
-impl Drop for GiveUp {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// An image whose documents are here, and its layers perhaps.
 struct Resolved {
     record: ImageRecord,
@@ -161,7 +152,7 @@ impl Store {
             cache: Arc::new(Cache::open(dir)?),
             permits: Semaphore::new(config.parallel.max(1)),
             config,
-            clients: Arc::new(Clients::new()?),
+            clients: Arc::default(),
             slots: Mutex::default(),
             pins: Arc::default(),
         };
@@ -357,7 +348,8 @@ impl Inner {
         let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
         slot.fetched.store(0, Ordering::Relaxed);
         let body = source.layer(layer.blob.digest).await?;
-        let give_up = GiveUp(Arc::default());
+        // Goes with this future: so the blocking half learns that its waiting half has gone.
+        let (_waiting, wanted) = watch::channel(());
         let fetch = LayerFetch {
             cache: Arc::clone(&self.cache),
             source: Arc::clone(source),
@@ -365,7 +357,7 @@ impl Inner {
             diff_id,
             limits: Limits { entries: self.config.max_entries, bytes: self.config.max_layer.0 },
             fetched: Arc::clone(&slot.fetched),
-            given_up: Arc::clone(&give_up.0),
+            wanted,
         };
         match tokio::task::spawn_blocking(move || fetch.run(body)).await {
             Ok(result) => result,

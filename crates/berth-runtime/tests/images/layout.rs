@@ -5,7 +5,7 @@ use std::path::Path;
 use berth_model::FailureKind;
 use berth_runtime::images::{ImageConfig, build};
 
-use crate::support::{Tar, World, contents, names, run};
+use crate::support::{Tar, World, contents, names, noise, run};
 
 #[tokio::test]
 async fn a_folder_becomes_an_image_and_comes_back() {
@@ -85,10 +85,6 @@ fn layer(layout: &Path) -> std::path::PathBuf {
     let blobs = layout.join("blobs/sha256");
     let size = |name: &String| std::fs::metadata(blobs.join(name)).unwrap().len();
     blobs.join(names(&blobs).into_iter().max_by_key(size).unwrap())
-}
-
-fn noise() -> Vec<u8> {
-    (0..20_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
 }
 
 #[tokio::test]

@@ -1,18 +1,19 @@
 //! A real registry (Debian's `docker-registry`), and servers that are not what a registry should be.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use berth_model::FailureKind;
-use berth_runtime::images::Credential;
+use berth_model::{Bytes, FailureKind};
+use berth_runtime::images::{Credential, StoreConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
-use crate::support::{Tar, World, contents, run};
+use crate::support::{Tar, World, contents, names, noise, run};
 
 /// A port that was free a moment ago.
 fn free_port() -> u16 {
@@ -149,49 +150,73 @@ async fn twenty_fetches_at_once_share_each_download() {
     let layers: Vec<_> = (0..4).map(|n| Tar::new().file("a", &vec![n; 300_000]).bytes()).collect();
     world.image("1", layers);
     registry.push(&world, "1", "many:1", &[]);
-    let counted = Forwarder::start(registry.port).await;
-    let image = format!("127.0.0.1:{}/many:1", counted.port);
+    let proxy = Proxy::start(registry.port, Layers::Pass).await;
+    let image = format!("127.0.0.1:{}/many:1", proxy.port);
     let all = futures::future::join_all((0..20).map(|_| world.ensure(&image))).await;
     let digests: Vec<_> = all.into_iter().map(|image| image.unwrap().digest).collect();
     assert!(digests.iter().all(|digest| *digest == digests[0]));
-    let asked = counted.asked.lock().unwrap().clone();
-    let layers = asked.iter().filter(|(path, _)| path.contains("/blobs/")).filter(|(_, n)| **n == 1).count();
-    assert!(layers >= 4, "{asked:?}");
-    let most = asked.iter().filter(|(path, _)| path.contains("/blobs/")).filter(|(_, n)| **n > 1).count();
-    assert!(most <= 1, "only the configuration, which is small, may be fetched twice: {asked:?}");
+    let asked = proxy.blobs_asked();
+    assert_eq!(asked.iter().filter(|n| **n == 1).count(), 4, "{asked:?}");
+    assert!(asked.len() <= 5, "only the configuration, which is small, may be fetched twice: {asked:?}");
+}
+
+/// What a proxy does to answers with layers in them.
+#[derive(Clone)]
+enum Layers {
+    Pass,
+    /// Only their first kilobyte.
+    Cut,
+    /// Each waits for a permit, after its head.
+    Hold(Arc<Semaphore>),
 }
 
 /// Passes connections on, one request each, and counts what is asked for.
-struct Forwarder {
+struct Proxy {
     port: u16,
-    asked: Arc<std::sync::Mutex<BTreeMap<String, usize>>>,
+    asked: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
-impl Forwarder {
-    async fn start(to: u16) -> Forwarder {
+impl Proxy {
+    async fn start(to: u16, layers: Layers) -> Proxy {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let asked: Arc<std::sync::Mutex<BTreeMap<String, usize>>> = Arc::default();
+        let asked: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
         let counted = Arc::clone(&asked);
         tokio::spawn(async move {
-            while let Ok((mut from, _)) = listener.accept().await {
-                let counted = Arc::clone(&counted);
-                tokio::spawn(async move {
-                    let head = read_head(&mut from).await;
-                    let path = head.split(' ').nth(1).unwrap_or("").to_owned();
-                    *counted.lock().unwrap().entry(path).or_default() += 1;
-                    let mut to = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await.unwrap();
-                    let once = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-                    to.write_all(once.as_bytes()).await.unwrap();
-                    let _ = tokio::io::copy(&mut to, &mut from).await;
-                });
+            while let Ok((from, _)) = listener.accept().await {
+                tokio::spawn(pass_on(from, to, layers.clone(), Arc::clone(&counted)));
             }
         });
-        Forwarder { port, asked }
+        Proxy { port, asked }
+    }
+
+    fn blobs_asked(&self) -> Vec<usize> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().filter(|(path, _)| path.contains("/blobs/")).map(|(_, n)| *n).collect()
     }
 }
 
-async fn read_head(stream: &mut tokio::net::TcpStream) -> String {
+async fn pass_on(mut from: TcpStream, to: u16, layers: Layers, asked: Arc<Mutex<BTreeMap<String, usize>>>) {
+    let head = read_head(&mut from).await;
+    let path = head.split(' ').nth(1).unwrap_or("").to_owned();
+    *asked.lock().unwrap().entry(path).or_default() += 1;
+    let mut to = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await.unwrap();
+    to.write_all(head.replacen("\r\n", "\r\nConnection: close\r\n", 1).as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    to.read_to_end(&mut answer).await.unwrap();
+    let (first, rest) = answer.split_at(answer.len().min(1500));
+    // The client may have gone.
+    let _ = from.write_all(first).await;
+    match layers {
+        // Documents are smaller than this here.
+        Layers::Cut if answer.len() > 2500 => return,
+        Layers::Hold(permits) if answer.len() > 2500 => permits.acquire().await.unwrap().forget(),
+        Layers::Pass | Layers::Cut | Layers::Hold(_) => {}
+    }
+    let _ = from.write_all(rest).await;
+}
+
+async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -203,24 +228,21 @@ async fn read_head(stream: &mut tokio::net::TcpStream) -> String {
 }
 
 /// A server that answers each path with what the test wrote for it, and everything else with 404.
-async fn scripted(answers: impl Fn(&str, u16) -> Option<String> + Send + Sync + 'static) -> (u16, Arc<AtomicUsize>) {
+async fn scripted(answers: impl Fn(&str, u16) -> Option<String> + Send + Sync + 'static) -> u16 {
     let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let requests = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&requests);
     let answers = Arc::new(answers);
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let (answers, counter) = (Arc::clone(&answers), Arc::clone(&counter));
+            let answers = Arc::clone(&answers);
             tokio::spawn(async move {
                 let head = read_head(&mut stream).await;
-                counter.fetch_add(1, Ordering::Relaxed);
                 let answer = answers(&head, port).unwrap_or("HTTP/1.1 404 Not Found\r\n\r\n".to_owned());
                 let _ = stream.write_all(answer.as_bytes()).await;
             });
         }
     });
-    (port, requests)
+    port
 }
 
 fn answer(status: &str, headers: &str, body: &str) -> Option<String> {
@@ -230,7 +252,7 @@ fn answer(status: &str, headers: &str, body: &str) -> Option<String> {
 #[tokio::test]
 async fn a_bearer_token_is_had_from_the_realm() {
     let world = World::new();
-    let (port, _) = scripted(|head, port| {
+    let port = scripted(|head, port| {
         let shown = head.lines().find_map(|line| line.strip_prefix("authorization: ")).unwrap_or("");
         if head.starts_with("GET /token?scope=repository%3Aapp%3Apull&service=here ") {
             // berth:sesame
@@ -293,56 +315,92 @@ async fn what_no_registry_should_answer_is_refused() {
     ];
     let answers: BTreeMap<String, String> =
         cases.iter().map(|(name, answer, _)| ((*name).to_owned(), answer.clone())).collect();
-    let (port, _) = scripted(move |head, _| answers.get(head.split('/').nth(2)?).cloned()).await;
+    let port = scripted(move |head, _| answers.get(head.split('/').nth(2)?).cloned()).await;
     for (name, _, words) in cases {
         let result = world.ensure(&format!("127.0.0.1:{port}/{name}:1")).await;
         world.expect_failure(result, FailureKind::Image, &[words]);
     }
 }
 
+/// An address of this machine that is not loopback, where it has one.
+fn other_address() -> Option<SocketAddr> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    // Sends nothing, but finds a route; the address is one that documents use.
+    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+    socket.local_addr().ok()
+}
+
 #[tokio::test]
 async fn plain_http_is_for_loopback_hosts_only() {
+    let words = ["over HTTPS (plain HTTP is spoken to loopback hosts only)"];
     let world = World::new();
-    let (port, requests) = scripted(|_, _| answer("200 OK", "", "{}")).await;
-    // The same server under a name that is not a loopback one: it is spoken to in TLS, or not at all.
-    let result = world.ensure(&format!("127.0.0.1.nip.invalid:{port}/app:1")).await;
-    world.expect_failure(result, FailureKind::Image, &["over HTTPS (plain HTTP is spoken to loopback hosts only)"]);
-    assert_eq!(requests.load(Ordering::Relaxed), 0);
+    let result = world.ensure("localhost.invalid:5000/app:1").await;
+    world.expect_failure(result, FailureKind::Image, &words);
+    let Some(address) = other_address() else { return };
+    let listener = tokio::net::TcpListener::bind((address.ip(), 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let first = stream.read_u8().await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        first
+    });
+    let result = world.ensure(&format!("{}:{port}/app:1", address.ip())).await;
+    world.expect_failure(result, FailureKind::Image, &words);
+    assert_eq!(server.await.unwrap(), 22, "the first byte of a handshake in TLS");
+}
+
+#[tokio::test]
+async fn a_fetch_that_is_given_up_frees_its_place() {
+    let world = World::with(StoreConfig { parallel: 1, ..StoreConfig::default() });
+    let registry = Registry::start(world.folder.path(), "");
+    world.image("1", one_file(&noise()));
+    registry.push(&world, "1", "app:1", &[]);
+    let proxy = Proxy::start(registry.port, Layers::Hold(Arc::new(Semaphore::new(0)))).await;
+    let held = format!("127.0.0.1:{}/app:1", proxy.port);
+    {
+        let mut waiting = std::pin::pin!(world.ensure(&held));
+        while names(&world.path("images/tmp")).is_empty() {
+            assert!(futures::poll!(&mut waiting).is_pending(), "the layer is held");
+            tokio::task::yield_now().await;
+        }
+    }
+    world.ensure(&registry.image("app:1")).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !names(&world.path("images/tmp")).is_empty() {
+        assert!(Instant::now() < deadline, "what was given up stays");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_collected_from_under_a_fetch() {
+    let world = World::with(StoreConfig { keep: Bytes(0), ..StoreConfig::default() });
+    let registry = Registry::start(world.folder.path(), "");
+    world.image("1", [one_file(&noise()), one_file(b"small")].concat());
+    registry.push(&world, "1", "app:1", &[]);
+    let permits = Arc::new(Semaphore::new(0));
+    let proxy = Proxy::start(registry.port, Layers::Hold(Arc::clone(&permits))).await;
+    let held = format!("127.0.0.1:{}/app:1", proxy.port);
+    let mut waiting = std::pin::pin!(world.ensure(&held));
+    while names(&world.path("images/layers/sha256")).is_empty() {
+        assert!(futures::poll!(&mut waiting).is_pending(), "a layer is held");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.store.collect(&BTreeSet::new()).unwrap().layers, 0);
+    permits.add_permits(1);
+    let image = waiting.await.unwrap();
+    assert!(image.layers.iter().all(|layer| layer.is_dir()));
 }
 
 #[tokio::test]
 async fn a_connection_that_breaks_is_no_wrong_digest() {
     let world = World::new();
     let registry = Registry::start(world.folder.path(), "");
-    world.image("1", one_file(&vec![7; 3 << 20]));
+    world.image("1", one_file(&noise()));
     registry.push(&world, "1", "cut:1", &[]);
-    let cut = Cutter::start(registry.port).await;
-    let result = world.ensure(&format!("127.0.0.1:{cut}/cut:1")).await;
+    let proxy = Proxy::start(registry.port, Layers::Cut).await;
+    let result = world.ensure(&format!("127.0.0.1:{}/cut:1", proxy.port)).await;
     world.expect_failure(result, FailureKind::Image, &["cannot reach the registry 127.0.0.1"]);
     world.ensure(&registry.image("cut:1")).await.unwrap();
-}
-
-/// Passes connections on, but layers only for their first kilobyte.
-struct Cutter;
-
-impl Cutter {
-    async fn start(to: u16) -> u16 {
-        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        tokio::spawn(async move {
-            while let Ok((mut from, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    let head = read_head(&mut from).await;
-                    let mut to = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, to)).await.unwrap();
-                    let once = head.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-                    to.write_all(once.as_bytes()).await.unwrap();
-                    let mut answer = Vec::new();
-                    let _ = to.read_to_end(&mut answer).await;
-                    let keep = if answer.len() > 2500 { 1500 } else { answer.len() };
-                    let _ = from.write_all(&answer[..keep]).await;
-                });
-            }
-        });
-        port
-    }
 }

@@ -184,3 +184,8 @@ pub fn run(program: &str, args: &[&str]) -> String {
     assert!(output.status.success(), "{program} {args:?}: {said}");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// 80 kB that no packing makes much smaller.
+pub fn noise() -> Vec<u8> {
+    (0..20_000u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
+}
