@@ -14,6 +14,7 @@ pub mod logs;
 mod oci;
 mod plan;
 mod runtime;
+pub mod seccomp;
 pub mod shim;
 
 pub use error::RuntimeError;

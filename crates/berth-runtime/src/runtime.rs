@@ -3,7 +3,7 @@
 //! Decides nothing and remembers nothing that is not on the disk: whoever opens it anew finds the same
 //! allocations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -23,7 +23,7 @@ use crate::cgroup::Cgroups;
 use crate::client::{self, Client, Events, Unanswered};
 use crate::error::{RuntimeError, failure, io_failure};
 use crate::exec::{self, ExecRequest, ExecSession};
-use crate::images::{Credential, Store};
+use crate::images::{Credential, Digest, Store};
 use crate::logs::{self, LogQuery, LogRecord};
 use crate::oci::OciRuntime;
 use crate::plan::{AllocPlan, LogLimits, boot_id, names};
@@ -137,11 +137,7 @@ impl Runtime {
     /// Every allocation that has a folder, connected where its shim answers. From then on, events tell
     /// what happens to it.
     pub async fn find(&self) -> Result<Vec<(AllocId, FoundShim)>, RuntimeError> {
-        let allocs = self.inner.config.data_dir.join("allocs");
-        let entries = fs::read_dir(&allocs).map_err(RuntimeError::files("list", &allocs))?;
-        let mut ids: Vec<AllocId> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
-        ids.sort_unstable();
-        let looks = stream::iter(ids).map(|id| async move { (id, self.look(id).await) });
+        let looks = stream::iter(self.ids()?).map(|id| async move { (id, self.look(id).await) });
         Ok(looks.buffered(LOOKS).collect().await)
     }
 
@@ -180,9 +176,10 @@ impl Runtime {
         if self.client(desired.id).is_ok() {
             return Ok(());
         }
-        let plan = crate::plan::make::make(desired, self, &on_progress).await?;
+        let (plan, images) = crate::plan::make::make(desired, self, &on_progress).await?;
         let dir = self.dir(desired.id);
         let prepared = make_private(&dir).and_then(|()| plan.write(&dir));
+        drop(images);
         prepared.map_err(|error| io_failure(format_args!("make the folder of allocation {}", desired.id), &error))?;
         self.spawn(desired.id).await?;
         match self.connect(desired.id).await {
@@ -279,6 +276,24 @@ impl Runtime {
         let dir = self.dir(alloc).join(names::LOGS);
         tokio::spawn(logs::reader::run(dir, task.to_string(), query, send));
         receive
+    }
+
+    /// The images that allocations on the disk run from: those that must not be collected.
+    pub fn images_in_use(&self) -> Result<BTreeSet<Digest>, RuntimeError> {
+        let mut digests = BTreeSet::new();
+        for alloc in self.ids()? {
+            let Ok(plan) = AllocPlan::read(&self.dir(alloc)) else { continue };
+            digests.extend(plan.images().filter_map(|digest| digest.parse::<Digest>().ok()));
+        }
+        Ok(digests)
+    }
+
+    fn ids(&self) -> Result<Vec<AllocId>, RuntimeError> {
+        let allocs = self.inner.config.data_dir.join("allocs");
+        let entries = fs::read_dir(&allocs).map_err(RuntimeError::files("list", &allocs))?;
+        let mut ids: Vec<AllocId> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// Removes the groups that allocations shared, where nothing is left in them. For an agent that ends.
@@ -453,7 +468,7 @@ fn clear(dir: &std::path::Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    for name in [names::SOCKET, "shim.lock"] {
+    for name in [names::SOCKET, names::LOCK, crate::plan::FILE] {
         match fs::remove_file(dir.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}

@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
 use super::root::host_folders;
 use super::user::Who;
 use super::{Folders, Surroundings, WORK_DIR};
+use crate::oci::OciRuntime;
 use crate::plan::{AllocPlan, Network, RootPlan, TaskPlan};
+use crate::seccomp;
 
 /// Capabilities of every task of an image that runs as root: to own files and users of its own, and to
 /// open low ports. Fewer than Docker's: nothing that makes devices, raw packets or other roots.
@@ -61,9 +64,7 @@ pub(super) fn make(
         "maskedPaths": MASKED,
         "readonlyPaths": READ_ONLY,
     });
-    if let Some(seccomp) = seccomp() {
-        linux["seccomp"] = seccomp;
-    }
+    linux["seccomp"] = serde_json::to_value(filter(plan, task))?;
     let spec = json!({
         "ociVersion": "1.0.2",
         "process": process(task, who, around),
@@ -75,8 +76,12 @@ pub(super) fn make(
     Ok(serde_json::to_vec(&spec)?)
 }
 
-fn seccomp() -> Option<Value> {
-    None
+fn filter(plan: &AllocPlan, task: &TaskPlan) -> LinuxSeccomp {
+    let profile = seccomp::profile(&task.cap_add);
+    match plan.oci {
+        OciRuntime::Builtin => seccomp::for_libcontainer(profile),
+        OciRuntime::Program(_) => profile,
+    }
 }
 
 fn process(task: &TaskPlan, who: &Who, around: &Surroundings) -> Value {

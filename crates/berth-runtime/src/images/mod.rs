@@ -1,79 +1,26 @@
-//! Images. For now a reference `oci:FOLDER` names a folder that is a root file system.
+//! Images: from a registry, an OCI layout folder or an archive into a content-addressed cache of
+//! unpacked layers, ready to be mounted. Mounts nothing, runs nothing, and decides nothing about when
+//! to try again.
+//!
+//! [`Store`] is the way in; [`build`] makes images. Inside, from the outside in: `reference` reads what
+//! a job says, `registry` and `layout` are where images come from, `manifest` reads their documents,
+//! `fetch` proves and `unpack` writes a layer, `cache` is the folder.
 
-use std::path::{Path, PathBuf};
+pub mod build;
+mod cache;
+mod digest;
+mod error;
+mod fetch;
+mod layout;
+mod manifest;
+mod reference;
+mod registry;
+mod store;
+mod unpack;
 
-use berth_model::{Failure, FailureKind, Progress};
-
-/// What an image says about how to run it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ImageConfig {
-    /// `NAME=value` each.
-    pub env: Vec<String>,
-    /// The program and its first arguments.
-    pub entrypoint: Vec<String>,
-    /// Arguments for the entrypoint; without one, the program itself.
-    pub cmd: Vec<String>,
-    /// `user`, `uid`, `user:group` or `uid:gid`.
-    pub user: Option<String>,
-    /// Where the program starts.
-    pub working_dir: Option<String>,
-    /// How it wants to be asked to end: a name or number.
-    pub stop_signal: Option<String>,
-}
-
-/// An image that is here.
-#[derive(Clone, Debug)]
-pub struct Image {
-    /// Its layers' folders, the topmost first.
-    pub layers: Vec<PathBuf>,
-    /// How it wants to be run.
-    pub config: ImageConfig,
-}
-
-/// Where an image is.
-#[derive(Clone, Debug)]
-pub struct ImageReference(PathBuf);
-
-impl ImageReference {
-    /// Reads a reference.
-    pub fn parse(text: &str) -> Result<Self, std::io::Error> {
-        let folder = text.strip_prefix("oci:").ok_or(std::io::ErrorKind::InvalidInput)?;
-        Ok(Self(folder.into()))
-    }
-}
-
-/// What an agent may show to a registry.
-#[derive(Clone, Debug)]
-pub enum Credential {
-    /// A bearer token.
-    Token(String),
-}
-
-/// Limits of a store.
-#[derive(Clone, Debug, Default)]
-pub struct StoreConfig {}
-
-/// The store.
-#[derive(Clone)]
-pub struct Store {}
-
-impl Store {
-    /// Opens the store.
-    pub fn open(_: &Path, _: StoreConfig) -> Result<Self, std::io::Error> {
-        Ok(Self {})
-    }
-
-    /// Makes sure that the image is here.
-    pub async fn ensure(
-        &self,
-        reference: &ImageReference,
-        _: Option<&Credential>,
-        _: impl Fn(Progress),
-    ) -> Result<Image, Failure> {
-        if reference.0.is_dir() {
-            Ok(Image { layers: vec![reference.0.clone()], config: ImageConfig::default() })
-        } else {
-            Err(Failure { kind: FailureKind::Image, message: format!("no folder {}", reference.0.display()) })
-        }
-    }
-}
+pub use digest::{Digest, DigestError};
+pub use error::{ImageError, UnpackFailure};
+pub use manifest::ImageConfig;
+pub use reference::{ImageReference, ReferenceError, RegistryReference, Version};
+pub use registry::Credential;
+pub use store::{Collected, Image, Store, StoreConfig};

@@ -16,26 +16,29 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Who a host program runs as, unless the task says otherwise.
 const NOBODY: &str = "nobody";
 
-/// Makes the plan of an allocation; fetches the images that are missing.
+/// Makes the plan of an allocation; fetches the images that are missing. The images are given too: as
+/// long as they are held, and then as long as the plan is on the disk, they are not collected.
 pub(crate) async fn make(
     desired: &DesiredAlloc,
     runtime: &Runtime,
     on_progress: &impl Fn(Progress),
-) -> Result<AllocPlan, Failure> {
+) -> Result<(AllocPlan, Vec<Image>), Failure> {
     let config = runtime.config();
-    let mut tasks = BTreeMap::new();
+    let (mut tasks, mut images) = (BTreeMap::new(), Vec::new());
     for task in &desired.group.tasks {
         let env = common_env(desired, task, runtime);
         let plan = match &task.driver {
             Driver::Exec => host_program(desired, task, env)?,
             Driver::Container(container) => {
                 let image = image(runtime, task, container, on_progress).await?;
-                container_plan(desired, task, container, &image, env)?
+                let plan = container_plan(desired, task, container, &image, env)?;
+                images.push(image);
+                plan
             }
         };
         tasks.insert(task.name.to_string(), plan);
     }
-    Ok(AllocPlan {
+    let plan = AllocPlan {
         version: VERSION,
         alloc: desired.id.to_string(),
         boot: runtime.boot().to_owned(),
@@ -48,7 +51,8 @@ pub(crate) async fn make(
             NetworkMode::None => Network::None,
         },
         tasks,
-    })
+    };
+    Ok((plan, images))
 }
 
 async fn image(
@@ -111,6 +115,7 @@ fn container_plan(
     env.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
     env.extend(berth);
     let root = RootPlan::Layers {
+        image: image.digest.to_string(),
         layers: image.layers.clone(),
         read_only: container.read_only_root,
         tmpfs: container.tmpfs.iter().map(|(path, bytes)| (path.clone(), bytes.0)).collect(),

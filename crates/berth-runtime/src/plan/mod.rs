@@ -97,6 +97,8 @@ pub(crate) struct TaskPlan {
 pub(crate) enum RootPlan {
     /// Layers of an image under a writable one.
     Layers {
+        /// The digest of the image's manifest.
+        image: String,
         /// Overlay's lower folders, topmost first.
         layers: Vec<PathBuf>,
         /// Whether the root is read-only.
@@ -117,6 +119,14 @@ impl AllocPlan {
         } else {
             Err(io::Error::new(io::ErrorKind::Unsupported, format!("version {} of {FILE}", plan.version)))
         }
+    }
+
+    /// The digests of the images that it runs from.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        self.tasks.values().filter_map(|task| match &task.root {
+            RootPlan::Layers { image, .. } => Some(image.as_str()),
+            RootPlan::Host => None,
+        })
     }
 
     /// Writes the plan; whoever reads sees the old one or the new one.
@@ -147,6 +157,8 @@ pub(crate) mod names {
 
     /// The shim's socket.
     pub const SOCKET: &str = "shim.sock";
+    /// Locked by the shim for as long as it lives.
+    pub const LOCK: &str = "shim.lock";
     /// What the shim last wrote of its tasks.
     pub const STATE: &str = "state.json";
     /// What the shim had to say about itself, for people.

@@ -68,7 +68,7 @@ fn become_shim(alloc_dir: &Path) -> io::Result<Server> {
 
 /// One shim per allocation: a second one ends here.
 fn lock() -> io::Result<File> {
-    let lock = OpenOptions::new().create(true).append(true).open("shim.lock")?;
+    let lock = OpenOptions::new().create(true).append(true).open(names::LOCK)?;
     rustix::fs::flock(lock.as_fd(), rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| io::Error::new(io::ErrorKind::AddrInUse, "another shim keeps this allocation"))?;
     Ok(lock)

@@ -14,7 +14,7 @@ use berth_model::{
     JobId, JobKind, JobVersion, Kill, KillPolicy, Millis, Namespace, NetworkMode, Resources, RestartPolicy, ShimTask,
     ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
 };
-use berth_runtime::images::{Store, StoreConfig};
+use berth_runtime::images::{ImageConfig, Store, StoreConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogRecord, LogStream};
 use berth_runtime::{LogLimits, OciRuntime, Runtime, RuntimeConfig, RuntimeEvent};
 use tokio::sync::mpsc;
@@ -89,10 +89,10 @@ fn processes_with(path: &Path) -> Vec<String> {
 
 /// A root file system of busybox and a few users, made once.
 fn image() -> PathBuf {
-    static MADE: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
-    let made = MADE.get_or_init(|| {
+    let made = SHARED.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
-        let root = dir.path();
+        let root = &dir.path().join("root");
+        fs::create_dir(root).unwrap();
         for folder in ["bin", "etc", "tmp", "root", "proc", "sys", "dev"] {
             fs::create_dir(root.join(folder)).unwrap();
         }
@@ -106,15 +106,19 @@ fn image() -> PathBuf {
         }
         fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1500:1500::/home/web:/bin/sh\n").unwrap();
         fs::write(root.join("etc/group"), "root:x:0:\nweb:x:1500:\nlog:x:1600:web\n").unwrap();
+        build::from_folder(root, &ImageConfig::default(), &dir.path().join("layout"), "latest").unwrap();
         dir
     });
-    made.path().to_owned()
+    made.path().join("layout")
 }
+
+/// The image, and the store that all cases fetch it to.
+static SHARED: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
 
 /// A task of an image.
 pub fn container(image: &Path, command: &[&str]) -> TaskSpec {
     let container = ContainerSpec {
-        image: format!("oci:{}", image.display()),
+        image: format!("oci:{}:latest", image.display()),
         credential: None,
         read_only_root: false,
         tmpfs: Vec::new(),
@@ -322,6 +326,6 @@ impl World {
 }
 
 async fn open(config: &RuntimeConfig) -> (Runtime, mpsc::Receiver<RuntimeEvent>) {
-    let images = Store::open(&config.data_dir.join("images"), StoreConfig::default()).unwrap();
+    let images = Store::open(&SHARED.get().unwrap().path().join("images"), StoreConfig::default()).unwrap();
     Runtime::open(config.clone(), images).await.unwrap()
 }
