@@ -1,1 +1,126 @@
-//! Placeholder while the workspace is being laid out.
+//! The agent: a drive loop around the node core, its ledger, and its link to the server.
+//!
+//! Decides nothing: what should run is the server's decision, how a node gets there is the node core's,
+//! and how a task runs is the runtime's. Ending an agent ends no task.
+
+mod clock;
+mod config;
+mod driver;
+mod error;
+mod fingerprint;
+mod key;
+mod ledger;
+mod link;
+mod tunnel;
+mod work;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+
+use berth_api::client::Target;
+use berth_model::{AllocId, Found, FoundShim, Remembered};
+use berth_node::{Core, Event};
+use berth_runtime::images::{Credential, Store, StoreConfig};
+use berth_runtime::{LogLimits, OciRuntime, Runtime, RuntimeConfig, RuntimeEvent};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use crate::config::{Config, Offer, RegistryCredential, Token};
+pub use crate::error::AgentError;
+
+use crate::driver::Driver;
+use crate::ledger::Ledger;
+use crate::link::Link;
+use crate::work::Workers;
+
+/// Events from workers and shims that wait for the loop.
+const EVENTS: usize = 1024;
+/// Events from the link that wait for the loop.
+const LINK_EVENTS: usize = 16;
+
+/// Runs an agent until `stop`.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
+    make_data_dir(&config)?;
+    let agent = key::load_or_make(&config.data_dir)?;
+    let target = Target::new(&config.server, config.token.reveal()).map_err(AgentError::Server)?;
+    let ledger = Ledger::open(&config.data_dir)?;
+    let (runtime, shims) = open_runtime(&config).await?;
+    let remembered = ledger.read().await?;
+    let found = find(remembered.allocs, &runtime).await?;
+    tracing::info!(allocs = found.len(), "found what was left on this machine");
+
+    let (events, to_loop) = mpsc::channel(EVENTS);
+    tokio::spawn(forward(shims, events.clone()));
+    let (link_events, from_link) = mpsc::channel(LINK_EVENTS);
+    let link = Link { config, agent, target, runtime: runtime.clone(), events: link_events };
+    let linking = tokio::spawn(link.run());
+
+    let mut first = Vec::new();
+    let core = Core::load(remembered.epoch, found, clock::now(), &mut first);
+    let workers = Workers::new(runtime, events);
+    let driver = Driver { core, ledger, workers, link: from_link, events: to_loop, reports: None, wake: None };
+    let ended = driver.run(first, stop).await;
+    linking.abort();
+    ended
+}
+
+fn make_data_dir(config: &Config) -> Result<(), AgentError> {
+    let path = &config.data_dir;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| AgentError::File { operation: "create", path: path.clone(), source })
+}
+
+async fn open_runtime(config: &Config) -> Result<(Runtime, mpsc::Receiver<RuntimeEvent>), AgentError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| AgentError::Runtime(source);
+    let limits = StoreConfig { keep: config.image_cache, ..StoreConfig::default() };
+    let images = Store::open(&config.data_dir.join("images"), limits).map_err(|e| failed(e.into()))?;
+    let credentials = config.credentials.iter().map(|(name, credential)| {
+        let user = credential.username.clone();
+        (name.clone(), Credential::Password { user, password: credential.password.reveal().to_owned() })
+    });
+    let runtime = RuntimeConfig {
+        data_dir: config.data_dir.clone(),
+        shim_program: config.shim_program.clone(),
+        cgroup_parent: config.cgroup_parent.clone(),
+        oci_runtime: config.oci_runtime.clone().map_or(OciRuntime::Builtin, OciRuntime::Program),
+        logs: LogLimits::default(),
+        credentials: credentials.collect(),
+        node_env: BTreeMap::from([
+            ("BERTH_NODE_NAME".to_owned(), config.name.to_string()),
+            ("BERTH_NODE_ADDRESS".to_owned(), config.address.clone()),
+        ]),
+    };
+    Runtime::open(runtime, images).await.map_err(|e| failed(e.into()))
+}
+
+/// What the ledger remembers, with the shims that are there. A folder that the ledger knows nothing of
+/// was made for an allocation that was never begun: it is removed.
+async fn find(remembered: Vec<Remembered>, runtime: &Runtime) -> Result<Vec<Found>, AgentError> {
+    let shims = runtime.find().await.map_err(|e| AgentError::Runtime(e.into()))?;
+    let mut shims: BTreeMap<AllocId, FoundShim> = shims.into_iter().collect();
+    let found = remembered.into_iter().map(|remembered| {
+        let shim = shims.remove(&remembered.desired.id).unwrap_or_else(|| FoundShim::Gone(BTreeMap::new()));
+        Found { remembered, shim }
+    });
+    let found = found.collect();
+    for alloc in shims.into_keys() {
+        if let Err(error) = runtime.purge(alloc).await {
+            tracing::warn!(%alloc, reason = link::chain(&error), "cannot remove a folder that nobody remembers");
+        }
+    }
+    Ok(found)
+}
+
+/// What shims say, as events of the core.
+async fn forward(mut shims: mpsc::Receiver<RuntimeEvent>, events: mpsc::Sender<Event>) {
+    while let Some(event) = shims.recv().await {
+        let event = match event {
+            RuntimeEvent::Task { alloc, task, shim } => Event::Task { alloc, task, shim },
+            RuntimeEvent::ShimLost { alloc } => Event::ShimLost { alloc },
+        };
+        if events.send(event).await.is_err() {
+            return;
+        }
+    }
+}

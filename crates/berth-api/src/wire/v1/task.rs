@@ -116,24 +116,34 @@ impl From<TaskState> for model::TaskState {
 
 impl From<model::Exit> for Exit {
     fn from(exit: model::Exit) -> Exit {
-        let how = match exit.how {
-            model::ExitKind::Status(status) => ExitKind::Status { status },
-            model::ExitKind::Signal(signal) => ExitKind::Signal { signal },
-            model::ExitKind::OutOfMemory => ExitKind::OutOfMemory,
-            model::ExitKind::Failure(failure) => ExitKind::Failure { failure: failure.into() },
-        };
-        Exit { at: exit.at.into(), how }
+        Exit { at: exit.at.into(), how: exit.how.into() }
     }
 }
 
 impl From<Exit> for model::Exit {
     fn from(exit: Exit) -> model::Exit {
-        let how = match exit.how {
+        model::Exit { at: exit.at.into(), how: exit.how.into() }
+    }
+}
+
+impl From<model::ExitKind> for ExitKind {
+    fn from(how: model::ExitKind) -> ExitKind {
+        match how {
+            model::ExitKind::Status(status) => ExitKind::Status { status },
+            model::ExitKind::Signal(signal) => ExitKind::Signal { signal },
+            model::ExitKind::OutOfMemory => ExitKind::OutOfMemory,
+            model::ExitKind::Failure(failure) => ExitKind::Failure { failure: failure.into() },
+        }
+    }
+}
+
+impl From<ExitKind> for model::ExitKind {
+    fn from(how: ExitKind) -> model::ExitKind {
+        match how {
             ExitKind::Status { status } => model::ExitKind::Status(status),
             ExitKind::Signal { signal } => model::ExitKind::Signal(signal),
             ExitKind::OutOfMemory => model::ExitKind::OutOfMemory,
             ExitKind::Failure { failure } => model::ExitKind::Failure(failure.into()),
-        };
-        model::Exit { at: exit.at.into(), how }
+        }
     }
 }

@@ -1,0 +1,143 @@
+//! The drive loop around the node core: waits for events, steps, performs effects. Decides nothing.
+
+use std::time::Duration;
+
+use berth_model::{NodeReport, Timestamp};
+use berth_node::{Core, Effect, Event};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::{Entries, Ledger};
+use crate::work::Workers;
+use crate::{AgentError, clock};
+
+/// Events taken in one turn, at most: their writes to the ledger share one sync.
+const BATCH: usize = 256;
+
+/// What the link to the server tells the loop.
+#[derive(Debug)]
+pub enum LinkEvent {
+    /// A stream is up; reports go here, the newest only: each is whole.
+    Connected(watch::Sender<Option<NodeReport>>),
+    /// Something for the core.
+    Core(Box<Event>),
+    /// The stream ended.
+    Disconnected,
+}
+
+/// The loop and what it owns.
+pub struct Driver {
+    /// Decides.
+    pub core: Core,
+    /// Remembers.
+    pub ledger: Ledger,
+    /// Does the work, an allocation each.
+    pub workers: Workers,
+    /// From the link.
+    pub link: mpsc::Receiver<LinkEvent>,
+    /// From workers and shims.
+    pub events: mpsc::Receiver<Event>,
+    /// Where reports go while connected.
+    pub reports: Option<watch::Sender<Option<NodeReport>>>,
+    /// When the core wants to be woken.
+    pub wake: Option<Timestamp>,
+}
+
+impl Driver {
+    /// Runs until `stop`. What runs on the node goes on: tasks outlive their keepers.
+    pub async fn run(mut self, first: Vec<Effect>, stop: CancellationToken) -> Result<(), AgentError> {
+        self.perform(first).await?;
+        loop {
+            let mut batch = Vec::new();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                Some(event) = self.link.recv() => batch.extend(self.from_link(event)),
+                count = self.events.recv_many(&mut batch, BATCH), if !self.events.is_closed() => {
+                    debug_assert!(count > 0, "the loop's own sender keeps the channel open");
+                }
+                () = sleep_until(self.wake) => {
+                    self.wake = None;
+                    batch.push(Event::Woke);
+                }
+            }
+            let mut effects = Vec::new();
+            for event in batch {
+                tracing::trace!(?event, "step");
+                self.core.step(clock::now(), event, &mut effects);
+            }
+            self.perform(effects).await?;
+        }
+    }
+
+    fn from_link(&mut self, event: LinkEvent) -> Option<Event> {
+        match event {
+            LinkEvent::Connected(reports) => {
+                self.reports = Some(reports);
+                None
+            }
+            LinkEvent::Core(event) => Some(*event),
+            LinkEvent::Disconnected => {
+                self.reports = None;
+                Some(Event::Disconnected)
+            }
+        }
+    }
+
+    /// Performs the effects of one turn. All writes to the ledger come first, in one sync: a write that
+    /// is early by a few effects is harmless, since the ledger only tells what was meant.
+    async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), AgentError> {
+        self.ledger.write(entries(&effects)).await?;
+        for effect in effects {
+            match effect {
+                Effect::RememberEpoch(_) | Effect::Remember(_) | Effect::Forget(_) => {}
+                Effect::Report(report) => {
+                    if let Some(reports) = &self.reports {
+                        reports.send_replace(Some(report));
+                    }
+                }
+                Effect::WakeAt(at) => self.wake = Some(at),
+                Effect::Prepare(_)
+                | Effect::Start { .. }
+                | Effect::Signal { .. }
+                | Effect::EndOrphans(_)
+                | Effect::Remove(_)
+                | Effect::Purge(_) => self.workers.give(effect),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the ledger has to take in: the last word on each allocation.
+fn entries(effects: &[Effect]) -> Entries {
+    let mut entries = Entries::default();
+    for effect in effects {
+        match effect {
+            Effect::RememberEpoch(epoch) => entries.epoch = Some(*epoch),
+            Effect::Remember(remembered) => {
+                entries.allocs.insert(remembered.desired.id, Some(remembered.as_ref().clone()));
+            }
+            Effect::Forget(alloc) => {
+                entries.allocs.insert(*alloc, None);
+            }
+            Effect::Prepare(_)
+            | Effect::Start { .. }
+            | Effect::Signal { .. }
+            | Effect::EndOrphans(_)
+            | Effect::Remove(_)
+            | Effect::Purge(_)
+            | Effect::Report(_)
+            | Effect::WakeAt(_) => {}
+        }
+    }
+    entries
+}
+
+/// Sleeps until the wall clock shows `at`; for ever without one.
+async fn sleep_until(at: Option<Timestamp>) {
+    match at {
+        Some(at) => tokio::time::sleep(Duration::from_millis(at.since(clock::now()).0)).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,149 @@
+//! The link to the server: one stream that is kept up, reports out, orders in. Loses nothing that
+//! matters: reports and desired states are whole.
+
+use std::time::Duration;
+
+use berth_api::client::{AgentStream, ClientError, FromServer, Target};
+use berth_model::{AgentKey, Hello, Order};
+use berth_node::Event;
+use berth_runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::driver::LinkEvent;
+use crate::{AgentError, fingerprint, tunnel};
+
+/// The waits between attempts to reach a server: the first, and what doubling stops at.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Tunnels that are served at the same time; more are left to time out at the server.
+const TUNNELS: usize = 256;
+
+/// Keeps the stream up.
+pub struct Link {
+    /// What the machine is said to be.
+    pub config: Config,
+    /// Who the agent is.
+    pub agent: AgentKey,
+    /// Where the server is.
+    pub target: Target,
+    /// For tunnels.
+    pub runtime: Runtime,
+    /// To the drive loop.
+    pub events: mpsc::Sender<LinkEvent>,
+}
+
+impl Link {
+    /// Connects, again and again, for as long as the drive loop listens.
+    pub async fn run(self) {
+        let mut wait = RETRY.0;
+        let mut told = String::new();
+        loop {
+            let began = Instant::now();
+            let ended = self.session().await;
+            if began.elapsed() > RETRY.1 {
+                // It was up: what was said of earlier troubles is over.
+                wait = RETRY.0;
+                told.clear();
+            }
+            match ended {
+                Ok(()) => tracing::info!(server = self.target.addr(), "the server ended the stream"),
+                Err(error) => {
+                    // A server that is away for long is told of once.
+                    let reason = chain(&error);
+                    if reason != told {
+                        tracing::warn!(server = self.target.addr(), reason, "no stream to the server; work goes on");
+                        told = reason;
+                    }
+                }
+            }
+            if self.events.is_closed() {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(RETRY.1);
+        }
+    }
+
+    /// One stream from its beginning to its end.
+    async fn session(&self) -> Result<(), SessionError> {
+        let fingerprint = fingerprint::take(&self.config)?;
+        let hello = Hello { agent: self.agent.clone(), fingerprint };
+        let AgentStream { reports, mut orders } = AgentStream::connect(&self.target, hello).await?;
+        let (newest, mut to_send) = watch::channel(None);
+        let sending = tokio::spawn(async move {
+            while to_send.changed().await.is_ok() {
+                let report = to_send.borrow_and_update().clone();
+                if let Some(report) = report
+                    && reports.send(report).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+        tracing::info!(server = self.target.addr(), "stream to the server is up");
+        self.tell(LinkEvent::Connected(newest)).await;
+        let ended = self.receive(&mut orders).await;
+        sending.abort();
+        self.tell(LinkEvent::Disconnected).await;
+        ended
+    }
+
+    async fn receive(&self, orders: &mut berth_api::client::OrderReceiver) -> Result<(), SessionError> {
+        let mut tunnels = tokio::task::JoinSet::new();
+        loop {
+            let Some(message) = orders.next().await? else { return Ok(()) };
+            match message {
+                FromServer::Order(Order::Welcome { epoch, node, heartbeat }) => {
+                    tracing::info!(%node, %epoch, "registered");
+                    self.tell(LinkEvent::Core(Box::new(Event::Welcome { epoch, node, heartbeat }))).await;
+                }
+                FromServer::Order(Order::Desired(desired)) => {
+                    self.tell(LinkEvent::Core(Box::new(Event::Desired(desired)))).await;
+                }
+                FromServer::Close { reason } => return Err(SessionError::Closed { reason }),
+                FromServer::OpenTunnel { id, wanted } => {
+                    while tunnels.try_join_next().is_some() {}
+                    if tunnels.len() >= TUNNELS {
+                        tracing::warn!(tunnel = %id, limit = TUNNELS, "too many tunnels; this one is not served");
+                        continue;
+                    }
+                    tunnels.spawn(tunnel::serve(self.target.clone(), self.runtime.clone(), id, wanted));
+                }
+            }
+        }
+    }
+
+    async fn tell(&self, event: LinkEvent) {
+        // The loop is gone only when the agent is ending.
+        let _ = self.events.send(event).await;
+    }
+}
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    /// The machine could not be looked at.
+    #[error(transparent)]
+    Fingerprint(#[from] AgentError),
+    /// The connection.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The server wanted it so.
+    #[error("the server closed the stream: {reason}")]
+    Closed {
+        /// Its reason.
+        reason: String,
+    },
+}
+
+/// An error with what is behind it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text += &format!(": {cause}");
+        source = cause.source();
+    }
+    text
+}

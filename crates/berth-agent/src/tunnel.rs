@@ -1,0 +1,176 @@
+//! Tunnels: logs and terminals, each on a connection of its own, so that they never delay a heartbeat.
+
+use berth_api::client::{ClientError, FrameReceiver, FrameSender, LogSender, Target, Tunnel};
+use berth_api::wire::v1::{
+    ErrorInfo, ErrorKind, ExecRequest, Frame, LogLine, LogRecord, LogStream, LogStreams, LogsFrom, LogsRequest, Number,
+    TerminalSize, Time, TunnelId, TunnelKind,
+};
+use berth_model::Timestamp;
+use berth_runtime::{ExecOutput, ExecSession, Runtime, WindowSize, logs};
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+/// Output that is read and sent at once.
+const PIECE: usize = 16 << 10;
+/// Pieces of output that wait for a slow user; then the command waits.
+const PIECES: usize = 16;
+
+/// Serves one tunnel to its end.
+pub async fn serve(target: Target, runtime: Runtime, id: TunnelId, wanted: TunnelKind) {
+    let tunnel = match Tunnel::open(&target, &id).await {
+        Ok(tunnel) => tunnel,
+        Err(error) => {
+            tracing::warn!(tunnel = %id, reason = crate::link::chain(&error), "could not open the tunnel");
+            return;
+        }
+    };
+    let served = match wanted {
+        TunnelKind::Logs(request) => logs_of(&runtime, tunnel.into_logs(), request).await,
+        TunnelKind::Exec(request) => {
+            let (output, input) = tunnel.into_frames();
+            exec(&runtime, output, input, request).await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(tunnel = %id, reason = crate::link::chain(&error), "the tunnel ended early");
+    }
+}
+
+async fn logs_of(runtime: &Runtime, mut out: LogSender, request: LogsRequest) -> Result<(), ClientError> {
+    let query = logs::LogQuery {
+        stream: match request.streams {
+            LogStreams::Both => None,
+            LogStreams::Stdout => Some(logs::LogStream::Stdout),
+            LogStreams::Stderr => Some(logs::LogStream::Stderr),
+        },
+        from: match request.from {
+            LogsFrom::Oldest => logs::LogFrom::Oldest,
+            LogsFrom::Last { lines } => logs::LogFrom::Last(lines as usize),
+        },
+        follow: request.follow,
+    };
+    let mut records = runtime.read_logs(request.alloc.into(), &request.task.into(), query);
+    loop {
+        let next = tokio::select! {
+            next = records.recv() => next,
+            () = out.reader_gone(), if request.follow => return Ok(()),
+        };
+        match next {
+            None => return Ok(()),
+            Some(Ok(record)) => out.send(&LogRecord::Line(line(record))).await?,
+            Some(Err(error)) => {
+                let error = ErrorInfo::new(ErrorKind::Internal, format!("cannot read the logs on the node: {error}"));
+                return out.send(&LogRecord::Error { error }).await;
+            }
+        }
+    }
+}
+
+fn line(record: logs::LogRecord) -> LogLine {
+    let stream = match record.stream {
+        logs::LogStream::Stdout => LogStream::Stdout,
+        logs::LogStream::Stderr => LogStream::Stderr,
+    };
+    let time = Time(Timestamp(record.time_ns / 1_000_000));
+    let mut line = LogLine::new(time, stream, Number(record.sequence), &record.line);
+    line.partial = record.partial;
+    line
+}
+
+async fn exec(
+    runtime: &Runtime,
+    output: FrameSender,
+    input: FrameReceiver,
+    request: ExecRequest,
+) -> Result<(), ClientError> {
+    let wanted = berth_runtime::ExecRequest {
+        command: request.command,
+        env: Default::default(),
+        terminal: request.terminal.map(window),
+    };
+    match runtime.exec(request.alloc.into(), &request.task.into(), wanted).await {
+        Ok(session) => attach(session, output, input).await,
+        Err(error) => {
+            let error = ErrorInfo::new(ErrorKind::Invalid, crate::link::chain(&error));
+            output.send(&Frame::Error(error)).await
+        }
+    }
+}
+
+fn window(size: TerminalSize) -> WindowSize {
+    WindowSize { columns: size.columns, rows: size.rows }
+}
+
+/// Joins a command and its user until one of them ends. Dropping the session ends the command.
+async fn attach(session: ExecSession, user: FrameSender, mut typed: FrameReceiver) -> Result<(), ClientError> {
+    let ExecSession { input, output, mut control } = session;
+    let mut input = Some(input);
+    let mut pieces = read_output(output);
+    loop {
+        tokio::select! {
+            biased;
+            piece = pieces.recv() => match piece {
+                Some(frame) => user.send(&frame).await?,
+                // All that it wrote has been sent: its exit may follow.
+                None => break,
+            },
+            frame = typed.next() => match frame? {
+                Some(Frame::Stdin(bytes)) if bytes.is_empty() => input = None,
+                Some(Frame::Stdin(bytes)) => {
+                    if let Some(open) = &mut input && open.write_all(&bytes).await.is_err() {
+                        // It does not read any more; its exit says the rest.
+                        input = None;
+                    }
+                }
+                Some(Frame::Resize(size)) => {
+                    if let Err(error) = control.resize(window(size)) {
+                        tracing::debug!(%error, "cannot resize the terminal");
+                    }
+                }
+                Some(Frame::Open(_) | Frame::Stdout(_) | Frame::Stderr(_) | Frame::Exit(_) | Frame::Error(_)) => {
+                    let error = ErrorInfo::new(ErrorKind::BadRequest, "a user sends only input and sizes");
+                    return user.send(&Frame::Error(error)).await;
+                }
+                None => return Ok(()),
+            },
+        }
+    }
+    let last = match control.exit().await {
+        Ok(how) => Frame::Exit(how.into()),
+        Err(error) => Frame::Error(ErrorInfo::new(ErrorKind::Internal, crate::link::chain(&error))),
+    };
+    user.send(&last).await
+}
+
+/// Output as frames; the channel ends when the command has closed all of it.
+fn read_output(output: ExecOutput) -> mpsc::Receiver<Frame> {
+    let (send, receive) = mpsc::channel(PIECES);
+    match output {
+        ExecOutput::Pipes { stdout, stderr } => {
+            tokio::spawn(forward(stdout, Frame::Stdout, send.clone()));
+            tokio::spawn(forward(stderr, Frame::Stderr, send));
+        }
+        ExecOutput::Terminal(terminal) => {
+            tokio::spawn(forward(terminal, Frame::Stdout, send));
+        }
+    }
+    receive
+}
+
+async fn forward<R>(mut from: R, frame: fn(Bytes) -> Frame, to: mpsc::Sender<Frame>)
+where
+    R: AsyncRead + Unpin,
+{
+    let mut piece = vec![0; PIECE];
+    loop {
+        match from.read(&mut piece).await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => {
+                if to.send(frame(Bytes::copy_from_slice(&piece[..count]))).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

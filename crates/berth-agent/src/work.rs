@@ -1,0 +1,180 @@
+//! The work on allocations: a worker for each, which does in order what the core asks of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use berth_model::{AllocId, DesiredAlloc, Exit, ExitKind, Failure, FailureKind, ShimTask, ShimTaskState};
+use berth_node::{Effect, Event};
+use berth_runtime::{Runtime, RuntimeError};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::clock;
+use crate::link::chain;
+
+/// Orders that wait for one worker: more than the core can have under way for an allocation, which is a
+/// start and two signals for each of its tasks, and its end.
+const QUEUE: usize = 4 * berth_model::limits::TASKS;
+/// Allocations that are made ready at the same time: more than this only fight for the disk.
+const PREPARING: usize = 8;
+
+/// Every allocation's worker.
+pub struct Workers {
+    runtime: Runtime,
+    events: mpsc::Sender<Event>,
+    preparing: Arc<Semaphore>,
+    queues: BTreeMap<AllocId, mpsc::Sender<Effect>>,
+}
+
+impl Workers {
+    /// No workers yet; what comes of their work goes to `events`.
+    pub fn new(runtime: Runtime, events: mpsc::Sender<Event>) -> Workers {
+        Workers { runtime, events, preparing: Arc::new(Semaphore::new(PREPARING)), queues: BTreeMap::new() }
+    }
+
+    /// Hands an effect to its allocation's worker.
+    pub fn give(&mut self, effect: Effect) {
+        let Some(alloc) = subject(&effect) else { return };
+        let last = matches!(effect, Effect::Purge(_));
+        let queue = self.queues.entry(alloc).or_insert_with(|| {
+            let (queue, orders) = mpsc::channel(QUEUE);
+            let worker = Worker {
+                alloc,
+                runtime: self.runtime.clone(),
+                events: self.events.clone(),
+                preparing: self.preparing.clone(),
+            };
+            tokio::spawn(worker.run(orders));
+            queue
+        });
+        // Never waits: the worker may be waiting for the loop that calls this.
+        if let Err(error) = queue.try_send(effect) {
+            tracing::error!(%alloc, %error, "the allocation's worker takes no orders");
+        }
+        if last {
+            self.queues.remove(&alloc);
+        }
+    }
+}
+
+fn subject(effect: &Effect) -> Option<AllocId> {
+    match effect {
+        Effect::Prepare(desired) => Some(desired.id),
+        Effect::Start { alloc, .. }
+        | Effect::Signal { alloc, .. }
+        | Effect::EndOrphans(alloc)
+        | Effect::Remove(alloc)
+        | Effect::Purge(alloc) => Some(*alloc),
+        Effect::RememberEpoch(_) | Effect::Remember(_) | Effect::Forget(_) | Effect::Report(_) | Effect::WakeAt(_) => {
+            None
+        }
+    }
+}
+
+struct Worker {
+    alloc: AllocId,
+    runtime: Runtime,
+    events: mpsc::Sender<Event>,
+    preparing: Arc<Semaphore>,
+}
+
+impl Worker {
+    async fn run(self, mut orders: mpsc::Receiver<Effect>) {
+        let mut next = None;
+        loop {
+            let order = match next.take() {
+                Some(order) => order,
+                None => match orders.recv().await {
+                    Some(order) => order,
+                    None => return,
+                },
+            };
+            match order {
+                Effect::Prepare(desired) => next = self.prepare(*desired, &mut orders).await,
+                other => self.do_one(other).await,
+            }
+        }
+    }
+
+    /// Makes an allocation ready. An order that comes meanwhile ends the attempt: nothing but an end
+    /// can be asked of what is not ready.
+    async fn prepare(&self, desired: DesiredAlloc, orders: &mut mpsc::Receiver<Effect>) -> Option<Effect> {
+        let alloc = self.alloc;
+        let work = async {
+            let _place = self.preparing.acquire().await;
+            let progress = |progress| {
+                // A progress that finds the channel full is worth less than what fills it.
+                let _ = self.events.try_send(Event::Progress { alloc, progress });
+            };
+            self.runtime.prepare(&desired, progress).await
+        };
+        tokio::select! {
+            result = work => {
+                self.tell(Event::Prepared { alloc, result }).await;
+                None
+            }
+            Some(order) = orders.recv() => Some(order),
+        }
+    }
+
+    async fn do_one(&self, order: Effect) {
+        let alloc = self.alloc;
+        match order {
+            Effect::Start { task, run, .. } => {
+                if let Err(error) = self.runtime.start(alloc, &task, run).await {
+                    let shim = ShimTask { run, state: ShimTaskState::Exited(never_ran(error)) };
+                    self.tell(Event::Task { alloc, task, shim }).await;
+                }
+            }
+            Effect::Signal { task, run, signal, .. } => {
+                if let Err(error) = self.runtime.signal(alloc, &task, run, signal).await {
+                    tracing::warn!(%alloc, %task, run, reason = chain(&error), "could not signal");
+                }
+            }
+            Effect::EndOrphans(_) => {
+                self.insist("end the orphans", || self.runtime.end_orphans(alloc)).await;
+                self.tell(Event::OrphansEnded { alloc }).await;
+            }
+            Effect::Remove(_) => {
+                self.insist("remove", || self.runtime.remove(alloc)).await;
+                self.tell(Event::Removed { alloc }).await;
+            }
+            Effect::Purge(_) => self.insist("purge", || self.runtime.purge(alloc)).await,
+            Effect::Prepare(_)
+            | Effect::RememberEpoch(_)
+            | Effect::Remember(_)
+            | Effect::Forget(_)
+            | Effect::Report(_)
+            | Effect::WakeAt(_) => {
+                unreachable!("not a worker's order")
+            }
+        }
+    }
+
+    /// Does what has no other outcome than done, until it is: a cgroup can stay busy while the kernel
+    /// reaps, a folder can be held by somebody's shell.
+    async fn insist<F, D>(&self, what: &'static str, work: F)
+    where
+        F: Fn() -> D,
+        D: Future<Output = Result<(), RuntimeError>>,
+    {
+        let mut wait = std::time::Duration::from_millis(50);
+        while let Err(error) = work().await {
+            tracing::warn!(alloc = %self.alloc, reason = chain(&error), "could not {what}; trying again");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(std::time::Duration::from_secs(30));
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        // The loop is gone only when the agent is ending.
+        let _ = self.events.send(event).await;
+    }
+}
+
+fn never_ran(error: RuntimeError) -> Exit {
+    let failure = match error {
+        RuntimeError::Refused { failure, .. } => failure,
+        other => Failure { kind: FailureKind::Runtime, message: chain(&other) },
+    };
+    Exit { at: clock::now(), how: ExitKind::Failure(failure) }
+}
