@@ -2,11 +2,32 @@
 //!
 //! Pure: no clock, randomness, hash order, IO or thread. The same events give the same effects, byte for byte.
 
-mod event;
+#![forbid(unsafe_code)]
 
+mod collect;
+mod commands;
+mod core;
+mod digest;
+mod event;
+mod index;
+mod journal;
+mod lifecycle;
+mod nodes;
+mod pipeline;
+mod reconcile;
+mod replace;
+mod reports;
+mod schedule;
+mod size;
+mod state;
+mod timers;
+mod verify;
+mod view;
+
+pub use crate::core::Core;
 pub use event::*;
 
-use berth_model::{Epoch, Millis, Policy, Snapshot, Timestamp};
+use berth_model::{Millis, Policy};
 
 /// What an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,23 +57,4 @@ impl Default for Settings {
             keep_commands: Millis::from_secs(24 * 3600),
         }
     }
-}
-
-/// The core.
-pub struct Core {}
-
-impl Core {
-    /// A new leader's core over what the store holds. Writes its epoch with its first commit.
-    pub fn load(
-        _settings: Settings,
-        _snapshot: Snapshot,
-        _epoch: Epoch,
-        _now: Timestamp,
-        _out: &mut Vec<Effect>,
-    ) -> Core {
-        Core {}
-    }
-
-    /// Takes one event.
-    pub fn step(&mut self, _now: Timestamp, _event: Event, _out: &mut Vec<Effect>) {}
 }

@@ -1,1 +1,20 @@
-//! Placeholder while the workspace is being laid out.
+//! Chooses nodes and ports for allocations, and says why.
+//!
+//! Allocations of one job version and group are one [`Class`]: every node is looked at once per class, and the result
+//! is reused for each of its allocations. Filters count what they removed; what is left is ordered by a sum of named
+//! integer costs; the exact vector of cpu, memory, disk and ports decides what fits. Ties fall to the lower node id.
+//!
+//! Invariant: nothing here knows commits, agents, timers or the history of a job beyond what a [`Want`] carries.
+
+#![forbid(unsafe_code)]
+
+mod board;
+mod constraint;
+mod cost;
+mod filter;
+mod place;
+
+pub use board::{Board, Eligibility, Hold};
+pub use constraint::holds;
+pub use filter::{Class, admits};
+pub use place::{Outcome, Want, fits_in_place_of, place};

@@ -1,0 +1,113 @@
+//! Collecting: what has ended is kept for questions, for a while, and then forgotten. Bounded work per run.
+
+use berth_model::{Cause, Happening, JobState, Millis, NodeState, Timer, Timestamp};
+
+use crate::core::Core;
+use crate::index::Slot;
+use crate::journal::Key;
+use crate::timers::Due;
+
+/// Objects of a kind that one run forgets at most.
+const PER_RUN: usize = 500;
+/// The wait to the next run when the last one left something over.
+const SOON: Millis = Millis(1_000);
+
+impl Core {
+    pub(crate) fn collect_interval(&self) -> Millis {
+        Millis(self.settings.keep_ended.0.clamp(1_000, 60_000))
+    }
+
+    pub(crate) fn collect(&mut self, due: Timestamp) {
+        let cause = self.timer(Timer::Collect, due);
+        let full = [
+            self.collect_allocs(),
+            self.collect_jobs(&cause),
+            self.collect_nodes(&cause),
+            self.collect_commands(),
+            self.collect_ledger(),
+        ];
+        let next = if full.contains(&true) { SOON } else { self.collect_interval() };
+        self.timers.set(self.now + next, Due::Collect);
+    }
+
+    fn is_old(&self, at: Timestamp, keep: Millis) -> bool {
+        at + keep <= self.now
+    }
+
+    /// The newest of a slot is kept while the job is wanted: what comes next depends on how it ended.
+    fn collect_allocs(&mut self) -> bool {
+        let old = self.state.index.ended_at.iter().take_while(|(at, _)| self.is_old(*at, self.settings.keep_ended));
+        let gone: Vec<_> = old
+            .map(|(_, id)| *id)
+            .filter(|id| {
+                let alloc = self.alloc(*id);
+                let latest = self.latest_in(&alloc.job, &alloc.group, Slot::of(alloc)) == Some(*id);
+                let bound = alloc.bound_to.is_some_and(|node| !self.state.nodes.contains_key(&node));
+                !latest || bound || !self.state.is_active(&alloc.job)
+            })
+            .take(PER_RUN)
+            .collect();
+        for id in &gone {
+            self.state.delete_alloc(*id);
+        }
+        gone.len() == PER_RUN
+    }
+
+    fn collect_jobs(&mut self, cause: &Cause) -> bool {
+        let over = self.state.jobs.iter().filter(|(id, job)| match job.state {
+            JobState::Ended { at, .. } => {
+                self.is_old(at, self.settings.keep_ended) && !self.state.index.jobs.contains_key(id)
+            }
+            JobState::Active | JobState::Stopping { .. } => false,
+        });
+        let gone: Vec<_> = over.map(|(id, _)| id.clone()).take(PER_RUN).collect();
+        for id in &gone {
+            self.state.delete_job(id);
+            let what = Happening::JobCollected(id.clone());
+            self.state.note(self.now, Key::Job(id.clone()), cause.clone(), what);
+        }
+        gone.len() == PER_RUN
+    }
+
+    fn collect_nodes(&mut self, cause: &Cause) -> bool {
+        let lost = self.state.nodes.values().filter(|node| match node.state {
+            NodeState::Lost { since, .. } => {
+                self.is_old(since, self.settings.keep_ended)
+                    && self.links.get(&node.id).is_none_or(|link| link.session.is_none())
+            }
+            NodeState::Ready { .. } => false,
+        });
+        let gone: Vec<_> = lost.map(|node| (node.id, node.fingerprint.name.clone())).take(PER_RUN).collect();
+        let full = gone.len() == PER_RUN;
+        for (node, name) in gone {
+            self.state.delete_node(node);
+            self.links.remove(&node);
+            self.mark_system_slots(node);
+            let what = Happening::NodeCollected { node, name };
+            self.state.note(self.now, Key::Node(node), cause.clone(), what);
+        }
+        full
+    }
+
+    fn collect_commands(&mut self) -> bool {
+        let old =
+            self.state.index.commands_at.iter().take_while(|(at, _)| self.is_old(*at, self.settings.keep_commands));
+        let gone: Vec<_> = old.map(|(_, key)| key.clone()).take(PER_RUN).collect();
+        for key in &gone {
+            self.state.delete_command(key);
+        }
+        gone.len() == PER_RUN
+    }
+
+    /// The ledger may be longer than it is kept by what happens between two runs.
+    fn collect_ledger(&mut self) -> bool {
+        let keep = usize::try_from(self.settings.keep_ledger).unwrap_or(usize::MAX);
+        let surplus = self.state.ledger.len().saturating_sub(keep);
+        // More than for the others: a busy cluster writes more entries than anything else.
+        let gone: Vec<_> = self.state.ledger.keys().take(surplus.min(20 * PER_RUN)).copied().collect();
+        for id in &gone {
+            self.state.delete_ledger(*id);
+        }
+        gone.len() < surplus
+    }
+}

@@ -1,0 +1,183 @@
+//! The core itself: one event in, its consequences settled, effects out.
+
+use std::collections::BTreeMap;
+
+use berth_model::{Cause, Epoch, Meta, NodeId, Order, Snapshot, Timer, Timestamp};
+
+use crate::Settings;
+use crate::event::{Effect, Event, SessionId};
+use crate::nodes::Link;
+use crate::pipeline::{Held, Lead, Pipeline};
+use crate::state::State;
+use crate::timers::{Due, Timers};
+
+/// Rounds of reconciling and placing within one step. Each round exists because the one before changed something that
+/// it did not know of; a handful is usual, and a loop is a fault of ours.
+const MAX_ROUNDS: u32 = 256;
+
+/// The core.
+///
+/// What it shows ([`Core::nodes`] and the rest) is its memory, which may be ahead of the store by the commits under
+/// way. A reader that must not see what could still be undone waits for [`Core::issued`] to become durable.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) state: State,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) timers: Timers,
+    pub(crate) sessions: BTreeMap<SessionId, NodeId>,
+    pub(crate) links: BTreeMap<NodeId, Link>,
+    pub(crate) now: Timestamp,
+    /// What set off the step.
+    pub(crate) root: Option<Cause>,
+    pub(crate) latest_reasons: BTreeMap<crate::index::ClassKey, berth_model::WaitReason>,
+}
+
+impl Core {
+    /// A new leader's core over what the store holds. Writes its epoch with its first commit.
+    ///
+    /// # Panics
+    /// When `epoch` is not newer than the one that the store holds: the driver has to raise it.
+    pub fn load(settings: Settings, snapshot: Snapshot, epoch: Epoch, now: Timestamp, out: &mut Vec<Effect>) -> Core {
+        let mut state = State::load(snapshot);
+        assert!(epoch > state.meta.epoch, "epoch {epoch} is not newer than the store's {}", state.meta.epoch);
+        if epoch.incarnation != state.meta.incarnation {
+            state.meta = Meta { incarnation: epoch.incarnation, ..Meta::default() };
+        }
+        state.meta.epoch = epoch;
+        let mut core = Core {
+            settings,
+            state,
+            pipeline: Pipeline::new(),
+            timers: Timers::default(),
+            sessions: BTreeMap::new(),
+            links: BTreeMap::new(),
+            now,
+            root: None,
+            latest_reasons: BTreeMap::new(),
+        };
+        core.resume();
+        core.settle();
+        core.finish(out);
+        core
+    }
+
+    /// Takes one event.
+    pub fn step(&mut self, now: Timestamp, event: Event, out: &mut Vec<Effect>) {
+        // A clock that was set back does not make anything younger.
+        self.now = self.now.max(now);
+        self.root = None;
+        if self.pipeline.lead != Lead::Ours {
+            if let Event::Command { request, .. } = event {
+                out.push(Effect::Reply { request, result: Err(berth_model::Refusal::NotLeader) });
+            }
+            return;
+        }
+        match event {
+            Event::Command { request, command } => self.command(request, *command, out),
+            Event::AgentConnected { session, hello } => self.connected(session, hello, out),
+            Event::AgentReport { session, report } => self.report(session, report, out),
+            Event::AgentDisconnected { session } => self.disconnected(session),
+            Event::Committed { commit, .. } => self.committed(commit, out),
+            Event::CommitFailed { error, .. } => {
+                self.pipeline.fail(&mut self.state, error, out);
+                return;
+            }
+            Event::Woke => self.woke(),
+        }
+        self.settle();
+        self.finish(out);
+    }
+
+    /// Marks everything for a look, as after a crash between any two commits.
+    fn resume(&mut self) {
+        for (id, node) in &self.state.nodes {
+            if node.is_eligible() {
+                self.timers.set(self.now + self.settings.heartbeat_grace, Due::Heartbeat(*id));
+                self.links.insert(*id, Link::new(self.now));
+            }
+        }
+        self.timers.set(self.now + self.collect_interval(), Due::Collect);
+        self.resume_allocs();
+        let jobs: Vec<_> = self.state.jobs.keys().cloned().collect();
+        for job in jobs {
+            self.mark_job(&job);
+        }
+        self.state.dirty.room = true;
+    }
+
+    /// Reconciles and places until nothing is left to do.
+    fn settle(&mut self) {
+        for _ in 0..MAX_ROUNDS {
+            let slots = std::mem::take(&mut self.state.dirty.slots);
+            let jobs = std::mem::take(&mut self.state.dirty.jobs);
+            let due = !slots.is_empty() || !jobs.is_empty();
+            self.reconcile(slots, jobs);
+            let placed = self.schedule();
+            if !due && !placed {
+                return;
+            }
+        }
+        panic!("a step does not settle after {MAX_ROUNDS} rounds");
+    }
+
+    /// Checks what was planned, lets it go out, and asks to be woken.
+    fn finish(&mut self, out: &mut Vec<Effect>) {
+        self.verify();
+        self.push_desired(out);
+        let before = out.len();
+        self.pipeline.flush(&mut self.state, out);
+        self.verify_commits(&out[before..]);
+        if let Some(at) = self.timers.wish() {
+            out.push(Effect::WakeAt(at));
+        }
+    }
+
+    /// Does an effect as soon as everything decided so far is durable.
+    pub(crate) fn when_durable(&mut self, effect: Held, out: &mut Vec<Effect>) {
+        if let Some(effect) = self.pipeline.hold_for_all(&mut self.state, effect) {
+            self.release(effect, out);
+        }
+    }
+
+    fn committed(&mut self, commit: crate::event::CommitId, out: &mut Vec<Effect>) {
+        for held in self.pipeline.committed(commit) {
+            self.release(held, out);
+        }
+    }
+
+    fn release(&mut self, held: Held, out: &mut Vec<Effect>) {
+        match held {
+            Held::Effect(effect) => {
+                if let Effect::Reply { request, .. } = &effect {
+                    self.pipeline.replied(*request);
+                }
+                out.push(effect);
+            }
+            Held::Desired { node, session, desired } => {
+                if self.sent(node, session, desired.digest) {
+                    out.push(Effect::Send { session, order: Order::Desired(*desired) });
+                }
+            }
+        }
+    }
+
+    fn woke(&mut self) {
+        self.timers.woke();
+        while let Some((due, what)) = self.timers.pop(self.now) {
+            match what {
+                Due::Heartbeat(node) => self.heartbeat_due(node, due),
+                Due::MinReady(alloc) => self.min_ready_due(alloc, due),
+                Due::Reschedule(alloc) => self.reschedule_due(alloc, due),
+                Due::Collect => self.collect(due),
+            }
+        }
+    }
+
+    /// A time that had come as a cause; the root of the step where nothing else is.
+    pub(crate) fn timer(&mut self, timer: Timer, due: Timestamp) -> Cause {
+        let cause = Cause::Timer { timer, due };
+        self.root.get_or_insert_with(|| cause.clone());
+        cause
+    }
+}

@@ -1,0 +1,229 @@
+//! Indexes over the state: by slot, by node, by class, by age. Derived, never stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
+
+use berth_model::{
+    AgentKey, Alloc, AllocId, AllocState, EventId, GroupName, JobId, JobSpec, JobVersion, LedgerEntry, NodeId,
+    Timestamp,
+};
+use siphasher::sip::SipHasher13;
+
+use crate::state::{CommandKey, is_queued};
+
+/// The place in a group that one allocation after the other fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Slot {
+    /// Service and batch: 0 to count-1.
+    Index(u32),
+    /// System: the node.
+    Node(NodeId),
+}
+
+impl Slot {
+    pub(crate) fn of(alloc: &Alloc) -> Slot {
+        match alloc.bound_to {
+            Some(node) => Slot::Node(node),
+            None => Slot::Index(alloc.index),
+        }
+    }
+}
+
+/// The allocations of one slot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SlotIndex {
+    pub(crate) live: BTreeSet<AllocId>,
+    pub(crate) ended: BTreeSet<AllocId>,
+}
+
+impl SlotIndex {
+    /// The newest allocation, ended or not.
+    pub(crate) fn latest(&self) -> Option<AllocId> {
+        self.live.last().max(self.ended.last()).copied()
+    }
+}
+
+/// One group of a job.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct GroupIndex {
+    pub(crate) slots: BTreeMap<Slot, SlotIndex>,
+    /// Slots whose wanted instance is of an older version and has no successor yet.
+    pub(crate) outdated: BTreeSet<Slot>,
+    /// Slots in the course of a replacement, or without a ready instance: they use up the budget.
+    pub(crate) busy: BTreeSet<Slot>,
+    /// Batch: slots whose work is over, with whether it succeeded.
+    pub(crate) done: BTreeMap<Slot, crate::reconcile::Work>,
+}
+
+/// What allocations have in common that can be placed in one go: job, version, group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ClassKey {
+    pub(crate) job: JobId,
+    pub(crate) version: JobVersion,
+    pub(crate) group: GroupName,
+}
+
+impl ClassKey {
+    pub(crate) fn of(alloc: &Alloc) -> ClassKey {
+        ClassKey { job: alloc.job.clone(), version: alloc.version, group: alloc.group.clone() }
+    }
+}
+
+/// All indexes.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    pub(crate) agents: BTreeMap<AgentKey, NodeId>,
+    pub(crate) jobs: BTreeMap<JobId, BTreeMap<GroupName, GroupIndex>>,
+    /// Allocations that have not ended, per job.
+    pub(crate) live: BTreeMap<JobId, u32>,
+    pub(crate) live_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
+    pub(crate) ended_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
+    pub(crate) waiting: BTreeMap<ClassKey, BTreeSet<AllocId>>,
+    pub(crate) ended_at: BTreeSet<(Timestamp, AllocId)>,
+    pub(crate) commands_at: BTreeSet<(Timestamp, CommandKey)>,
+    pub(crate) ledger_of: BTreeSet<(AllocId, EventId)>,
+    /// How many allocations there are of each version, ended ones too.
+    pub(crate) version_refs: BTreeMap<(JobId, JobVersion), u32>,
+    templates: BTreeMap<(JobId, JobVersion), BTreeMap<GroupName, u64>>,
+}
+
+impl Index {
+    pub(crate) fn group(&self, job: &JobId, group: &GroupName) -> Option<&GroupIndex> {
+        self.jobs.get(job)?.get(group)
+    }
+
+    pub(crate) fn group_mut(&mut self, job: &JobId, group: &GroupName) -> &mut GroupIndex {
+        self.jobs.entry(job.clone()).or_default().entry(group.clone()).or_default()
+    }
+
+    pub(crate) fn slot(&self, job: &JobId, group: &GroupName, slot: Slot) -> Option<&SlotIndex> {
+        self.group(job, group)?.slots.get(&slot)
+    }
+
+    /// What decides whether an instance has to be replaced: see [`template_digest`].
+    pub(crate) fn template(&self, job: &JobId, version: JobVersion, group: &GroupName) -> Option<u64> {
+        self.templates.get(&(job.clone(), version))?.get(group).copied()
+    }
+
+    pub(crate) fn add_templates(&mut self, version: JobVersion, spec: &JobSpec) {
+        let key = (spec.id.clone(), version);
+        if self.templates.contains_key(&key) {
+            return;
+        }
+        let digests = spec.groups.iter().map(|group| (group.name.clone(), template_digest(spec, &group.name)));
+        self.templates.insert(key, digests.collect());
+    }
+
+    pub(crate) fn drop_templates(&mut self, job: &JobId, version: JobVersion) {
+        self.templates.remove(&(job.clone(), version));
+    }
+
+    pub(crate) fn add_alloc(&mut self, alloc: &Alloc) {
+        let slot = self.group_mut(&alloc.job, &alloc.group).slots.entry(Slot::of(alloc)).or_default();
+        if alloc.is_ended() {
+            slot.ended.insert(alloc.id);
+        } else {
+            slot.live.insert(alloc.id);
+            *self.live.entry(alloc.job.clone()).or_default() += 1;
+        }
+        *self.version_refs.entry((alloc.job.clone(), alloc.version)).or_default() += 1;
+        if let Some(placement) = alloc.placement() {
+            let on = if alloc.is_ended() { &mut self.ended_on } else { &mut self.live_on };
+            on.entry(placement.node).or_default().insert(alloc.id);
+        }
+        if is_queued(alloc) {
+            self.waiting.entry(ClassKey::of(alloc)).or_default().insert(alloc.id);
+        }
+        if let AllocState::Ended { at, .. } = alloc.state {
+            self.ended_at.insert((at, alloc.id));
+        }
+    }
+
+    pub(crate) fn remove_alloc(&mut self, alloc: &Alloc) {
+        self.leave_slot(alloc);
+        take_one(&mut self.version_refs, &(alloc.job.clone(), alloc.version));
+        if !alloc.is_ended() {
+            take_one(&mut self.live, &alloc.job);
+        }
+        if let Some(placement) = alloc.placement() {
+            let on = if alloc.is_ended() { &mut self.ended_on } else { &mut self.live_on };
+            drop_member(on, &placement.node, alloc.id);
+        }
+        if is_queued(alloc) {
+            drop_member(&mut self.waiting, &ClassKey::of(alloc), alloc.id);
+        }
+        if let AllocState::Ended { at, .. } = alloc.state {
+            self.ended_at.remove(&(at, alloc.id));
+        }
+    }
+
+    fn leave_slot(&mut self, alloc: &Alloc) {
+        let Some(groups) = self.jobs.get_mut(&alloc.job) else { return };
+        let Some(group) = groups.get_mut(&alloc.group) else { return };
+        let at = Slot::of(alloc);
+        if let Some(slot) = group.slots.get_mut(&at) {
+            slot.live.remove(&alloc.id);
+            slot.ended.remove(&alloc.id);
+            if slot.live.is_empty() && slot.ended.is_empty() {
+                group.slots.remove(&at);
+            }
+        }
+        if group.slots.is_empty() {
+            groups.remove(&alloc.group);
+        }
+        if groups.is_empty() {
+            self.jobs.remove(&alloc.job);
+        }
+    }
+
+    pub(crate) fn add_ledger(&mut self, entry: &LedgerEntry) {
+        if let Some(alloc) = entry.what.alloc() {
+            self.ledger_of.insert((alloc, entry.id));
+        }
+    }
+
+    pub(crate) fn remove_ledger(&mut self, entry: &LedgerEntry) {
+        if let Some(alloc) = entry.what.alloc() {
+            self.ledger_of.remove(&(alloc, entry.id));
+        }
+    }
+
+    /// The entries about an allocation, oldest first.
+    pub(crate) fn ledger_of(&self, alloc: AllocId) -> impl DoubleEndedIterator<Item = EventId> + '_ {
+        let last = EventId::new(berth_model::Incarnation(u32::MAX), u64::MAX);
+        self.ledger_of.range((alloc, EventId::new(berth_model::Incarnation(0), 0))..=(alloc, last)).map(|(_, e)| *e)
+    }
+}
+
+/// A digest of all that an instance of the group is made from. Two versions with the same digest differ in nothing
+/// that a running instance would notice, so it is not replaced.
+fn template_digest(spec: &JobSpec, group: &GroupName) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(0, 0);
+    spec.kind.hash(&mut hasher);
+    spec.constraints.hash(&mut hasher);
+    if let Some(group) = spec.group(group) {
+        group.constraints.hash(&mut hasher);
+        group.network.hash(&mut hasher);
+        group.tasks.hash(&mut hasher);
+        group.restart.hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+fn take_one<K: Ord + Clone>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) if *count > 1 => *count -= 1,
+        Some(_) | None => {
+            counts.remove(key);
+        }
+    }
+}
+
+fn drop_member<K: Ord, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, member: V) {
+    if let Some(set) = sets.get_mut(key) {
+        set.remove(&member);
+        if set.is_empty() {
+            sets.remove(key);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Service and system: every slot has one instance of the newest version that runs, for as long as the job is wanted.
+
+use berth_model::{AllocId, AllocState, GroupName, JobId, Outcome};
+
+use crate::core::Core;
+use crate::index::Slot;
+use crate::state::outcome;
+
+impl Core {
+    pub(super) fn reconcile_service(&mut self, job: &JobId, group: &GroupName, slot: Slot) {
+        let active = self.active_in(job, group, slot);
+        let (current, old): (Vec<AllocId>, Vec<AllocId>) =
+            active.iter().partition(|id| self.state.is_current(self.alloc(**id)));
+        let incumbent = self.keep_best(&old);
+        let newcomer = self.keep_best(&current);
+        match (newcomer, incumbent) {
+            (Some(newcomer), Some(incumbent)) => self.hand_over(newcomer, incumbent),
+            (None, None) => {
+                let latest = self.latest_in(job, group, slot);
+                self.succeed((job, group, slot), latest, None);
+            }
+            (None, Some(incumbent)) => self.try_again_beside(job, group, slot, incumbent),
+            (Some(_), None) => {}
+        }
+        self.mark_slot(job, group, slot);
+    }
+
+    /// Of several instances of one slot the best stays: one that is ready before one that is not, then the older.
+    /// More than one arises only where a version was overtaken by the next before it was in place.
+    fn keep_best(&mut self, of: &[AllocId]) -> Option<AllocId> {
+        let best = of.iter().copied().min_by_key(|id| (!self.is_ready(*id), *id))?;
+        for id in of.iter().filter(|id| **id != best) {
+            let cause = self.job_cause(self.alloc(*id));
+            self.stop(*id, cause);
+        }
+        Some(best)
+    }
+
+    pub(crate) fn is_ready(&self, id: AllocId) -> bool {
+        matches!(self.alloc(id).state, AllocState::Running { ready: Some(_), .. })
+    }
+
+    /// A replacement that failed is tried again, after a back-off; the old instance goes on meanwhile.
+    fn try_again_beside(&mut self, job: &JobId, group: &GroupName, slot: Slot, incumbent: AllocId) {
+        let Some(latest) = self.latest_in(job, group, slot).filter(|latest| *latest != incumbent) else { return };
+        let last = self.alloc(latest);
+        let gone = matches!(outcome(last), Some(Outcome::Failed(_) | Outcome::Lost(_)));
+        if gone && self.state.is_current(last) {
+            self.succeed((job, group, slot), Some(latest), Some(incumbent));
+        }
+    }
+
+    /// Tells the index how the slot stands towards the newest version.
+    fn mark_slot(&mut self, job: &JobId, group: &GroupName, slot: Slot) {
+        let live = self.live_in(job, group, slot);
+        let current = |id: &AllocId| self.state.is_current(self.alloc(*id));
+        let stopping = |id: &AllocId| matches!(self.alloc(*id).state, AllocState::Stopping { .. });
+        let newcomer = live.iter().copied().find(|id| current(id) && !stopping(id));
+        let outdated = newcomer.is_none() && live.iter().any(|id| !current(id) && !stopping(id));
+        let unready = newcomer.is_some_and(|id| !self.is_ready(id));
+        let leaving = live.iter().any(|id| !current(id)) && newcomer.is_some();
+        let index = self.state.index.group_mut(job, group);
+        set(&mut index.outdated, slot, outdated);
+        set(&mut index.busy, slot, unready || leaving);
+    }
+}
+
+fn set(slots: &mut std::collections::BTreeSet<Slot>, slot: Slot, member: bool) {
+    if member {
+        slots.insert(slot);
+    } else {
+        slots.remove(&slot);
+    }
+}

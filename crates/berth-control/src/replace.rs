@@ -1,0 +1,74 @@
+//! The one *replace* primitive: start the new, wait until it is ready, stop the old, within a budget.
+//!
+//! It works on slots. A slot is *outdated* when what runs in it is not what is wished for, and *busy* while a
+//! replacement is under way in it or its instance is not ready. [`Core::advance_replacements`] begins as many
+//! replacements as the budget (`max_parallel`, less the busy slots) allows, lowest slot first; [`Core::hand_over`] ends
+//! one. Today a slot becomes outdated by a new version of its job; a drain or a balancing move would mark slots in the
+//! same way and go through the same two functions.
+//!
+//! A replacement that fails leaves the old instance alone, is tried again with a back-off, and keeps its part of the
+//! budget: a broken version harms at most `max_parallel` slots, and those only by waiting.
+//!
+//! *Room.* The new instance is placed beside the old one. Where it fits nowhere, and the node of the old one would take
+//! it if only the old one were gone (the same fixed port, or a full cluster), waiting would last for ever: then, and
+//! only then, the old one stops first. The wait reason of the new one tells what was in the way, and is the cause of
+//! the stop.
+
+use berth_model::{AllocId, AllocState, Cause, GroupName, JobId, WaitReason};
+use berth_placement::{Class, fits_in_place_of};
+
+use crate::core::Core;
+use crate::index::Slot;
+
+impl Core {
+    /// Begins as many replacements in the group as its budget allows.
+    pub(crate) fn advance_replacements(&mut self, job: &JobId, group: &GroupName) {
+        let Some(spec) = self.state.jobs.get(job).and_then(|job| job.spec.group(group)) else { return };
+        let budget = usize::try_from(spec.update.max_parallel).unwrap_or(usize::MAX);
+        let Some(index) = self.state.index.group(job, group) else { return };
+        if index.outdated.is_empty() {
+            return;
+        }
+        let free = budget.saturating_sub(index.busy.len());
+        let next: Vec<Slot> = index.outdated.iter().take(free).copied().collect();
+        for slot in next {
+            let old = self.active_in(job, group, slot).first().copied();
+            let Some(old) = old else { continue };
+            self.succeed((job, group, slot), Some(old), None);
+            let index = self.state.index.group_mut(job, group);
+            index.outdated.remove(&slot);
+            index.busy.insert(slot);
+        }
+    }
+
+    /// Stops the old instance as soon as the new one is ready, or at once where it alone is in the new one's way.
+    pub(crate) fn hand_over(&mut self, newcomer: AllocId, incumbent: AllocId) {
+        let ready = self.is_ready(newcomer);
+        if ready || self.is_only_obstacle(newcomer, incumbent) {
+            let cause = self.state.cause_of(self.alloc(newcomer));
+            self.stop(incumbent, cause);
+            return;
+        }
+        // What has no place itself is nothing worth keeping while its successor waits for one.
+        if matches!(self.alloc(incumbent).state, AllocState::Waiting { .. }) {
+            let cause: Cause = self.job_cause(self.alloc(incumbent));
+            self.stop(incumbent, cause);
+        }
+    }
+
+    /// Whether the new instance was looked at, fits nowhere, and would fit if the old one were gone.
+    fn is_only_obstacle(&self, newcomer: AllocId, incumbent: AllocId) -> bool {
+        let new = self.alloc(newcomer);
+        match &new.state {
+            AllocState::Waiting { reason: WaitReason::NoNodeFits { .. }, .. } => {}
+            AllocState::Waiting { .. }
+            | AllocState::Placed { .. }
+            | AllocState::Running { .. }
+            | AllocState::Stopping { .. }
+            | AllocState::Ended { .. } => return false,
+        }
+        let Some(job) = self.state.spec(&new.job, new.version) else { return false };
+        let Some(group) = job.group(&new.group) else { return false };
+        fits_in_place_of(&self.state.board, Class { job, group }, new.bound_to, incumbent)
+    }
+}

@@ -1,0 +1,244 @@
+//! Reports: what an agent says of its node, and what follows for each allocation.
+//!
+//! A report only counts as saying that something is *absent* when it carries the digest of what the node should have
+//! now; one that is about an older wish proves nothing by silence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_model::{
+    AllocId, AllocState, Cause, Ended, Failure, FailureKind, Happening, NodeId, NodeReport, ObservedAlloc, Outcome,
+    Phase, TaskName, TaskState, TaskStatus, Timer, Timestamp,
+};
+
+use crate::core::Core;
+use crate::event::{Effect, SessionId};
+use crate::journal::Key;
+
+impl Core {
+    /// An agent reports.
+    pub(crate) fn report(&mut self, session: SessionId, report: NodeReport, out: &mut Vec<Effect>) {
+        let Some(node) = self.sessions.get(&session).copied() else { return };
+        let now = self.now;
+        let Some(link) = self.links.get_mut(&node) else { return };
+        link.heard = now;
+        let news = link.last.as_ref().is_none_or(|last| last.digest != report.digest || last.allocs != report.allocs);
+        let cause = Cause::Report { node, serial: report.serial };
+        self.root = Some(cause.clone());
+        let current = self.digest_of(node);
+        if news {
+            self.observe(node, &report, report.digest == current, &cause);
+        }
+        self.returned(session, node, report.serial, out);
+        // What the report itself changed is pushed when the step ends; here only a stale agent is put right.
+        if report.digest != current && !self.state.dirty.desired.contains(&node) {
+            self.correct(node, session, current, out);
+        }
+        self.remember(node, report);
+    }
+
+    /// Remembers the report, so that the next one that says the same costs nothing. Should anything on the node change
+    /// by the end of this step, the memory is dropped again.
+    fn remember(&mut self, node: NodeId, report: NodeReport) {
+        if let Some(link) = self.links.get_mut(&node) {
+            link.last = Some(report);
+        }
+    }
+
+    fn observe(&mut self, node: NodeId, report: &NodeReport, current: bool, cause: &Cause) {
+        let seen: BTreeSet<AllocId> = report.allocs.iter().map(|observed| observed.id).collect();
+        if let Some(link) = self.links.get_mut(&node) {
+            let progress = report.allocs.iter().filter_map(|observed| match observed.phase {
+                Phase::Preparing(progress) => Some((observed.id, progress)),
+                Phase::Starting | Phase::Running | Phase::Stopping | Phase::Ended(_) => None,
+            });
+            link.progress = progress.collect();
+        }
+        for observed in &report.allocs {
+            self.observe_alloc(node, observed, cause);
+        }
+        if current {
+            for id in self.live_on(node).into_iter().filter(|id| !seen.contains(id)) {
+                self.absent(id, cause);
+            }
+        }
+        self.lay_ghosts(node, &seen);
+    }
+
+    fn observe_alloc(&mut self, node: NodeId, observed: &ObservedAlloc, cause: &Cause) {
+        let Some(alloc) = self.state.allocs.get(&observed.id) else { return };
+        if alloc.placement().is_none_or(|placement| placement.node != node) {
+            return;
+        }
+        match &alloc.state {
+            AllocState::Waiting { .. } => {}
+            AllocState::Ended { .. } => self.ghost(observed),
+            AllocState::Placed { .. } => match &observed.phase {
+                Phase::Running => self.running(observed.id, observed.tasks.clone(), cause),
+                Phase::Ended(ended) => self.ended(observed, ended, cause),
+                Phase::Preparing(_) | Phase::Starting | Phase::Stopping => self.update_tasks(observed, cause),
+            },
+            AllocState::Running { .. } => match &observed.phase {
+                Phase::Running if self.was_restarted(observed) => {
+                    self.update_tasks(observed, cause);
+                    self.running(observed.id, observed.tasks.clone(), cause);
+                }
+                Phase::Ended(ended) => self.ended(observed, ended, cause),
+                Phase::Preparing(_) | Phase::Starting => {
+                    self.update_tasks(observed, cause);
+                    self.unready(observed.id);
+                }
+                Phase::Running | Phase::Stopping => self.update_tasks(observed, cause),
+            },
+            AllocState::Stopping { .. } => match &observed.phase {
+                Phase::Ended(ended) => self.ended(observed, ended, cause),
+                Phase::Preparing(_) | Phase::Starting | Phase::Running | Phase::Stopping => {
+                    self.update_tasks(observed, cause);
+                }
+            },
+        }
+    }
+
+    /// Whether a task was started again since the last look, or was between two runs then.
+    fn was_restarted(&self, observed: &ObservedAlloc) -> bool {
+        let known = &self.alloc(observed.id).tasks;
+        observed.tasks.iter().any(|(name, now)| {
+            known.get(name).is_none_or(|then| {
+                let idle = matches!(then.state, TaskState::Pending | TaskState::BackOff { .. });
+                now.restarts != then.restarts || idle
+            })
+        })
+    }
+
+    /// Not every task runs any more: being ready begins anew.
+    fn unready(&mut self, id: AllocId) {
+        let mut alloc = self.alloc(id).clone();
+        if let AllocState::Running { ready, .. } = &mut alloc.state {
+            if ready.take().is_some() {
+                self.state.put_alloc(alloc);
+            }
+        }
+    }
+
+    /// Writes down what the agent says of the tasks, where it is news.
+    fn update_tasks(&mut self, observed: &ObservedAlloc, cause: &Cause) {
+        let alloc = self.alloc(observed.id);
+        if alloc.tasks == observed.tasks {
+            return;
+        }
+        let mut alloc = alloc.clone();
+        let restarting = restarting(&alloc.tasks, &observed.tasks);
+        alloc.tasks = observed.tasks.clone();
+        let job = alloc.job.clone();
+        self.state.put_alloc(alloc);
+        for (task, exit) in restarting {
+            let what = Happening::TaskRestarting { alloc: observed.id, job: job.clone(), task, exit };
+            self.state.note(self.now, Key::Alloc(observed.id), cause.clone(), what);
+        }
+    }
+
+    fn ended(&mut self, observed: &ObservedAlloc, ended: &Ended, cause: &Cause) {
+        let told = matches!(self.alloc(observed.id).state, AllocState::Stopping { .. });
+        let outcome = match ended {
+            Ended::Complete => Outcome::Complete,
+            // It was asked to end: with which status it did so is the tasks' business.
+            Ended::Stopped | Ended::Failed(_) if told => Outcome::Stopped,
+            Ended::Failed(failure) => Outcome::Failed(failure.clone()),
+            Ended::Stopped => Outcome::Failed(Failure {
+                kind: FailureKind::Runtime,
+                message: "the agent stopped the allocation without having been told to".to_owned(),
+            }),
+        };
+        let mut alloc = self.alloc(observed.id).clone();
+        alloc.tasks = observed.tasks.clone();
+        self.state.put_alloc(alloc);
+        self.end(observed.id, outcome, cause.clone());
+    }
+
+    /// The node has everything it was told and this is not there: it is gone. What is only placed may not have been
+    /// begun, and will be.
+    fn absent(&mut self, id: AllocId, cause: &Cause) {
+        match self.alloc(id).state {
+            AllocState::Running { .. } => {
+                let message = "the node does not know the allocation any more; its data folder may have been wiped";
+                let failure = Failure { kind: FailureKind::Runtime, message: message.to_owned() };
+                self.end(id, Outcome::Failed(failure), cause.clone());
+            }
+            AllocState::Stopping { .. } => self.end(id, Outcome::Stopped, cause.clone()),
+            AllocState::Waiting { .. } | AllocState::Placed { .. } | AllocState::Ended { .. } => {}
+        }
+    }
+
+    /// Something that was given up still runs, as after a partition: until it is gone it holds its room on the board,
+    /// or what is placed next would not fit beside it.
+    fn ghost(&mut self, observed: &ObservedAlloc) {
+        let alloc = self.alloc(observed.id);
+        match observed.phase {
+            Phase::Ended(_) => {
+                if self.state.board.release(observed.id) {
+                    self.state.dirty.room = true;
+                }
+            }
+            Phase::Preparing(_) | Phase::Starting | Phase::Running | Phase::Stopping => {
+                if let Some(hold) = self.state.hold_of(alloc, alloc.placement()) {
+                    let node = hold.node;
+                    self.state.board.hold(observed.id, hold);
+                    if let Some(link) = self.links.get_mut(&node) {
+                        link.ghosts.insert(observed.id);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ghosts that a whole report does not show any more are gone.
+    fn lay_ghosts(&mut self, node: NodeId, seen: &BTreeSet<AllocId>) {
+        let Some(link) = self.links.get_mut(&node) else { return };
+        let gone: Vec<AllocId> = link.ghosts.iter().filter(|id| !seen.contains(id)).copied().collect();
+        for id in gone {
+            link.ghosts.remove(&id);
+            if self.state.board.release(id) {
+                self.state.dirty.room = true;
+            }
+        }
+    }
+
+    /// An allocation may have run for `min_ready`.
+    pub(crate) fn min_ready_due(&mut self, id: AllocId, due: Timestamp) {
+        let Some(alloc) = self.state.allocs.get(&id) else { return };
+        let AllocState::Running { since, ready: None, .. } = alloc.state else { return };
+        let idle = |task: &TaskStatus| matches!(task.state, TaskState::Pending | TaskState::BackOff { .. });
+        if since + self.min_ready(alloc) > self.now || alloc.tasks.values().any(idle) {
+            return;
+        }
+        let cause = self.timer(Timer::MinReady, due);
+        self.ready(id, cause);
+    }
+
+    /// Sets the timers that the stored allocations ask for, and ends what a lost node still seems to have.
+    pub(crate) fn resume_allocs(&mut self) {
+        let ids: Vec<AllocId> = self.state.allocs.keys().copied().collect();
+        for id in ids {
+            self.resume_alloc(id);
+        }
+        let lost: Vec<NodeId> = self.state.nodes.values().filter(|n| !n.is_eligible()).map(|n| n.id).collect();
+        for node in lost {
+            if let Some(cause) = self.cause_of_loss(node) {
+                self.bury(node, &cause);
+            }
+        }
+    }
+}
+
+/// The tasks that ended and will be started again.
+fn restarting(
+    then: &BTreeMap<TaskName, TaskStatus>,
+    now: &BTreeMap<TaskName, TaskStatus>,
+) -> Vec<(TaskName, berth_model::Exit)> {
+    let news = now.iter().filter_map(|(name, status)| {
+        let exit = status.last_exit.as_ref()?;
+        let over = matches!(status.state, TaskState::Done);
+        let known = then.get(name).and_then(|then| then.last_exit.as_ref());
+        (!over && known != Some(exit)).then(|| (name.clone(), exit.clone()))
+    });
+    news.collect()
+}

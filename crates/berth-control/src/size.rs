@@ -1,0 +1,164 @@
+//! How large a write will roughly be in the store. Errs on the large side for texts, and ignores what is small.
+
+use berth_model::{
+    Alloc, AllocState, CommandOutcome, Constraint, Driver, ExitKind, Filter, Filtered, GroupSpec, Happening, JobSpec,
+    LedgerEntry, Mutation, Node, Operator, Outcome, Placement, TaskSpec, TaskStatus, WaitReason,
+};
+
+/// What the names and numbers of a small object take.
+const SMALL: usize = 400;
+/// What an item of a list takes beside its texts.
+const ITEM: usize = 100;
+
+/// The estimated bytes of a write.
+pub(crate) fn estimate(mutation: &Mutation) -> usize {
+    SMALL
+        + match mutation {
+            Mutation::PutMeta(_)
+            | Mutation::DeleteNode(_)
+            | Mutation::DeleteJob(_)
+            | Mutation::DeleteJobVersion(..)
+            | Mutation::DeleteAlloc(_)
+            | Mutation::DeleteCommand(..)
+            | Mutation::DeleteLedger(_) => 0,
+            Mutation::PutNode(node) => of_node(node),
+            Mutation::PutJob(job) => of_spec(&job.spec),
+            Mutation::PutJobVersion(_, spec) => of_spec(spec),
+            Mutation::PutAlloc(alloc) => of_alloc(alloc),
+            Mutation::PutCommand(record) => match record.outcome {
+                CommandOutcome::JobVersion { .. } | CommandOutcome::Stopping(_) | CommandOutcome::StoppingAlloc(_) => {
+                    SMALL + record.principal.0.len()
+                }
+            },
+            Mutation::PutLedger(entry) => of_entry(entry),
+        }
+}
+
+fn of_node(node: &Node) -> usize {
+    let attributes = &node.fingerprint.attributes;
+    node.agent.0.len() + attributes.iter().map(|(key, value)| key.len() + value.len() + 8).sum::<usize>()
+}
+
+fn of_spec(spec: &JobSpec) -> usize {
+    SMALL
+        + of_texts(spec.meta.iter().flat_map(|(k, v)| [k, v]))
+        + spec.constraints.iter().map(of_constraint).sum::<usize>()
+        + spec.groups.iter().map(of_group).sum::<usize>()
+}
+
+fn of_group(group: &GroupSpec) -> usize {
+    SMALL
+        + of_texts(group.meta.iter().flat_map(|(k, v)| [k, v]))
+        + group.constraints.iter().map(of_constraint).sum::<usize>()
+        + group.tasks.iter().map(of_task).sum::<usize>()
+}
+
+fn of_task(task: &TaskSpec) -> usize {
+    let driver = match &task.driver {
+        Driver::Container(spec) => {
+            spec.image.len()
+                + spec.tmpfs.len() * ITEM
+                + of_texts(spec.tmpfs.iter().map(|(path, _)| path))
+                + of_texts(spec.cap_add.iter())
+        }
+        Driver::Exec => 0,
+    };
+    SMALL
+        + driver
+        + of_texts(task.command.iter())
+        + of_texts(task.env.iter().chain(task.meta.iter()).flat_map(|(k, v)| [k, v]))
+        + of_texts(task.working_dir.iter().chain(task.user.iter()))
+        + task.ports.len() * ITEM
+}
+
+fn of_constraint(constraint: &Constraint) -> usize {
+    ITEM + constraint.attribute.len()
+        + match &constraint.operator {
+            Operator::Is(text) | Operator::IsNot(text) | Operator::Compare(_, text) | Operator::Glob(text) => {
+                text.len()
+            }
+            Operator::In(texts) | Operator::NotIn(texts) => of_texts(texts.iter()),
+            Operator::Set | Operator::Unset => 0,
+        }
+}
+
+fn of_alloc(alloc: &Alloc) -> usize {
+    let state = match &alloc.state {
+        AllocState::Waiting { reason, .. } => of_reason(reason),
+        AllocState::Placed { placement, .. }
+        | AllocState::Running { placement, .. }
+        | AllocState::Stopping { placement, .. } => of_placement(placement),
+        AllocState::Ended { placement, outcome, .. } => {
+            placement.as_ref().map_or(0, of_placement) + of_outcome(outcome)
+        }
+    };
+    SMALL + state + alloc.tasks.values().map(of_status).sum::<usize>()
+}
+
+fn of_status(status: &TaskStatus) -> usize {
+    2 * ITEM + status.last_exit.as_ref().map_or(0, |exit| of_exit(&exit.how))
+}
+
+fn of_exit(how: &ExitKind) -> usize {
+    match how {
+        ExitKind::Failure(failure) => ITEM + failure.message.len(),
+        ExitKind::Status(_) | ExitKind::Signal(_) | ExitKind::OutOfMemory => ITEM,
+    }
+}
+
+fn of_reason(reason: &WaitReason) -> usize {
+    match reason {
+        WaitReason::NoNodeFits { filtered, .. } => SMALL + of_filtered(filtered),
+        WaitReason::Queued | WaitReason::NoNodes | WaitReason::BackOff { .. } => ITEM,
+    }
+}
+
+fn of_placement(placement: &Placement) -> usize {
+    2 * SMALL + placement.ports.len() * ITEM + of_filtered(&placement.explanation.filtered)
+}
+
+fn of_filtered(filtered: &Filtered) -> usize {
+    filtered
+        .keys()
+        .map(|filter| match filter {
+            Filter::Constraint(constraint) => ITEM + of_constraint(constraint),
+            Filter::DriverMissing(_)
+            | Filter::NodeLost
+            | Filter::PortTaken(_)
+            | Filter::DynamicPortsExhausted
+            | Filter::Exhausted(_) => ITEM,
+        })
+        .sum()
+}
+
+fn of_outcome(outcome: &Outcome) -> usize {
+    match outcome {
+        Outcome::Failed(failure) => failure.message.len(),
+        Outcome::Complete | Outcome::Stopped | Outcome::Lost(_) => 0,
+    }
+}
+
+fn of_entry(entry: &LedgerEntry) -> usize {
+    match &entry.what {
+        Happening::AllocEnded { outcome, .. } => of_outcome(outcome),
+        Happening::TaskRestarting { exit, .. } => of_exit(&exit.how),
+        Happening::JobVersion { .. }
+        | Happening::JobStopping(_)
+        | Happening::JobEnded { .. }
+        | Happening::JobCollected(_)
+        | Happening::NodeReady { .. }
+        | Happening::NodeLost { .. }
+        | Happening::NodeCollected { .. }
+        | Happening::AllocCreated { .. }
+        | Happening::AllocWaiting { .. }
+        | Happening::AllocPlaced { .. }
+        | Happening::AllocRunning { .. }
+        | Happening::AllocReady { .. }
+        | Happening::AllocStopping { .. } => 0,
+    }
+}
+
+/// Texts with room for quotes and separators. Escapes may double a text; [`crate::journal::MAX_BYTES`] allows for it.
+fn of_texts<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
+    texts.map(|text| text.len() + 8).sum()
+}

@@ -1,0 +1,316 @@
+//! The state of the cluster as the core holds it, with the indexes that keep every step cheap.
+//!
+//! All writes go through `put_…` and `delete_…`: they keep the indexes and the board right, mark what has to be looked
+//! at again, and note in the journal what the next commits must write. Nothing here decides anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_model::{
+    Alloc, AllocId, AllocState, CommandRecord, EventId, GroupName, IdempotencyKey, Job, JobId, JobSpec, JobState,
+    JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Principal, Snapshot, WaitReason,
+};
+use berth_placement::{Board, Eligibility, Hold};
+
+use crate::index::{ClassKey, Index, Slot};
+use crate::journal::{Journal, Key, Takes};
+
+/// What has to be looked at again before the step ends.
+#[derive(Debug, Default)]
+pub(crate) struct Dirty {
+    /// Slots with a changed allocation, or with a changed wish.
+    pub(crate) slots: BTreeSet<(JobId, GroupName, Slot)>,
+    /// Jobs that may have ended.
+    pub(crate) jobs: BTreeSet<JobId>,
+    /// Classes with new members that wait.
+    pub(crate) classes: BTreeSet<ClassKey>,
+    /// Room has appeared somewhere: every class that waits is tried again.
+    pub(crate) room: bool,
+    /// Nodes whose desired state has changed.
+    pub(crate) desired: BTreeSet<NodeId>,
+    /// Nodes on which an allocation has changed in any way.
+    pub(crate) touched: BTreeSet<NodeId>,
+    /// What was placed in this step, for the checker.
+    pub(crate) placed: BTreeSet<AllocId>,
+    /// What was made in this step, for the checker.
+    pub(crate) created: BTreeSet<AllocId>,
+}
+
+/// Under which a command is stored.
+pub(crate) type CommandKey = (Principal, Namespace, IdempotencyKey);
+
+/// Everything.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) meta: Meta,
+    pub(crate) nodes: BTreeMap<NodeId, Node>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
+    pub(crate) versions: BTreeMap<(JobId, JobVersion), JobSpec>,
+    pub(crate) allocs: BTreeMap<AllocId, Alloc>,
+    pub(crate) commands: BTreeMap<CommandKey, CommandRecord>,
+    pub(crate) ledger: BTreeMap<EventId, LedgerEntry>,
+    pub(crate) index: Index,
+    pub(crate) board: Board,
+    pub(crate) journal: Journal,
+    pub(crate) dirty: Dirty,
+}
+
+impl State {
+    /// The state that a store holds.
+    pub(crate) fn load(snapshot: Snapshot) -> State {
+        let mut state = State { meta: snapshot.meta, ..State::default() };
+        for node in snapshot.nodes {
+            state.put_node(node);
+        }
+        for (version, spec) in snapshot.job_versions {
+            let id = spec.id.clone();
+            state.index.add_templates(version, &spec);
+            state.versions.insert((id, version), spec);
+        }
+        for job in snapshot.jobs {
+            state.put_job(job);
+        }
+        for alloc in snapshot.allocs {
+            state.put_alloc(alloc);
+        }
+        for record in snapshot.commands {
+            state.index.commands_at.insert((record.at, command_key(&record)));
+            state.commands.insert(command_key(&record), record);
+        }
+        for entry in snapshot.ledger {
+            state.index.add_ledger(&entry);
+            state.ledger.insert(entry.id, entry);
+        }
+        state.journal = Journal::default();
+        state.dirty = Dirty::default();
+        state
+    }
+
+    /// The state as a store would hold it.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            meta: self.meta,
+            nodes: self.nodes.values().cloned().collect(),
+            jobs: self.jobs.values().cloned().collect(),
+            job_versions: self.versions.iter().map(|((_, version), spec)| (*version, spec.clone())).collect(),
+            allocs: self.allocs.values().cloned().collect(),
+            commands: self.commands.values().cloned().collect(),
+            ledger: self.ledger.values().cloned().collect(),
+        }
+    }
+
+    /// The specification of a version, be it the newest or an older one that is still kept.
+    pub(crate) fn spec(&self, job: &JobId, version: JobVersion) -> Option<&JobSpec> {
+        match self.jobs.get(job) {
+            Some(newest) if newest.version == version => Some(&newest.spec),
+            Some(_) | None => self.versions.get(&(job.clone(), version)),
+        }
+    }
+
+    /// Whether an allocation runs what the newest version says. A version that changes only counts, budgets or texts
+    /// leaves what runs as it is.
+    pub(crate) fn is_current(&self, alloc: &Alloc) -> bool {
+        let Some(job) = self.jobs.get(&alloc.job) else { return false };
+        job.version == alloc.version
+            || self.index.template(&alloc.job, job.version, &alloc.group)
+                == self.index.template(&alloc.job, alloc.version, &alloc.group)
+    }
+
+    pub(crate) fn put_node(&mut self, node: Node) {
+        let eligibility = if node.is_eligible() { Eligibility::Ready } else { Eligibility::Lost };
+        let old = self.nodes.get(&node.id);
+        let room =
+            node.is_eligible() && old.is_none_or(|old| !old.is_eligible() || old.fingerprint != node.fingerprint);
+        self.board.put_node(node.id, &node.fingerprint, eligibility);
+        self.dirty.room |= room;
+        self.index.agents.insert(node.agent.clone(), node.id);
+        self.journal.touch(Key::Node(node.id), Takes::Nothing);
+        self.nodes.insert(node.id, node);
+    }
+
+    pub(crate) fn delete_node(&mut self, id: NodeId) {
+        let Some(node) = self.nodes.remove(&id) else { return };
+        self.board.remove_node(id);
+        if self.index.agents.get(&node.agent) == Some(&id) {
+            self.index.agents.remove(&node.agent);
+        }
+        self.journal.touch(Key::Node(id), Takes::Nothing);
+    }
+
+    /// Puts a job. When its version changed, the version before is kept for those that run it.
+    pub(crate) fn put_job(&mut self, job: Job) {
+        let id = job.spec.id.clone();
+        self.index.add_templates(job.version, &job.spec);
+        self.journal.touch(Key::Job(id.clone()), Takes::Nothing);
+        let version = job.version;
+        if let Some(old) = self.jobs.insert(id.clone(), job) {
+            if old.version != version {
+                if self.index.version_refs.contains_key(&(id.clone(), old.version)) {
+                    self.journal.tie_version(&id, old.version);
+                    self.versions.insert((id.clone(), old.version), old.spec);
+                } else {
+                    self.index.drop_templates(&id, old.version);
+                }
+            }
+        }
+        self.dirty.jobs.insert(id);
+    }
+
+    pub(crate) fn delete_job(&mut self, id: &JobId) {
+        if let Some(job) = self.jobs.remove(id) {
+            self.index.drop_templates(id, job.version);
+            self.journal.touch(Key::Job(id.clone()), Takes::Nothing);
+        }
+    }
+
+    pub(crate) fn put_alloc(&mut self, alloc: Alloc) {
+        let (id, slot) = (alloc.id, Slot::of(&alloc));
+        let old = self.allocs.remove(&id);
+        self.mark(old.as_ref(), &alloc);
+        if let Some(old) = &old {
+            self.index.remove_alloc(old);
+        } else {
+            self.dirty.created.insert(id);
+        }
+        self.index.add_alloc(&alloc);
+        self.rehold(&alloc);
+        let took = alloc.occupies().is_some() && old.as_ref().is_none_or(|old| old.occupies().is_none());
+        if took {
+            self.dirty.placed.insert(id);
+        }
+        self.journal.touch(Key::Alloc(id), if took { Takes::Room } else { Takes::Nothing });
+        self.dirty.slots.insert((alloc.job.clone(), alloc.group.clone(), slot));
+        self.allocs.insert(id, alloc);
+    }
+
+    /// Marks what the change from `old` to `new` makes worth looking at.
+    fn mark(&mut self, old: Option<&Alloc>, new: &Alloc) {
+        let node = new.placement().map(|p| p.node);
+        if let Some(node) = node {
+            self.dirty.touched.insert(node);
+            if old.is_none_or(|old| is_wanted(old) != is_wanted(new)) {
+                self.dirty.desired.insert(node);
+            }
+        }
+        if new.is_ended() {
+            self.dirty.jobs.insert(new.job.clone());
+            self.dirty.room |= old.is_some_and(|old| old.occupies().is_some());
+        }
+        if is_queued(new) && !old.is_some_and(is_queued) {
+            self.dirty.classes.insert(ClassKey::of(new));
+        }
+    }
+
+    /// What the allocation holds on the board, by its state.
+    fn rehold(&mut self, alloc: &Alloc) {
+        let held = self.hold_of(alloc, alloc.occupies().and(alloc.placement()));
+        match held {
+            Some(hold) => self.board.hold(alloc.id, hold),
+            None => {
+                self.board.release(alloc.id);
+            }
+        }
+    }
+
+    /// What an allocation holds at `placement`.
+    pub(crate) fn hold_of(&self, alloc: &Alloc, placement: Option<&Placement>) -> Option<Hold> {
+        let placement = placement?;
+        let group = self.spec(&alloc.job, alloc.version)?.group(&alloc.group)?;
+        Some(Hold {
+            node: placement.node,
+            job: alloc.job.clone(),
+            group: alloc.group.clone(),
+            resources: group.resources(),
+            ports: placement.ports.values().copied().collect(),
+        })
+    }
+
+    pub(crate) fn delete_alloc(&mut self, id: AllocId) {
+        let Some(alloc) = self.allocs.remove(&id) else { return };
+        self.index.remove_alloc(&alloc);
+        self.board.release(id);
+        if let Some(placement) = alloc.placement() {
+            self.dirty.desired.insert(placement.node);
+            self.dirty.touched.insert(placement.node);
+        }
+        self.journal.touch(Key::Alloc(id), Takes::Nothing);
+        let version = (alloc.job, alloc.version);
+        if !self.index.version_refs.contains_key(&version) && self.versions.remove(&version).is_some() {
+            self.index.drop_templates(&version.0, version.1);
+            self.journal.touch(Key::Version(version.0, version.1), Takes::Nothing);
+        }
+    }
+
+    /// Puts a command's outcome into the same transaction as the object that `with` names.
+    pub(crate) fn put_command(&mut self, record: CommandRecord, with: Key) {
+        self.journal.tie_command(with, record.clone());
+        self.index.commands_at.insert((record.at, command_key(&record)));
+        self.commands.insert(command_key(&record), record);
+    }
+
+    pub(crate) fn delete_command(&mut self, key: &CommandKey) {
+        if let Some(record) = self.commands.remove(key) {
+            self.index.commands_at.remove(&(record.at, key.clone()));
+            self.journal.touch(Key::Command(key.clone()), Takes::Nothing);
+        }
+    }
+
+    /// Puts an entry of the ledger into the same transaction as the object that `with` names, where sizes allow.
+    pub(crate) fn put_ledger(&mut self, entry: LedgerEntry, with: Key) {
+        self.index.add_ledger(&entry);
+        self.journal.tie_ledger(with, entry.clone());
+        self.ledger.insert(entry.id, entry);
+    }
+
+    pub(crate) fn delete_ledger(&mut self, id: EventId) {
+        if let Some(entry) = self.ledger.remove(&id) {
+            self.index.remove_ledger(&entry);
+            self.journal.touch(Key::Ledger(id), Takes::Nothing);
+        }
+    }
+
+    /// Whether the job is wanted.
+    pub(crate) fn is_active(&self, job: &JobId) -> bool {
+        self.jobs.get(job).is_some_and(|job| match job.state {
+            JobState::Active => true,
+            JobState::Stopping { .. } | JobState::Ended { .. } => false,
+        })
+    }
+}
+
+/// The key under which a command is stored.
+pub(crate) fn command_key(record: &CommandRecord) -> CommandKey {
+    (record.principal.clone(), record.namespace.clone(), record.key.clone())
+}
+
+/// Whether the allocation waits for nothing but a place.
+pub(crate) fn is_queued(alloc: &Alloc) -> bool {
+    match &alloc.state {
+        AllocState::Waiting { reason, .. } => match reason {
+            WaitReason::Queued | WaitReason::NoNodes | WaitReason::NoNodeFits { .. } => true,
+            WaitReason::BackOff { .. } => false,
+        },
+        AllocState::Placed { .. }
+        | AllocState::Running { .. }
+        | AllocState::Stopping { .. }
+        | AllocState::Ended { .. } => false,
+    }
+}
+
+/// Whether its node should have the allocation run.
+fn is_wanted(alloc: &Alloc) -> bool {
+    match alloc.state {
+        AllocState::Placed { .. } | AllocState::Running { .. } => true,
+        AllocState::Waiting { .. } | AllocState::Stopping { .. } | AllocState::Ended { .. } => false,
+    }
+}
+
+/// How an ended allocation ended.
+pub(crate) fn outcome(alloc: &Alloc) -> Option<&Outcome> {
+    match &alloc.state {
+        AllocState::Ended { outcome, .. } => Some(outcome),
+        AllocState::Waiting { .. }
+        | AllocState::Placed { .. }
+        | AllocState::Running { .. }
+        | AllocState::Stopping { .. } => None,
+    }
+}

@@ -1,0 +1,56 @@
+//! The times at which something is due. The driver knows only the earliest.
+
+use std::collections::BTreeSet;
+
+use berth_model::{AllocId, NodeId, Timestamp};
+
+/// What is due. A timer that has become pointless is found so when it is due; it need not be taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Due {
+    /// The node may be silent for too long.
+    Heartbeat(NodeId),
+    /// The allocation may have run for `min_ready`.
+    MinReady(AllocId),
+    /// The back-off of the allocation has passed.
+    Reschedule(AllocId),
+    /// Old objects are collected.
+    Collect,
+}
+
+/// All timers.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    due: BTreeSet<(Timestamp, Due)>,
+    announced: Option<Timestamp>,
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, at: Timestamp, due: Due) {
+        self.due.insert((at, due));
+    }
+
+    /// The next that is due by `now`.
+    pub(crate) fn pop(&mut self, now: Timestamp) -> Option<(Timestamp, Due)> {
+        let first = *self.due.first()?;
+        if first.0 > now {
+            return None;
+        }
+        self.due.remove(&first);
+        Some(first)
+    }
+
+    /// The driver has woken us; it will not do so again before it is asked.
+    pub(crate) fn woke(&mut self) {
+        self.announced = None;
+    }
+
+    /// The wish to be woken, where it differs from the last one.
+    pub(crate) fn wish(&mut self) -> Option<Timestamp> {
+        let earliest = self.due.first().map(|(at, _)| *at)?;
+        if self.announced == Some(earliest) {
+            return None;
+        }
+        self.announced = Some(earliest);
+        Some(earliest)
+    }
+}

@@ -1,0 +1,240 @@
+//! Placing the allocations of a class, one after the other, over nodes that were evaluated once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_model::{
+    AllocId, CostTerm, DecisionId, Explanation, Filter, Filtered, NodeId, Placement, Policy, Resources, Shortfall,
+    Verdict, WaitReason,
+};
+
+use crate::board::{Board, Hold, Seat};
+use crate::cost;
+use crate::filter::{self, Class};
+
+/// An allocation that is to be placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Want {
+    /// Which.
+    pub alloc: AllocId,
+    /// The one node it is for, as with system jobs.
+    pub only: Option<NodeId>,
+    /// Where earlier instances failed of late.
+    pub avoid: Vec<NodeId>,
+    /// The node of the instance that this one replaces, while that still holds its place there. It does not count as
+    /// another of the same group: it is about to go.
+    pub leaving: Option<NodeId>,
+}
+
+/// What came of placing a class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The placed, in the order in which they were asked for.
+    pub placed: Vec<(AllocId, Placement)>,
+    /// Each reason for waiting with those who wait for it.
+    pub waiting: Vec<(WaitReason, Vec<AllocId>)>,
+}
+
+/// Places `wants` in their order. What is placed is held on the board from then on.
+pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy, decision: DecisionId) -> Outcome {
+    let mut outcome = Outcome::default();
+    if board.seats().is_empty() {
+        if !wants.is_empty() {
+            outcome.waiting.push((WaitReason::NoNodes, wants.iter().map(|w| w.alloc).collect()));
+        }
+        return outcome;
+    }
+    let mut field = Field::evaluate(board, class, policy);
+    let mut stuck = Vec::new();
+    for want in wants {
+        match field.choose(want) {
+            Some((node, explanation)) => {
+                let placement = field.take(board, want.alloc, node, explanation, decision);
+                outcome.placed.push((want.alloc, placement));
+            }
+            None => match want.only {
+                Some(node) => outcome.waiting.push((field.why_not_on(board, node, decision), vec![want.alloc])),
+                None => stuck.push(want.alloc),
+            },
+        }
+    }
+    if !stuck.is_empty() {
+        outcome.waiting.push((field.why_nowhere(board, decision), stuck));
+    }
+    outcome
+}
+
+/// Whether an allocation of the class would fit on the node of `holder` if `holder` were gone.
+pub fn fits_in_place_of(board: &Board, class: Class<'_>, only: Option<NodeId>, holder: AllocId) -> bool {
+    let Some(hold) = board.held(holder) else { return false };
+    if only.is_some_and(|node| node != hold.node) {
+        return false;
+    }
+    let Some(seat) = board.seats().get(&hold.node) else { return false };
+    let mut without = seat.clone();
+    without.give_back(hold);
+    filter::first(&without, class, class.group.resources()).is_none()
+}
+
+/// Every node as the class sees it.
+struct Field<'a> {
+    class: Class<'a>,
+    policy: Policy,
+    wanted: Resources,
+    standings: BTreeMap<NodeId, Standing>,
+    /// The nodes that fit, by cost and id.
+    open: BTreeSet<(i64, NodeId)>,
+    filtered: Filtered,
+}
+
+enum Standing {
+    Fits { terms: Vec<CostTerm>, cost: i64 },
+    Filtered(Filter),
+}
+
+impl<'a> Field<'a> {
+    fn evaluate(board: &Board, class: Class<'a>, policy: Policy) -> Self {
+        let mut field = Field {
+            class,
+            policy,
+            wanted: class.group.resources(),
+            standings: BTreeMap::new(),
+            open: BTreeSet::new(),
+            filtered: Filtered::new(),
+        };
+        let same_group = board.same_group(&class.job.id, &class.group.name);
+        for (node, seat) in board.seats() {
+            let same = same_group.and_then(|counts| counts.get(node)).copied().unwrap_or(0);
+            field.put(*node, seat, same);
+        }
+        field
+    }
+
+    fn put(&mut self, node: NodeId, seat: &Seat, same_group: u32) {
+        let standing = match filter::first(seat, self.class, self.wanted) {
+            Some(filter) => {
+                *self.filtered.entry(filter.clone()).or_default() += 1;
+                Standing::Filtered(filter)
+            }
+            None => {
+                let used = seat.used + self.wanted;
+                let terms = cost::terms(self.policy, used, seat.fingerprint.resources, same_group);
+                let cost = cost::total(&terms);
+                self.open.insert((cost, node));
+                Standing::Fits { terms, cost }
+            }
+        };
+        self.standings.insert(node, standing);
+    }
+
+    /// The cheapest node for `want`, with the reasons. Nodes to avoid are dearer by a penalty, not forbidden.
+    fn choose(&self, want: &Want) -> Option<(NodeId, Explanation)> {
+        if let Some(only) = want.only {
+            return match self.standings.get(&only)? {
+                Standing::Fits { terms, .. } => Some((only, self.explain(1, Filtered::new(), terms.clone(), None))),
+                Standing::Filtered(_) => None,
+            };
+        }
+        let special: BTreeSet<NodeId> = want.avoid.iter().copied().chain(want.leaving).collect();
+        let mut ranked: Vec<(i64, NodeId)> = Vec::new();
+        ranked.extend(self.open.iter().filter(|(_, node)| !special.contains(node)).take(2));
+        for node in special {
+            if let Some(Standing::Fits { .. }) = self.standings.get(&node) {
+                ranked.push((cost::total(&self.terms(node, want)), node));
+            }
+        }
+        ranked.sort_unstable();
+        let (_, node) = *ranked.first()?;
+        let runner_up = ranked.get(1).map(|(_, other)| (*other, self.terms(*other, want)));
+        let considered = u32::try_from(self.standings.len()).unwrap_or(u32::MAX);
+        Some((node, self.explain(considered, self.filtered.clone(), self.terms(node, want), runner_up)))
+    }
+
+    fn explain(
+        &self,
+        considered: u32,
+        filtered: Filtered,
+        chosen: Vec<CostTerm>,
+        runner_up: Option<(NodeId, Vec<CostTerm>)>,
+    ) -> Explanation {
+        Explanation { policy: self.policy, considered, filtered, chosen, runner_up }
+    }
+
+    fn terms(&self, node: NodeId, want: &Want) -> Vec<CostTerm> {
+        let mut terms = match self.standings.get(&node) {
+            Some(Standing::Fits { terms, .. }) => terms.clone(),
+            Some(Standing::Filtered(_)) | None => Vec::new(),
+        };
+        if want.leaving == Some(node) {
+            cost::discount_leaving(self.policy, &mut terms);
+        }
+        if want.avoid.contains(&node) {
+            terms.push(cost::failed_here(self.policy));
+        }
+        terms
+    }
+
+    /// Holds the chosen node for `alloc` and evaluates that node anew.
+    fn take(
+        &mut self,
+        board: &mut Board,
+        alloc: AllocId,
+        node: NodeId,
+        explanation: Explanation,
+        decision: DecisionId,
+    ) -> Placement {
+        let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
+        let ports = filter::choose_ports(seat, self.class).expect("a node in the open has its ports free");
+        let hold = Hold {
+            node,
+            job: self.class.job.id.clone(),
+            group: self.class.group.name.clone(),
+            resources: self.wanted,
+            ports: ports.values().copied().collect(),
+        };
+        board.hold(alloc, hold);
+        if let Some(Standing::Fits { cost, .. }) = self.standings.get(&node) {
+            self.open.remove(&(*cost, node));
+        }
+        let same = board.same_group(&self.class.job.id, &self.class.group.name);
+        let same = same.and_then(|counts| counts.get(&node)).copied().unwrap_or(0);
+        let seat = board.seats().get(&node).expect("still there");
+        self.put(node, seat, same);
+        Placement { node, ports, decision, explanation }
+    }
+
+    fn why_not_on(&self, board: &Board, node: NodeId, decision: DecisionId) -> WaitReason {
+        let filter = match self.standings.get(&node) {
+            Some(Standing::Filtered(filter)) => filter.clone(),
+            // A node that is not on the board was collected: it is as lost as can be.
+            Some(Standing::Fits { .. }) | None => Filter::NodeLost,
+        };
+        let seat = board.seats().get(&node);
+        let exhausted = matches!(filter, Filter::Exhausted(_));
+        let nearest = seat.filter(|_| exhausted).and_then(|s| filter::shortfall(s, self.wanted));
+        let fits = seat.is_some_and(|s| filter::fits_empty(s, self.class, self.wanted));
+        WaitReason::NoNodeFits {
+            decision,
+            filtered: Filtered::from([(filter, 1)]),
+            nearest: nearest.map(|(_, shortfall)| (node, shortfall)),
+            verdict: if fits { Verdict::Waiting } else { Verdict::Never },
+        }
+    }
+
+    fn why_nowhere(&self, board: &Board, decision: DecisionId) -> WaitReason {
+        let mut fits = board.seats().values().map(|seat| filter::fits_empty(seat, self.class, self.wanted));
+        let verdict = if fits.any(|fits| fits) { Verdict::Waiting } else { Verdict::Never };
+        WaitReason::NoNodeFits { decision, filtered: self.filtered.clone(), nearest: self.nearest(board), verdict }
+    }
+
+    /// Of the nodes that only lack room, the one that lacks least.
+    fn nearest(&self, board: &Board) -> Option<(NodeId, Shortfall)> {
+        let misses = self.standings.iter().filter_map(|(node, standing)| match standing {
+            Standing::Filtered(Filter::Exhausted(_)) => {
+                let (lack, shortfall) = filter::shortfall(board.seats().get(node)?, self.wanted)?;
+                Some((lack, *node, shortfall))
+            }
+            Standing::Filtered(_) | Standing::Fits { .. } => None,
+        });
+        misses.min_by_key(|(lack, node, _)| (*lack, *node)).map(|(_, node, shortfall)| (node, shortfall))
+    }
+}
