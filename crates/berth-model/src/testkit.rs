@@ -2,6 +2,8 @@
 //!
 //! A builder starts from something ordinary; a test names only what it is about.
 
+pub mod store_cases;
+
 use std::collections::BTreeMap;
 
 use crate::{

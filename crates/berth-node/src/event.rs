@@ -70,9 +70,10 @@ pub enum Effect {
     Remember(Box<Remembered>),
     /// Remove from the ledger.
     Forget(AllocId),
-    /// Make folder, images and shim ready; answered by `Prepared`.
+    /// Make folder, images and shim ready, from whatever an earlier try left; answered by `Prepared`.
     Prepare(Box<DesiredAlloc>),
-    /// Start a run of a task; answered by `Task`.
+    /// Start a run of a task; answered by `Task`. Asked for twice under one number after a restart of the
+    /// agent; the shim begins a run only once.
     Start {
         /// Which allocation.
         alloc: AllocId,
@@ -94,7 +95,8 @@ pub enum Effect {
     },
     /// End what a killed shim left; answered by `OrphansEnded`.
     EndOrphans(AllocId),
-    /// End the shim and free what the allocation held (mounts, cgroups); its logs are kept. Answered by `Removed`.
+    /// End the shim and free what the allocation held (mounts, cgroups); its logs are kept. A `Prepare` that is
+    /// under way is called off. Also asked for where nothing is left to free. Answered by `Removed`.
     Remove(AllocId),
     /// Remove the allocation's folder with its logs: the server has forgotten it.
     Purge(AllocId),

@@ -1,22 +1,192 @@
 //! The decision core of one agent: desired against observed, restarts, order of start and stop.
 //!
 //! Pure: no clock, randomness, hash order, IO or thread. The same events give the same effects, byte for byte.
+//! It deliberately knows nothing of how a task is run or of where else the job's allocations are.
 
+#![forbid(unsafe_code)]
+
+mod alloc;
 mod event;
+mod task;
 
 pub use event::*;
 
-use berth_model::{Found, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_model::{AllocId, Desired, Digest, Epoch, Found, Goal, Millis, NodeId, NodeReport, Timestamp};
+
+use crate::alloc::Work;
+
+/// The shortest time between two reports of news. The first news is told at once; what follows within this
+/// time travels together, so that a burst of starts costs a few reports instead of one each.
+const NEWS_GAP: Millis = Millis(20);
+/// Reports are whole, so their size grows with the node; this many allocations lengthen the gap by 1 ms.
+const ALLOCS_PER_GAP_MILLI: usize = 10;
 
 /// The core.
-pub struct Core {}
+#[derive(Debug)]
+pub struct Core {
+    /// The highest heard of. Nothing of a lower one is obeyed.
+    epoch: Epoch,
+    /// Of the desired state last obeyed.
+    digest: Digest,
+    session: Option<Session>,
+    allocs: BTreeMap<AllocId, Work>,
+    /// Whether the server has to be told something at once.
+    news: bool,
+    /// The time last asked for, until it comes.
+    wake: Option<Timestamp>,
+}
+
+/// A stream on which the server welcomed us.
+#[derive(Debug)]
+struct Session {
+    heartbeat: Millis,
+    serial: u64,
+    /// When the last report was sent; None before the first.
+    reported: Option<Timestamp>,
+}
 
 impl Core {
     /// A core over what the agent's ledger and the shims found on this machine say.
-    pub fn load(_found: Vec<Found>, _now: Timestamp, _out: &mut Vec<Effect>) -> Core {
-        Core {}
+    pub fn load(found: Vec<Found>, now: Timestamp, out: &mut Vec<Effect>) -> Core {
+        let mut core = Core {
+            epoch: Epoch::default(),
+            digest: Digest::default(),
+            session: None,
+            allocs: BTreeMap::new(),
+            news: false,
+            wake: None,
+        };
+        for one in found {
+            let work = Work::load(one, now, out);
+            core.allocs.insert(work.id(), work);
+        }
+        core.finish(now, out);
+        core
     }
 
     /// Takes one event.
-    pub fn step(&mut self, _now: Timestamp, _event: Event, _out: &mut Vec<Effect>) {}
+    pub fn step(&mut self, now: Timestamp, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Welcome { epoch, node, heartbeat } => self.welcomed(epoch, node, heartbeat),
+            Event::Disconnected => self.session = None,
+            Event::Desired(desired) => self.desired(now, desired, out),
+            Event::Progress { alloc, progress } => self.with(alloc, now, out, |work, _| work.progress(progress)),
+            Event::Prepared { alloc, result } => self.with(alloc, now, out, |work, _| work.prepared(now, result)),
+            Event::Task { alloc, task, shim } => self.with(alloc, now, out, |work, _| work.task(now, &task, shim)),
+            Event::ShimLost { alloc } => self.with(alloc, now, out, |work, out| work.shim_lost(out)),
+            Event::OrphansEnded { alloc } => self.with(alloc, now, out, |work, _| work.orphans_ended(now)),
+            Event::Removed { alloc } => self.with(alloc, now, out, |work, _| work.removed()),
+            Event::Woke => self.woke(now, out),
+        }
+        self.finish(now, out);
+    }
+
+    /// A server of a lower epoch has lost the lead and does not know it yet: not a word to it.
+    fn welcomed(&mut self, epoch: Epoch, _node: NodeId, heartbeat: Millis) {
+        if epoch < self.epoch {
+            return;
+        }
+        self.epoch = epoch;
+        self.session = Some(Session { heartbeat, serial: 0, reported: None });
+    }
+
+    fn desired(&mut self, now: Timestamp, desired: Desired, out: &mut Vec<Effect>) {
+        if desired.epoch < self.epoch {
+            return;
+        }
+        self.epoch = desired.epoch;
+        self.news |= self.digest != desired.digest;
+        self.digest = desired.digest;
+        let listed: BTreeSet<AllocId> = desired.allocs.iter().map(|alloc| alloc.id).collect();
+        for (_, work) in self.allocs.iter_mut().filter(|(id, _)| !listed.contains(id)) {
+            work.unlisted();
+        }
+        for alloc in desired.allocs {
+            match self.allocs.get_mut(&alloc.id) {
+                Some(work) => work.listed(alloc.goal),
+                None => _ = self.allocs.insert(alloc.id, Work::new(alloc)),
+            }
+        }
+        self.advance_all(now, out);
+    }
+
+    fn woke(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        self.wake = None;
+        self.advance_all(now, out);
+    }
+
+    /// Asks for what is missing, stops before starts: what is to be stopped may hold what is to be started waits for.
+    fn advance_all(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let (stops, starts): (Vec<_>, Vec<_>) = self.allocs.values_mut().partition(|work| work.goal() == Goal::Stop);
+        for work in stops.into_iter().chain(starts) {
+            work.advance(now, out);
+        }
+        self.forget(out);
+    }
+
+    /// Lets one allocation take an event, then go on. One that is unknown is over: what is said of it is late.
+    fn with(
+        &mut self,
+        alloc: AllocId,
+        now: Timestamp,
+        out: &mut Vec<Effect>,
+        take: impl FnOnce(&mut Work, &mut Vec<Effect>),
+    ) {
+        if let Some(work) = self.allocs.get_mut(&alloc) {
+            take(work, out);
+            work.advance(now, out);
+            self.forget(out);
+        }
+    }
+
+    /// Forgets what has ended and is no longer listed.
+    fn forget(&mut self, out: &mut Vec<Effect>) {
+        self.allocs.retain(|id, work| {
+            self.news |= std::mem::take(&mut work.news);
+            if work.is_over() {
+                self.news = true;
+                out.extend([Effect::Purge(*id), Effect::Forget(*id)]);
+            }
+            !work.is_over()
+        });
+    }
+
+    /// Tells the server if something is due, and asks to be woken for what is due next.
+    fn finish(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let gap = self.gap();
+        if let Some(session) = &mut self.session {
+            // A clock that was set back must not silence the heartbeat until it has caught up.
+            let set_back = session.reported.is_some_and(|at| at > now);
+            if set_back || session.due(self.news, gap).is_none_or(|due| due <= now) {
+                session.serial += 1;
+                session.reported = Some(now);
+                self.news = false;
+                let allocs = self.allocs.values().map(Work::observe).collect();
+                out.push(Effect::Report(NodeReport { serial: session.serial, digest: self.digest, allocs }));
+            }
+        } else {
+            self.news = false; // The first report of a session tells everything.
+        }
+        let report = self.session.as_ref().and_then(|session| session.due(self.news, gap));
+        let next = self.allocs.values().filter_map(Work::next_wake).chain(report).min();
+        if next.is_some() && next != self.wake {
+            self.wake = next;
+            out.extend(next.map(Effect::WakeAt));
+        }
+    }
+
+    fn gap(&self) -> Millis {
+        let longer = u64::try_from(self.allocs.len() / ALLOCS_PER_GAP_MILLI).unwrap_or(u64::MAX);
+        Millis(NEWS_GAP.0.saturating_add(longer))
+    }
+}
+
+impl Session {
+    /// When the next report is due; None: at once.
+    fn due(&self, news: bool, gap: Millis) -> Option<Timestamp> {
+        let wait = if news { gap.min(self.heartbeat) } else { self.heartbeat };
+        self.reported.map(|at| at + wait)
+    }
 }

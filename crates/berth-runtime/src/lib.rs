@@ -2,4 +2,5 @@
 
 pub mod images;
 pub mod logs;
+pub mod seccomp;
 pub mod shim;

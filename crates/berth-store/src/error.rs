@@ -7,7 +7,7 @@ use berth_model::Revision;
 use crate::{MAX_BYTES, MAX_OPERATIONS};
 
 /// What can go wrong with an open store.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The transaction is over a limit.
     #[error(
@@ -128,13 +128,7 @@ pub enum Damage {
     /// The engine found pages that are not as they were written.
     #[error("its checksums do not hold")]
     Checksums,
-    /// A row is shorter than the revision it begins with.
-    #[error("a row of table `{table}` is cut short")]
-    Row {
-        /// The table.
-        table: &'static str,
-    },
-    /// The counter of revisions is missing.
-    #[error("the key `{0}` is missing")]
-    MissingKey(&'static str),
+    /// A table or a key of ours that every store has is not there.
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
 }

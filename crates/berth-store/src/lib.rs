@@ -136,7 +136,10 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// Transactions are carried out in the order of the calls, whenever their futures are polled, so
     /// that a caller can have several under way. A call that would be one too many is answered with
-    /// [`StoreError::Busy`] and changes nothing. Dropping the future does not take the transaction back.
+    /// [`StoreError::Busy`] and changes nothing; that, like one over a limit, does not hold up those called
+    /// after it. A caller whose transactions build on each other has fewer under way than the store lets
+    /// wait. After [`StoreError::Engine`] nothing more is carried out. Dropping the future does not take the
+    /// transaction back.
     fn commit(&self, transaction: Transaction) -> impl Future<Output = Result<Applied, StoreError>> + Send + use<Self>;
 
     /// Changes of keys that begin with `prefix`, from revision `from` on, in order, without gaps.

@@ -38,8 +38,7 @@ pub(crate) enum Outcome {
 /// Refuses what is over a limit or not well formed.
 pub(crate) fn validate(transaction: &Transaction) -> Result<(), StoreError> {
     let operations = transaction.guards.len() + transaction.operations.len();
-    let bytes = transaction.guards.iter().map(guard_bytes).sum::<usize>()
-        + transaction.operations.iter().map(operation_bytes).sum::<usize>();
+    let bytes = bytes(transaction);
     if operations > MAX_OPERATIONS || bytes > MAX_BYTES {
         return Err(StoreError::TooLarge { operations, bytes });
     }
@@ -56,6 +55,12 @@ pub(crate) fn validate(transaction: &Transaction) -> Result<(), StoreError> {
         return Err(StoreError::EmptyKey);
     }
     Ok(())
+}
+
+/// The bytes of keys and values.
+pub(crate) fn bytes(transaction: &Transaction) -> usize {
+    transaction.guards.iter().map(guard_bytes).sum::<usize>()
+        + transaction.operations.iter().map(operation_bytes).sum::<usize>()
 }
 
 fn guard_key(guard: &Guard) -> &[u8] {

@@ -1,6 +1,7 @@
 //! The tables of the embedded store, and batches of transactions on them. No threads here: the
 //! power-loss tests drive this part step by step.
 
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -13,9 +14,6 @@ use crate::{KeyValue, StoreError, Transaction};
 
 /// The newest format of the tables that this program writes and reads.
 pub(crate) const FORMAT: u64 = 1;
-/// Transactions that share one durable commit of the engine, at most.
-pub(crate) const BATCH: usize = 256;
-
 /// Key to the revision that wrote it (8 bytes, big-endian) followed by the value.
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 /// `format` and `revision`.
@@ -34,10 +32,18 @@ pub(crate) enum SetupError {
 
 impl<E: Into<redb::Error>> From<E> for SetupError {
     fn from(error: E) -> SetupError {
-        match error.into() {
-            error @ redb::Error::Corrupted(_) => SetupError::Damage(Damage::Engine(Box::new(error))),
-            error => SetupError::Engine(Box::new(error)),
-        }
+        let error = Box::new(error.into());
+        if is_damage(&error) { SetupError::Damage(Damage::Engine(error)) } else { SetupError::Engine(error) }
+    }
+}
+
+/// Whether the file is at fault, and not the disk or the program.
+fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        // No store of ours was ever in an older format of the engine.
+        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted => true,
+        redb::Error::Io(error) => matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof),
+        _ => false,
     }
 }
 
@@ -51,8 +57,13 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Makes the tables in an empty database, or checks those that are there.
-    pub fn open(database: Database) -> Result<Engine, SetupError> {
+    /// Makes the tables in an empty database, or checks those that are there: all pages against their
+    /// checksums, so that damage is found now and not in the middle of a reign. The server reads it all
+    /// anyhow when it begins.
+    pub fn open(mut database: Database) -> Result<Engine, SetupError> {
+        if !database.check_integrity()? {
+            return Err(SetupError::Damage(Damage::Checksums));
+        }
         let revision = match stored_revision(&database)? {
             Some(revision) => revision,
             None => make_tables(&database)?,
@@ -119,13 +130,13 @@ fn stored_revision(database: &Database) -> Result<Option<Revision>, SetupError> 
         Err(TableError::Storage(error)) => return Err(error.into()),
         Err(_) => return Err(SetupError::Foreign),
     };
-    let format = meta.get(FORMAT_KEY)?.ok_or(SetupError::Damage(Damage::MissingKey(FORMAT_KEY)))?.value();
+    let format = meta.get(FORMAT_KEY)?.ok_or(SetupError::Damage(Damage::Missing(FORMAT_KEY)))?.value();
     if format > FORMAT {
         return Err(SetupError::Newer(format));
     }
-    let revision = meta.get(REVISION_KEY)?.ok_or(SetupError::Damage(Damage::MissingKey(REVISION_KEY)))?.value();
+    let revision = meta.get(REVISION_KEY)?.ok_or(SetupError::Damage(Damage::Missing(REVISION_KEY)))?.value();
     if !read.list_tables()?.any(|table| table.name() == ROWS.name()) {
-        return Err(SetupError::Damage(Damage::MissingKey("rows")));
+        return Err(SetupError::Damage(Damage::Missing("rows")));
     }
     Ok(Some(Revision(revision)))
 }

@@ -2,11 +2,13 @@
 //!
 //! A transaction is acknowledged after the engine's durable commit and not before. While one commit
 //! waits for the disk, the transactions that come in meanwhile gather and share the next one, so that
-//! many cost few syncs. An engine that has failed once is not asked again: what it has made durable is
-//! known only after opening it anew.
+//! many cost few syncs. An engine that has failed once is asked for no further commit: what it has made
+//! durable is known only after opening it anew. Reads go on, from what was acknowledged.
 
 mod engine;
 mod open;
+#[cfg(test)]
+mod power_loss;
 
 use std::future::Future;
 use std::path::Path;
@@ -16,13 +18,17 @@ use std::thread::JoinHandle;
 use berth_model::Revision;
 use tokio::sync::{mpsc, oneshot};
 
-use self::engine::{BATCH, Done, Engine, Reader};
+use self::engine::{Done, Engine, Reader};
 use crate::feed::Feed;
-use crate::transaction::{Outcome, validate};
+use crate::transaction::{Outcome, bytes, validate};
 use crate::{Applied, KeyValue, OpenError, Store, StoreError, Transaction, Watch};
 
 /// Transactions that may wait for the writer.
 const WRITE_QUEUE: usize = 1_024;
+/// Transactions that share one durable commit of the engine, at most.
+const GROUP: usize = 256;
+/// Bytes of transactions beyond which no further one joins a group.
+const GROUP_BYTES: usize = 8 << 20;
 /// Reads that may wait for the reader; more wait in their callers.
 const READ_QUEUE: usize = 64;
 
@@ -147,7 +153,9 @@ fn write_loop(mut engine: Engine, mut queue: mpsc::Receiver<Write>, feed: &Mutex
             Ok(done) => acknowledge(done, replies, feed),
             Err(error) => {
                 tracing::error!(error = %error, transactions = replies.len(), "store failed and is closed");
-                refuse_all(&error, replies);
+                for reply in replies {
+                    let _ = reply.send(Err(error.clone()));
+                }
                 break;
             }
         }
@@ -158,11 +166,11 @@ fn write_loop(mut engine: Engine, mut queue: mpsc::Receiver<Write>, feed: &Mutex
 /// Waits for a transaction, and takes those that are waiting behind it.
 fn next_group(queue: &mut mpsc::Receiver<Write>) -> Option<Vec<Write>> {
     let mut group = vec![queue.blocking_recv()?];
-    while group.len() < BATCH {
-        match queue.try_recv() {
-            Ok(write) => group.push(write),
-            Err(_) => break,
-        }
+    let mut size = bytes(&group[0].transaction);
+    while group.len() < GROUP && size < GROUP_BYTES {
+        let Ok(write) = queue.try_recv() else { break };
+        size += bytes(&write.transaction);
+        group.push(write);
     }
     Some(group)
 }
@@ -179,14 +187,5 @@ fn acknowledge(done: Vec<Done>, replies: Vec<oneshot::Sender<Result<Applied, Sto
         };
         // A caller that has gone away since needs no answer.
         let _ = reply.send(Ok(applied));
-    }
-}
-
-fn refuse_all(error: &StoreError, replies: Vec<oneshot::Sender<Result<Applied, StoreError>>>) {
-    for reply in replies {
-        let _ = reply.send(Err(match error {
-            StoreError::Engine { operation, source } => StoreError::Engine { operation, source: source.clone() },
-            _ => StoreError::Closed,
-        }));
     }
 }

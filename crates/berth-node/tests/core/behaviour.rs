@@ -1,0 +1,214 @@
+//! What a user sees of one agent: restarts, failures, stops, and what it makes of its own absence.
+
+use crate::machine::*;
+use berth_model::*;
+use berth_node::{Effect, Event};
+
+fn running(kind: JobKind, tasks: &[&str]) -> Machine {
+    let mut machine = Machine::new();
+    machine.welcome(1);
+    machine.desire(1, vec![desired(1, kind, tasks)], true);
+    machine.settle();
+    machine
+}
+
+fn failure(machine: &Machine) -> Failure {
+    match machine.phase(alloc_id(1)) {
+        Some(Phase::Ended(Ended::Failed(failure))) => failure.clone(),
+        other => panic!("not failed but {other:?}"),
+    }
+}
+
+fn status(machine: &Machine, task: &str) -> TaskStatus {
+    machine.reports.last().unwrap().allocs[0].tasks[&name(task)].clone()
+}
+
+/// Lets what is under way be done, without moving the clock.
+fn run_now(machine: &mut Machine) {
+    while machine.perform() || machine.deliver() {}
+}
+
+#[test]
+fn tasks_start_in_the_order_of_the_group_after_the_ledger_knows() {
+    let machine = running(JobKind::Service, &["web", "api", "db"]);
+    let order: Vec<String> = machine
+        .trace
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Remember(r) => Some(format!("remember {}", r.tasks.values().map(|t| t.run).max().unwrap())),
+            Effect::Prepare(_) => Some("prepare".to_owned()),
+            Effect::Start { task, run, .. } => Some(format!("start {task} {run}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(order, ["remember 0", "prepare", "remember 1", "start web 1", "start api 1", "start db 1"]);
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running));
+}
+
+#[test]
+fn a_service_restarts_with_doubling_back_off_and_then_fails_by_name() {
+    let mut machine = running(JobKind::Service, &["web", "side"]);
+    for (restarts, wait) in [(0, 1000), (1, 2000)] {
+        machine.exit(alloc_id(1), &name("web"), ExitKind::Status(3));
+        run_now(&mut machine);
+        machine.pass(Millis(50));
+        run_now(&mut machine);
+        let until = machine.now + Millis(wait - 50);
+        assert_eq!(status(&machine, "web").state, TaskState::BackOff { until });
+        assert_eq!(status(&machine, "web").restarts, restarts);
+        machine.settle();
+        assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running));
+    }
+    machine.exit(alloc_id(1), &name("web"), ExitKind::Status(3));
+    machine.settle();
+    let message = "task `web` ended with status 3; restarted 2 times within 60s, its restart policy allows no more";
+    assert_eq!(failure(&machine), Failure { kind: FailureKind::Exit, message: message.to_owned() });
+    assert_eq!(machine.live(alloc_id(1)), 0, "the sibling is ended with it");
+}
+
+#[test]
+fn restarts_outside_the_window_do_not_count() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    for _ in 0..6 {
+        machine.exit(alloc_id(1), &name("web"), ExitKind::Status(0));
+        machine.settle();
+        machine.pass(Millis::from_secs(61));
+        machine.settle();
+        assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running));
+    }
+    assert_eq!(status(&machine, "web").restarts, 6);
+}
+
+#[test]
+fn a_batch_is_complete_when_every_task_ended_with_0() {
+    let mut machine = running(JobKind::Batch, &["one", "two"]);
+    machine.exit(alloc_id(1), &name("one"), ExitKind::Status(0));
+    machine.settle();
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running));
+    machine.exit(alloc_id(1), &name("two"), ExitKind::Status(0));
+    machine.settle();
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Ended(Ended::Complete)));
+    assert!(machine.logs.contains(&alloc_id(1)), "its logs stay while the server knows it");
+}
+
+#[test]
+fn a_task_that_ignores_its_signal_is_killed_after_its_timeout() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.desire(1, vec![stopped(desired(1, JobKind::Service, &["web"]))], true);
+    run_now(&mut machine);
+    assert_eq!(machine.live(alloc_id(1)), 1);
+    machine.pass(Millis(4999));
+    run_now(&mut machine);
+    assert_eq!(machine.live(alloc_id(1)), 1, "it has its whole timeout");
+    machine.pass(Millis(1));
+    machine.settle();
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Ended(Ended::Stopped)));
+    assert!(machine.ledger.contains_key(&alloc_id(1)), "remembered until the server has forgotten it");
+    machine.desire(1, Vec::new(), true);
+    machine.settle();
+    assert!(machine.ledger.is_empty() && machine.logs.is_empty());
+}
+
+#[test]
+fn an_allocation_that_is_stopped_before_it_was_heard_of_is_reported_as_stopped() {
+    let mut machine = Machine::new();
+    machine.welcome(1);
+    machine.desire(1, vec![stopped(desired(1, JobKind::Service, &["web"]))], true);
+    machine.settle();
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Ended(Ended::Stopped)));
+    assert!(!machine.trace.iter().any(|e| matches!(e, Effect::Prepare(_))));
+}
+
+#[test]
+fn a_failed_preparation_is_told_at_once_and_tried_again_a_few_times() {
+    let mut machine = Machine::new();
+    machine.prepare_fails = 99;
+    machine.welcome(1);
+    machine.desire(1, vec![desired(1, JobKind::Service, &["web"])], true);
+    run_now(&mut machine);
+    machine.pass(Millis(20));
+    run_now(&mut machine);
+    let exit = status(&machine, "web").last_exit.unwrap();
+    let told = Failure { kind: FailureKind::Image, message: "no such image".to_owned() };
+    assert_eq!(exit.how, ExitKind::Failure(told));
+    machine.settle();
+    assert_eq!(failure(&machine).message, "not made ready in 4 tries: no such image");
+    assert_eq!(machine.prepare_fails, 95);
+}
+
+#[test]
+fn exits_during_the_agents_absence_are_reported_and_running_tasks_keep_their_pids() {
+    let mut machine = running(JobKind::Batch, &["one", "two"]);
+    let before = status(&machine, "two").state;
+    machine.exit(alloc_id(1), &name("one"), ExitKind::Status(0));
+    machine.restart_agent();
+    machine.welcome(1);
+    run_now(&mut machine);
+    assert_eq!(status(&machine, "one").state, TaskState::Done);
+    assert_eq!(status(&machine, "one").last_exit.unwrap().how, ExitKind::Status(0));
+    assert_eq!(status(&machine, "two").state, before);
+    assert_eq!(status(&machine, "two").restarts, 0);
+}
+
+#[test]
+fn a_killed_shim_ends_its_tasks_and_the_restart_policy_decides() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    for _ in 0..2 {
+        machine.kill_shim(alloc_id(1));
+        machine.settle();
+        assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running));
+    }
+    machine.kill_shim(alloc_id(1));
+    machine.settle();
+    assert_eq!(failure(&machine).kind, FailureKind::ShimLost);
+    assert!(failure(&machine).message.starts_with("task `web` failed: its shim was killed"));
+}
+
+#[test]
+fn a_reboot_fails_every_task_once_and_restarts_here() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.reboot();
+    machine.welcome(1);
+    machine.settle();
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running));
+    let status = status(&machine, "web");
+    assert_eq!(status.restarts, 1);
+    let Some(Exit { how: ExitKind::Failure(failure), .. }) = status.last_exit else { panic!("{status:?}") };
+    assert_eq!(failure.kind, FailureKind::Rebooted);
+}
+
+#[test]
+fn an_order_of_an_older_epoch_is_refused() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.welcome(3);
+    machine.desire(2, Vec::new(), false);
+    machine.settle();
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running));
+}
+
+#[test]
+fn nothing_is_sent_without_a_stream_and_each_stream_counts_from_1() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.step(Event::Disconnected);
+    let sent = machine.reports.len();
+    machine.exit(alloc_id(1), &name("web"), ExitKind::Status(1));
+    run_now(&mut machine);
+    machine.pass(Millis(1000));
+    run_now(&mut machine);
+    assert_eq!(machine.reports.len(), sent);
+    assert_eq!(machine.live(alloc_id(1)), 1, "work went on");
+    machine.welcome(1);
+    run_now(&mut machine);
+    assert_eq!(machine.reports.last().unwrap().serial, 1);
+    assert_eq!(status(&machine, "web").restarts, 1);
+}
+
+#[test]
+fn a_clock_that_was_set_back_does_not_silence_the_heartbeat() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    let sent = machine.reports.len();
+    machine.now = Timestamp(machine.now.0 - 3600);
+    machine.step(Event::Woke);
+    run_now(&mut machine);
+    assert_eq!(machine.reports.len(), sent + 1);
+}

@@ -1,0 +1,7 @@
+//! Tests of the node core over a small simulated machine.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod behaviour;
+mod laws;
+mod machine;

@@ -1,0 +1,458 @@
+//! Any value of every stored domain type.
+
+use std::collections::BTreeMap;
+
+use berth_model::*;
+use proptest::collection::{btree_map, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+
+/// Free text, with what JSON and keys find hard.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z]{0,8}", "\\PC{0,12}", Just("\"\\\u{0}\n,/%ä\u{1f980}".to_owned())]
+}
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Debug>() -> impl Strategy<Value = T> {
+    "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?".prop_map(|text| text.parse().unwrap())
+}
+
+/// Any number, the edges often.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![any::<u64>(), 0..10_u64, Just(u64::MAX), Just((1 << 53) + 1)]
+}
+
+fn id<T: std::fmt::Debug>(new: fn(Incarnation, u64) -> T) -> impl Strategy<Value = T> {
+    (any::<u32>(), number()).prop_map(move |(life, counter)| new(Incarnation(life), counter))
+}
+
+fn alloc_id() -> impl Strategy<Value = AllocId> {
+    id(AllocId::new)
+}
+
+fn node_id() -> impl Strategy<Value = NodeId> {
+    id(NodeId::new)
+}
+
+fn time() -> impl Strategy<Value = Timestamp> {
+    number().prop_map(Timestamp)
+}
+
+fn millis() -> impl Strategy<Value = Millis> {
+    number().prop_map(Millis)
+}
+
+fn port() -> impl Strategy<Value = Port> {
+    any::<u16>().prop_map(Port)
+}
+
+fn texts() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map(text(), text(), 0..4)
+}
+
+fn resources() -> impl Strategy<Value = Resources> {
+    (number(), number(), number()).prop_map(|(cpu, memory, disk)| Resources {
+        cpu: CpuMillis(cpu),
+        memory: Bytes(memory),
+        disk: Bytes(disk),
+    })
+}
+
+fn job_id() -> impl Strategy<Value = JobId> {
+    (name(), name()).prop_map(|(namespace, name)| JobId { namespace, name })
+}
+
+fn version() -> impl Strategy<Value = JobVersion> {
+    number().prop_map(JobVersion)
+}
+
+fn cause() -> BoxedStrategy<Cause> {
+    let timer =
+        prop_oneof![Just(Timer::Heartbeat), Just(Timer::MinReady), Just(Timer::Reschedule), Just(Timer::Collect)];
+    prop_oneof![
+        id(CommandId::new).prop_map(Cause::Command),
+        id(EventId::new).prop_map(Cause::Event),
+        (node_id(), number()).prop_map(|(node, serial)| Cause::Report { node, serial }),
+        (timer, time()).prop_map(|(timer, due)| Cause::Timer { timer, due }),
+    ]
+    .boxed()
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    let kind = prop_oneof![
+        Just(FailureKind::Image),
+        Just(FailureKind::ImageDigest),
+        Just(FailureKind::DiskFull),
+        Just(FailureKind::NoSuchCommand),
+        Just(FailureKind::NoSuchUser),
+        Just(FailureKind::PortTaken),
+        Just(FailureKind::Exit),
+        Just(FailureKind::OutOfMemory),
+        Just(FailureKind::ShimLost),
+        Just(FailureKind::Runtime),
+        Just(FailureKind::Rebooted),
+    ];
+    (kind, text()).prop_map(|(kind, message)| Failure { kind, message })
+}
+
+fn constraint() -> BoxedStrategy<Constraint> {
+    let ordering =
+        prop_oneof![Just(Ordering::Less), Just(Ordering::AtMost), Just(Ordering::Greater), Just(Ordering::AtLeast)];
+    let operator = prop_oneof![
+        text().prop_map(Operator::Is),
+        text().prop_map(Operator::IsNot),
+        vec(text(), 0..3).prop_map(Operator::In),
+        vec(text(), 0..3).prop_map(Operator::NotIn),
+        Just(Operator::Set),
+        Just(Operator::Unset),
+        (ordering, text()).prop_map(|(ordering, value)| Operator::Compare(ordering, value)),
+        text().prop_map(Operator::Glob),
+    ];
+    (text(), operator).prop_map(|(attribute, operator)| Constraint { attribute, operator }).boxed()
+}
+
+fn driver() -> BoxedStrategy<Driver> {
+    let tmpfs = vec((text(), number().prop_map(Bytes)), 0..3);
+    let container = (text(), of(text()), any::<bool>(), tmpfs, vec(text(), 0..3)).prop_map(
+        |(image, credential, read_only_root, tmpfs, cap_add)| ContainerSpec {
+            image,
+            credential,
+            read_only_root,
+            tmpfs,
+            cap_add,
+        },
+    );
+    prop_oneof![container.prop_map(Driver::Container), Just(Driver::Exec)].boxed()
+}
+
+fn task_spec() -> BoxedStrategy<TaskSpec> {
+    let ports = vec((name(), of(port())).prop_map(|(name, fixed)| PortSpec { name, fixed }), 0..3);
+    let kill = (any::<u8>(), millis()).prop_map(|(signal, timeout)| KillPolicy { signal, timeout });
+    let program = (name(), driver(), vec(text(), 0..3), texts(), of(text()), of(text()));
+    (program, resources(), any::<u32>(), ports, kill, texts())
+        .prop_map(|((name, driver, command, env, working_dir, user), resources, pids_limit, ports, kill, meta)| {
+            TaskSpec { name, driver, command, env, working_dir, user, resources, pids_limit, ports, kill, meta }
+        })
+        .boxed()
+}
+
+fn group_spec() -> BoxedStrategy<GroupSpec> {
+    let network = prop_oneof![Just(NetworkMode::Host), Just(NetworkMode::None)];
+    let restart = (any::<u32>(), millis(), millis(), millis())
+        .prop_map(|(attempts, interval, delay, max_delay)| RestartPolicy { attempts, interval, delay, max_delay });
+    let update =
+        (any::<u32>(), millis()).prop_map(|(max_parallel, min_ready)| UpdatePolicy { max_parallel, min_ready });
+    (name(), any::<u32>(), vec(constraint(), 0..3), network, vec(task_spec(), 0..3), restart, update, texts())
+        .prop_map(|(name, count, constraints, network, tasks, restart, update, meta)| GroupSpec {
+            name,
+            count,
+            constraints,
+            network,
+            tasks,
+            restart,
+            update,
+            meta,
+        })
+        .boxed()
+}
+
+fn kind() -> impl Strategy<Value = JobKind> {
+    prop_oneof![Just(JobKind::Service), Just(JobKind::Batch), Just(JobKind::System)]
+}
+
+fn spec() -> BoxedStrategy<JobSpec> {
+    let groups = vec(group_spec(), 0..3);
+    (job_id(), kind(), any::<u8>(), vec(constraint(), 0..3), groups, texts())
+        .prop_map(|(id, kind, priority, constraints, groups, meta)| JobSpec {
+            id,
+            kind,
+            priority: Priority(priority),
+            constraints,
+            groups,
+            meta,
+        })
+        .boxed()
+}
+
+fn job_outcome() -> impl Strategy<Value = JobOutcome> {
+    prop_oneof![Just(JobOutcome::Stopped), Just(JobOutcome::Complete), Just(JobOutcome::Failed)]
+}
+
+fn job() -> BoxedStrategy<Job> {
+    let state = prop_oneof![
+        Just(JobState::Active),
+        (time(), cause()).prop_map(|(since, cause)| JobState::Stopping { since, cause }),
+        (time(), job_outcome()).prop_map(|(at, outcome)| JobState::Ended { at, outcome }),
+    ];
+    (spec(), version(), (time(), cause()), state)
+        .prop_map(|(spec, version, changed, state)| Job { spec, version, changed, state })
+        .boxed()
+}
+
+fn node() -> BoxedStrategy<Node> {
+    let state = prop_oneof![
+        time().prop_map(|since| NodeState::Ready { since }),
+        (time(), cause()).prop_map(|(since, cause)| NodeState::Lost { since, cause }),
+    ];
+    let fingerprint = (name(), text(), resources(), texts(), (port(), port()), text()).prop_map(
+        |(name, address, resources, attributes, dynamic_ports, agent_version)| Fingerprint {
+            name,
+            address,
+            resources,
+            attributes,
+            dynamic_ports,
+            agent_version,
+        },
+    );
+    (node_id(), text(), fingerprint, state)
+        .prop_map(|(id, agent, fingerprint, state)| Node { id, agent: AgentKey(agent), fingerprint, state })
+        .boxed()
+}
+
+fn dimension() -> impl Strategy<Value = Dimension> {
+    prop_oneof![Just(Dimension::Cpu), Just(Dimension::Memory), Just(Dimension::Disk)]
+}
+
+fn filtered() -> BoxedStrategy<Filtered> {
+    let filter = prop_oneof![
+        Just(Filter::NodeLost),
+        text().prop_map(Filter::DriverMissing),
+        constraint().prop_map(Filter::Constraint),
+        port().prop_map(Filter::PortTaken),
+        Just(Filter::DynamicPortsExhausted),
+        dimension().prop_map(Filter::Exhausted),
+    ];
+    btree_map(filter, any::<u32>(), 0..5).boxed()
+}
+
+fn terms() -> impl Strategy<Value = Vec<CostTerm>> {
+    let term = prop_oneof![Just(Term::Utilisation), Just(Term::SameGroup), Just(Term::FailedHere)];
+    vec((term, any::<i64>()).prop_map(|(term, cost)| CostTerm { term, cost }), 0..4)
+}
+
+fn placement() -> BoxedStrategy<Placement> {
+    let policy = prop_oneof![Just(Policy::Spread), Just(Policy::Pack)];
+    let explanation = (policy, any::<u32>(), filtered(), terms(), of((node_id(), terms()))).prop_map(
+        |(policy, considered, filtered, chosen, runner_up)| Explanation {
+            policy,
+            considered,
+            filtered,
+            chosen,
+            runner_up,
+        },
+    );
+    (node_id(), btree_map(name(), port(), 0..3), id(DecisionId::new), explanation)
+        .prop_map(|(node, ports, decision, explanation)| Placement { node, ports, decision, explanation })
+        .boxed()
+}
+
+fn wait_reason() -> BoxedStrategy<WaitReason> {
+    let shortfall = (dimension(), number(), number(), number())
+        .prop_map(|(dimension, wanted, free, capacity)| Shortfall { dimension, wanted, free, capacity });
+    let verdict = prop_oneof![Just(Verdict::Waiting), Just(Verdict::Never)];
+    let no_fit = (id(DecisionId::new), filtered(), of((node_id(), shortfall)), verdict).prop_map(
+        |(decision, filtered, nearest, verdict)| WaitReason::NoNodeFits { decision, filtered, nearest, verdict },
+    );
+    prop_oneof![
+        Just(WaitReason::Queued),
+        Just(WaitReason::NoNodes),
+        no_fit,
+        (time(), alloc_id()).prop_map(|(until, failed)| WaitReason::BackOff { until, failed }),
+    ]
+    .boxed()
+}
+
+fn outcome() -> BoxedStrategy<Outcome> {
+    prop_oneof![
+        Just(Outcome::Complete),
+        Just(Outcome::Stopped),
+        failure().prop_map(Outcome::Failed),
+        node_id().prop_map(Outcome::Lost),
+    ]
+    .boxed()
+}
+
+fn exit() -> BoxedStrategy<Exit> {
+    let how = prop_oneof![
+        any::<u8>().prop_map(ExitKind::Status),
+        any::<u8>().prop_map(ExitKind::Signal),
+        Just(ExitKind::OutOfMemory),
+        failure().prop_map(ExitKind::Failure),
+    ];
+    (time(), how).prop_map(|(at, how)| Exit { at, how }).boxed()
+}
+
+fn task_status() -> BoxedStrategy<TaskStatus> {
+    let state = prop_oneof![
+        Just(TaskState::Pending),
+        (any::<u32>(), time()).prop_map(|(pid, started)| TaskState::Running { pid, started }),
+        time().prop_map(|until| TaskState::BackOff { until }),
+        Just(TaskState::Done),
+    ];
+    (state, any::<u32>(), of(exit()))
+        .prop_map(|(state, restarts, last_exit)| TaskStatus { state, restarts, last_exit })
+        .boxed()
+}
+
+fn alloc_state() -> BoxedStrategy<AllocState> {
+    prop_oneof![
+        (time(), wait_reason()).prop_map(|(since, reason)| AllocState::Waiting { since, reason }),
+        (placement(), time()).prop_map(|(placement, since)| AllocState::Placed { placement, since }),
+        (placement(), time(), of(time())).prop_map(|(placement, since, ready)| AllocState::Running {
+            placement,
+            since,
+            ready
+        }),
+        (placement(), time(), cause()).prop_map(|(placement, since, cause)| AllocState::Stopping {
+            placement,
+            since,
+            cause
+        }),
+        (of(placement()), time(), outcome(), cause()).prop_map(|(placement, at, outcome, cause)| AllocState::Ended {
+            placement,
+            at,
+            outcome,
+            cause
+        }),
+    ]
+    .boxed()
+}
+
+fn alloc() -> BoxedStrategy<Alloc> {
+    let whose = (alloc_id(), job_id(), version(), name(), any::<u32>());
+    let history = (of(node_id()), of(alloc_id()), any::<u32>(), time(), cause());
+    (whose, history, alloc_state(), btree_map(name(), task_status(), 0..3))
+        .prop_map(|((id, job, version, group, index), (bound_to, replaces, failures, created, cause), state, tasks)| {
+            Alloc { id, job, version, group, index, bound_to, replaces, failures, created, cause, state, tasks }
+        })
+        .boxed()
+}
+
+fn command() -> BoxedStrategy<CommandRecord> {
+    let outcome = prop_oneof![
+        (job_id(), version(), any::<bool>()).prop_map(|(job, version, changed)| CommandOutcome::JobVersion {
+            job,
+            version,
+            changed
+        }),
+        job_id().prop_map(CommandOutcome::Stopping),
+        alloc_id().prop_map(CommandOutcome::StoppingAlloc),
+    ];
+    (id(CommandId::new), text(), name(), text(), time(), number(), outcome)
+        .prop_map(|(id, principal, namespace, key, at, digest, outcome)| CommandRecord {
+            id,
+            principal: Principal(principal),
+            namespace,
+            key: IdempotencyKey(key),
+            at,
+            digest,
+            outcome,
+        })
+        .boxed()
+}
+
+fn of_alloc() -> impl Strategy<Value = (AllocId, JobId)> {
+    (alloc_id(), job_id())
+}
+
+fn happening() -> BoxedStrategy<Happening> {
+    let named = || (node_id(), name());
+    let of_job = prop_oneof![
+        (job_id(), version()).prop_map(|(job, version)| Happening::JobVersion { job, version }),
+        job_id().prop_map(Happening::JobStopping),
+        (job_id(), job_outcome()).prop_map(|(job, outcome)| Happening::JobEnded { job, outcome }),
+        job_id().prop_map(Happening::JobCollected),
+    ];
+    let of_node = prop_oneof![
+        named().prop_map(|(node, name)| Happening::NodeReady { node, name }),
+        named().prop_map(|(node, name)| Happening::NodeLost { node, name }),
+        named().prop_map(|(node, name)| Happening::NodeCollected { node, name }),
+    ];
+    let of_placing = prop_oneof![
+        (of_alloc(), of(alloc_id())).prop_map(|((alloc, job), replaces)| Happening::AllocCreated {
+            alloc,
+            job,
+            replaces
+        }),
+        of_alloc().prop_map(|(alloc, job)| Happening::AllocWaiting { alloc, job }),
+        (of_alloc(), node_id()).prop_map(|((alloc, job), node)| Happening::AllocPlaced { alloc, job, node }),
+        (of_alloc(), node_id()).prop_map(|((alloc, job), node)| Happening::AllocRunning { alloc, job, node }),
+        of_alloc().prop_map(|(alloc, job)| Happening::AllocReady { alloc, job }),
+    ];
+    let of_ending = prop_oneof![
+        (of_alloc(), name(), exit()).prop_map(|((alloc, job), task, exit)| Happening::TaskRestarting {
+            alloc,
+            job,
+            task,
+            exit
+        }),
+        of_alloc().prop_map(|(alloc, job)| Happening::AllocStopping { alloc, job }),
+        (of_alloc(), outcome()).prop_map(|((alloc, job), outcome)| Happening::AllocEnded { alloc, job, outcome }),
+    ];
+    prop_oneof![of_job, of_node, of_placing, of_ending].boxed()
+}
+
+fn ledger() -> BoxedStrategy<LedgerEntry> {
+    (id(EventId::new), time(), cause(), happening())
+        .prop_map(|(id, at, cause, what)| LedgerEntry { id, at, cause, what })
+        .boxed()
+}
+
+/// Any epoch.
+pub fn epoch() -> impl Strategy<Value = Epoch> {
+    (any::<u32>(), number()).prop_map(|(life, counter)| Epoch { incarnation: Incarnation(life), counter })
+}
+
+fn meta() -> BoxedStrategy<Meta> {
+    (any::<u32>(), epoch(), number(), number(), number(), number(), number())
+        .prop_map(|(life, epoch, allocs, nodes, commands, decisions, events)| Meta {
+            incarnation: Incarnation(life),
+            epoch,
+            allocs,
+            nodes,
+            commands,
+            decisions,
+            events,
+        })
+        .boxed()
+}
+
+/// Any mutation that puts.
+pub fn put() -> BoxedStrategy<Mutation> {
+    prop_oneof![
+        meta().prop_map(Mutation::PutMeta),
+        node().prop_map(Mutation::PutNode),
+        job().prop_map(|job| Mutation::PutJob(Box::new(job))),
+        (version(), spec()).prop_map(|(version, spec)| Mutation::PutJobVersion(version, Box::new(spec))),
+        alloc().prop_map(|alloc| Mutation::PutAlloc(Box::new(alloc))),
+        command().prop_map(Mutation::PutCommand),
+        ledger().prop_map(Mutation::PutLedger),
+    ]
+    .boxed()
+}
+
+/// Anything that an agent may remember of an allocation.
+pub fn remembered() -> BoxedStrategy<Remembered> {
+    let goal = prop_oneof![Just(Goal::Run), Just(Goal::Stop)];
+    let ports = btree_map(name(), port(), 0..3);
+    let desired = (alloc_id(), job_id(), kind(), version(), any::<u32>(), group_spec(), ports, goal).prop_map(
+        |(id, job, kind, version, index, group, ports, goal)| DesiredAlloc {
+            id,
+            job,
+            kind,
+            version,
+            index,
+            group,
+            ports,
+            goal,
+        },
+    );
+    let task = (task_status(), vec(time(), 0..4), any::<u32>()).prop_map(|(status, restarts, run)| RememberedTask {
+        status,
+        restarts,
+        run,
+    });
+    let ended = prop_oneof![Just(Ended::Complete), Just(Ended::Stopped), failure().prop_map(Ended::Failed)];
+    (desired, btree_map(name(), task, 0..3), of(ended))
+        .prop_map(|(desired, tasks, ended)| Remembered { desired, tasks, ended })
+        .boxed()
+}
