@@ -426,6 +426,11 @@ impl Work {
         }
     }
 
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn forget_restarts(&mut self) {
+        self.tasks.iter_mut().for_each(Task::forget_restarts);
+    }
+
     /// Whether it should run.
     pub(crate) fn goal(&self) -> Goal {
         self.desired.goal

@@ -68,6 +68,9 @@ pub enum Event {
 pub enum Effect {
     /// Write to the ledger, durably, before any later effect is begun.
     Remember(Box<Remembered>),
+    /// Write to the ledger, durably, before any later effect is begun: the highest epoch heard of. A server that
+    /// welcomes with a lower one is not answered; the driver should close its stream and say so in its log.
+    RememberEpoch(Epoch),
     /// Remove from the ledger.
     Forget(AllocId),
     /// Make folder, images and shim ready, from whatever an earlier try left; answered by `Prepared`.

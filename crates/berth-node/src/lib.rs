@@ -7,13 +7,17 @@
 
 mod alloc;
 mod event;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod task;
 
 pub use event::*;
+#[cfg(feature = "planted-bugs")]
+pub use planted::Bug;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_model::{AllocId, Desired, Digest, Epoch, Found, Goal, Millis, NodeId, NodeReport, Timestamp};
+use berth_model::{AllocId, Desired, Digest, Epoch, Found, Goal, Millis, NodeReport, Timestamp};
 
 use crate::alloc::Work;
 
@@ -36,6 +40,8 @@ pub struct Core {
     news: bool,
     /// The time last asked for, until it comes.
     wake: Option<Timestamp>,
+    #[cfg(feature = "planted-bugs")]
+    bug: Option<Bug>,
 }
 
 /// A stream on which the server welcomed us.
@@ -48,15 +54,18 @@ struct Session {
 }
 
 impl Core {
-    /// A core over what the agent's ledger and the shims found on this machine say.
-    pub fn load(found: Vec<Found>, now: Timestamp, out: &mut Vec<Effect>) -> Core {
+    /// A core over what the agent's ledger and the shims found on this machine say. `epoch` is the one last
+    /// remembered, or the default of an agent that has never met a server.
+    pub fn load(epoch: Epoch, found: Vec<Found>, now: Timestamp, out: &mut Vec<Effect>) -> Core {
         let mut core = Core {
-            epoch: Epoch::default(),
+            epoch,
             digest: Digest::default(),
             session: None,
             allocs: BTreeMap::new(),
             news: false,
             wake: None,
+            #[cfg(feature = "planted-bugs")]
+            bug: None,
         };
         for one in found {
             let work = Work::load(one, now, out);
@@ -69,7 +78,7 @@ impl Core {
     /// Takes one event.
     pub fn step(&mut self, now: Timestamp, event: Event, out: &mut Vec<Effect>) {
         match event {
-            Event::Welcome { epoch, node, heartbeat } => self.welcomed(epoch, node, heartbeat),
+            Event::Welcome { epoch, heartbeat, .. } => self.welcomed(epoch, heartbeat, out),
             Event::Disconnected => self.session = None,
             Event::Desired(desired) => self.desired(now, desired, out),
             Event::Progress { alloc, progress } => self.with(alloc, now, out, |work, _| work.progress(progress)),
@@ -84,23 +93,43 @@ impl Core {
     }
 
     /// A server of a lower epoch has lost the lead and does not know it yet: not a word to it.
-    fn welcomed(&mut self, epoch: Epoch, _node: NodeId, heartbeat: Millis) {
-        if epoch < self.epoch {
+    fn welcomed(&mut self, epoch: Epoch, heartbeat: Millis, out: &mut Vec<Effect>) {
+        if self.is_stale(epoch) {
             return;
         }
-        self.epoch = epoch;
+        self.hear(epoch, out);
         self.session = Some(Session { heartbeat, serial: 0, reported: None });
     }
 
+    fn is_stale(&self, epoch: Epoch) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(Bug::ObeysOldEpochs) {
+            return false;
+        }
+        epoch < self.epoch
+    }
+
+    /// An epoch that is obeyed is written down first, so that a restarted agent refuses what this one would have.
+    fn hear(&mut self, epoch: Epoch, out: &mut Vec<Effect>) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            out.push(Effect::RememberEpoch(epoch));
+        }
+    }
+
     fn desired(&mut self, now: Timestamp, desired: Desired, out: &mut Vec<Effect>) {
-        if desired.epoch < self.epoch {
+        if self.is_stale(desired.epoch) {
             return;
         }
-        self.epoch = desired.epoch;
+        self.hear(desired.epoch, out);
         self.news |= self.digest != desired.digest;
         self.digest = desired.digest;
         let listed: BTreeSet<AllocId> = desired.allocs.iter().map(|alloc| alloc.id).collect();
         for (_, work) in self.allocs.iter_mut().filter(|(id, _)| !listed.contains(id)) {
+            #[cfg(feature = "planted-bugs")]
+            if self.bug == Some(Bug::KeepsUnlisted) {
+                continue;
+            }
             work.unlisted();
         }
         for alloc in desired.allocs {
@@ -155,6 +184,10 @@ impl Core {
 
     /// Tells the server if something is due, and asks to be woken for what is due next.
     fn finish(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(Bug::RestartsNotCounted) {
+            self.allocs.values_mut().for_each(Work::forget_restarts);
+        }
         let gap = self.gap();
         if let Some(session) = &mut self.session {
             // A clock that was set back must not silence the heartbeat until it has caught up.

@@ -109,6 +109,11 @@ impl Task {
         TaskStatus { state, restarts: self.restarted, last_exit: self.last_exit.clone() }
     }
 
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) fn forget_restarts(&mut self) {
+        self.restarts.clear();
+    }
+
     /// Whether a process of it may exist.
     pub(crate) fn is_live(&self) -> bool {
         match self.state {

@@ -187,6 +187,20 @@ fn an_order_of_an_older_epoch_is_refused() {
 }
 
 #[test]
+fn a_restarted_agent_refuses_what_its_earlier_life_would_have_refused() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.welcome(3);
+    machine.settle();
+    machine.restart_agent();
+    let sent = machine.reports.len();
+    machine.welcome(2);
+    machine.desire(2, Vec::new(), false);
+    run_now(&mut machine);
+    assert_eq!(machine.live(alloc_id(1)), 1);
+    assert_eq!(machine.reports.len(), sent, "not a word to a server that has lost the lead");
+}
+
+#[test]
 fn nothing_is_sent_without_a_stream_and_each_stream_counts_from_1() {
     let mut machine = running(JobKind::Service, &["web"]);
     machine.step(Event::Disconnected);

@@ -21,6 +21,7 @@ pub struct Machine {
     wake: Option<Timestamp>,
     effects: VecDeque<Effect>,
     events: VecDeque<Event>,
+    epoch: Epoch,
     pub ledger: BTreeMap<AllocId, Remembered>,
     pub shims: BTreeMap<AllocId, Shim>,
     pub logs: BTreeSet<AllocId>,
@@ -38,13 +39,14 @@ impl Machine {
     pub fn new() -> Machine {
         let mut effects = Vec::new();
         let now = Timestamp(1_000_000);
-        let core = Core::load(Vec::new(), now, &mut effects);
+        let core = Core::load(Epoch::default(), Vec::new(), now, &mut effects);
         Machine {
             core,
             now,
             wake: None,
             effects: effects.into(),
             events: VecDeque::new(),
+            epoch: Epoch::default(),
             ledger: BTreeMap::new(),
             shims: BTreeMap::new(),
             logs: BTreeSet::new(),
@@ -114,6 +116,10 @@ impl Machine {
         let Some(effect) = self.effects.pop_front() else { return false };
         match effect {
             Effect::Remember(remembered) => _ = self.ledger.insert(remembered.desired.id, *remembered),
+            Effect::RememberEpoch(epoch) => {
+                assert!(epoch >= self.epoch, "epoch {epoch} is remembered after {}", self.epoch);
+                self.epoch = epoch;
+            }
             Effect::Forget(alloc) => _ = self.ledger.remove(&alloc),
             Effect::Prepare(desired) => self.prepare(desired.id),
             Effect::Start { alloc, task, run } => self.start(alloc, task, run),
@@ -238,7 +244,7 @@ impl Machine {
 
     fn begin(&mut self, found: Vec<Found>) {
         let mut out = Vec::new();
-        self.core = Core::load(found, self.now, &mut out);
+        self.core = Core::load(self.epoch, found, self.now, &mut out);
         (self.wake, self.connected) = (None, false);
         // What was heard and not yet written down is not known any more.
         self.goals = self.ledger.values().map(|r| (r.desired.id, r.desired.goal)).collect();

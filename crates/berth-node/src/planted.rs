@@ -1,0 +1,21 @@
+//! Bugs on purpose, so that the simulator can show that it would find them. Never part of a real build.
+
+use crate::Core;
+
+/// A bug of the node core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// Orders of a server that has lost the lead are obeyed.
+    ObeysOldEpochs,
+    /// What the server no longer lists runs on.
+    KeepsUnlisted,
+    /// Restarts are not counted.
+    RestartsNotCounted,
+}
+
+impl Core {
+    /// Makes the core wrong from here on.
+    pub fn plant(&mut self, bug: Bug) {
+        self.bug = Some(bug);
+    }
+}

@@ -1,0 +1,407 @@
+//! The invariants that hold at every moment: of each commit, each word that leaves a server, each start of a run.
+
+use std::collections::BTreeSet;
+
+use berth_control::Event;
+use berth_model::{
+    Alloc, AllocId, AllocState, Cause, CommandResult, Goal, LedgerEntry, Mutation, NodeState, Order, Resources,
+    TaskName, Timestamp,
+};
+
+use crate::Invariant;
+use crate::facts::Holding;
+use crate::log::Log;
+use crate::network::StreamId;
+use crate::server::ServerId;
+use crate::world::{MachineId, World};
+
+/// Mutations of a commit, at most: the store's limit of 128 operations, less the guards.
+pub(crate) const MAX_MUTATIONS: usize = 126;
+/// Entries of the ledger beyond what the settings say, at most: it is collected once a minute.
+const LEDGER_SLACK: usize = 6000;
+/// How far apart the clocks of two servers may be.
+const CLOCKS_APART: u64 = 2000;
+
+/// Adds a line for what a server hears.
+pub(crate) fn line_of(log: &mut Log, now: u64, id: ServerId, event: &Event) {
+    match event {
+        Event::Command { request, command } => {
+            log.line(now, format_args!("server {id}: request {} under {}", request.0, command.key.0));
+        }
+        Event::AgentConnected { session, hello } => {
+            log.line(now, format_args!("server {id}: stream {} of {}", session.0, hello.agent.0));
+        }
+        Event::AgentReport { session, report } => log.line(
+            now,
+            format_args!(
+                "server {id}: report {} on stream {}: {} allocs",
+                report.serial,
+                session.0,
+                report.allocs.len()
+            ),
+        ),
+        Event::AgentDisconnected { session } => {
+            log.line(now, format_args!("server {id}: stream {} ended", session.0));
+        }
+        Event::Committed { commit, revision } => {
+            log.line(now, format_args!("server {id}: commit {} at revision {}", commit.0, revision.0));
+        }
+        Event::CommitFailed { commit, error } => {
+            log.line(now, format_args!("server {id}: commit {} failed: {error:?}", commit.0));
+        }
+        Event::Woke => log.line(now, format_args!("server {id}: woke")),
+    }
+}
+
+impl World {
+    /// Checks a commit that is about to be carried out against what is durable.
+    pub(crate) fn check_commit(&mut self, mutations: &[Mutation], now: Timestamp) {
+        self.check_meta(mutations);
+        for mutation in mutations {
+            match mutation {
+                Mutation::PutAlloc(alloc) => self.check_alloc(alloc),
+                Mutation::PutNode(node) => _ = self.facts.nodes.insert(node.agent.clone(), node.id),
+                Mutation::PutCommand(record) => {
+                    let key = (record.principal.clone(), record.namespace.clone(), record.key.clone());
+                    let value = (record.id, record.outcome.clone());
+                    let earlier = self.facts.commands.insert(key, value.clone());
+                    let once = earlier.as_ref().is_none_or(|e| *e == value);
+                    let what = format_args!("key {} is done as {:?} and as {value:?}", record.key.0, earlier);
+                    self.holds(Invariant::AppliedOnce, once, what);
+                    self.facts.command_ids.insert(record.id);
+                }
+                Mutation::DeleteCommand(_, _, key) => {
+                    // Outcomes are kept for a day, longer than any simulation.
+                    self.broken(Invariant::AckedIsKept, format_args!("the outcome of {} is deleted", key.0));
+                }
+                Mutation::PutMeta(_)
+                | Mutation::DeleteNode(_)
+                | Mutation::PutJob(_)
+                | Mutation::DeleteJob(_)
+                | Mutation::PutJobVersion(..)
+                | Mutation::DeleteJobVersion(..)
+                | Mutation::DeleteAlloc(_)
+                | Mutation::PutLedger(_)
+                | Mutation::DeleteLedger(_) => {}
+            }
+        }
+        self.check_causes(mutations, now);
+        self.touched = touched(mutations);
+    }
+
+    fn check_meta(&mut self, mutations: &[Mutation]) {
+        let metas = mutations.iter().filter_map(|m| if let Mutation::PutMeta(meta) = m { Some(*meta) } else { None });
+        let (old, metas) = (self.store.meta, metas.collect::<Vec<_>>());
+        let [new] = metas.as_slice() else {
+            self.broken(Invariant::EpochsGoForward, format_args!("a commit without its counters and epoch"));
+            return;
+        };
+        let forward = new.epoch >= old.epoch && new.incarnation >= old.incarnation;
+        self.holds(
+            Invariant::EpochsGoForward,
+            forward,
+            format_args!("epoch {} is stored after {}", new.epoch, old.epoch),
+        );
+        let counters = |m: &berth_model::Meta| [m.allocs, m.nodes, m.commands, m.decisions, m.events];
+        let grown = counters(new).iter().zip(counters(&old)).all(|(new, old)| *new >= old);
+        self.holds(Invariant::IdsAreNew, grown, format_args!("counters go back from {old:?} to {new:?}"));
+        self.next_meta = *new;
+    }
+
+    fn check_alloc(&mut self, alloc: &Alloc) {
+        let id = alloc.id;
+        match self.store.allocs.get(&id) {
+            None => {
+                let new = self.facts.made.insert(id) && id.counter <= self.next_meta.allocs;
+                self.holds(Invariant::IdsAreNew, new, format_args!("{id} is made a second time"));
+                self.facts.allocs += 1;
+            }
+            Some(old) => {
+                let changed = old.is_ended() && (old.state != alloc.state);
+                self.holds(Invariant::EndIsFinal, !changed, format_args!("{id} had ended and is {:?}", alloc.state));
+            }
+        }
+        let Some(node) = alloc.placement().map(|placement| placement.node) else { return };
+        let first = *self.facts.placed.entry(id).or_insert(node);
+        self.holds(Invariant::OneNode, first == node, format_args!("{id} is placed on {first} and on {node}"));
+    }
+
+    fn check_causes(&mut self, mutations: &[Mutation], now: Timestamp) {
+        for mutation in mutations {
+            match mutation {
+                Mutation::PutAlloc(alloc) => {
+                    self.check_cause(&alloc.cause, now, format_args!("{}", alloc.id));
+                    match &alloc.state {
+                        AllocState::Stopping { cause, .. } | AllocState::Ended { cause, .. } => {
+                            self.check_cause(cause, now, format_args!("the end of {}", alloc.id));
+                        }
+                        AllocState::Waiting { .. } | AllocState::Placed { .. } | AllocState::Running { .. } => {}
+                    }
+                }
+                Mutation::PutLedger(entry) => self.check_entry(entry, now),
+                Mutation::PutJob(job) => self.check_cause(&job.changed.1, now, format_args!("job {}", job.spec.id)),
+                Mutation::PutNode(node) => {
+                    if let NodeState::Lost { cause, .. } = &node.state {
+                        self.check_cause(cause, now, format_args!("the loss of {}", node.id));
+                    }
+                }
+                Mutation::PutMeta(_)
+                | Mutation::DeleteNode(_)
+                | Mutation::DeleteJob(_)
+                | Mutation::PutJobVersion(..)
+                | Mutation::DeleteJobVersion(..)
+                | Mutation::DeleteAlloc(_)
+                | Mutation::PutCommand(_)
+                | Mutation::DeleteCommand(..)
+                | Mutation::DeleteLedger(_) => {}
+            }
+        }
+    }
+
+    fn check_entry(&mut self, entry: &LedgerEntry, now: Timestamp) {
+        let new = self.facts.entries.insert(entry.id) && entry.id.counter <= self.next_meta.events;
+        self.holds(Invariant::IdsAreNew, new, format_args!("ledger entry {} is written twice", entry.id));
+        self.check_cause(&entry.cause, now, format_args!("ledger entry {}", entry.id));
+        if let Cause::Event(id) = entry.cause {
+            self.holds(Invariant::Caused, id < entry.id, format_args!("ledger entry {} follows from {id}", entry.id));
+        }
+    }
+
+    fn check_cause(&mut self, cause: &Cause, now: Timestamp, of: std::fmt::Arguments<'_>) {
+        let holds = match cause {
+            Cause::Command(id) => self.facts.command_ids.contains(id),
+            Cause::Event(id) => id.counter >= 1 && id.counter <= self.next_meta.events,
+            // Report 0 is what an agent says first on a stream.
+            Cause::Report { node, .. } => self.facts.nodes.values().any(|n| n == node),
+            Cause::Timer { due, .. } => due.0 <= now.0 + CLOCKS_APART,
+        };
+        self.holds(Invariant::Caused, holds, format_args!("{of} is caused by {cause}, which never was"));
+    }
+
+    /// Checks what is durable after a commit, as far as the commit touched it.
+    pub(crate) fn check_store(&mut self) {
+        let touched = std::mem::take(&mut self.touched);
+        touched.iter().for_each(|id| self.release(*id));
+        touched.iter().for_each(|id| self.hold(*id));
+        let (kept, allowed) = (self.store.ledger.len(), crate::server::settings().keep_ledger);
+        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(LEDGER_SLACK);
+        self.holds(Invariant::Bounded, kept <= allowed, format_args!("{kept} entries in the ledger"));
+    }
+
+    fn release(&mut self, id: AllocId) {
+        let Some(held) = self.facts.holdings.remove(&id) else { return };
+        if let Some(used) = self.facts.used.get_mut(&held.node) {
+            *used = *used - held.resources;
+        }
+        for port in held.ports {
+            self.facts.ports.remove(&(held.node, port));
+        }
+    }
+
+    fn hold(&mut self, id: AllocId) {
+        let Some(alloc) = self.store.allocs.get(&id) else { return };
+        let (Some(node), Some(placement)) = (alloc.occupies(), alloc.placement()) else { return };
+        let group = self.store.spec(&alloc.job, alloc.version).and_then(|spec| spec.group(&alloc.group));
+        let (Some(group), Some(record)) = (group, self.store.nodes.get(&node)) else {
+            let what = format_args!("{id} is on {node} and its specification or its node is not stored");
+            self.broken(Invariant::Capacity, what);
+            return;
+        };
+        let ports = placement.ports.values().copied().collect();
+        let held = Holding { node, resources: group.resources(), ports };
+        let capacity = record.fingerprint.resources;
+        let used = self.facts.used.entry(node).or_default();
+        *used = *used + held.resources;
+        let used = *used;
+        self.holds(
+            Invariant::Capacity,
+            used.fits_in(&capacity),
+            format_args!("{node} holds {used:?} of {capacity:?} with {id}"),
+        );
+        for port in &held.ports {
+            if let Some(other) = self.facts.ports.insert((node, *port), id) {
+                self.broken(Invariant::Capacity, format_args!("port {port} of {node} is given to {other} and {id}"));
+            }
+        }
+        self.facts.holdings.insert(id, held);
+    }
+
+    /// Checks an order that a server is about to send.
+    pub(crate) fn check_order(&mut self, id: ServerId, stream: StreamId, order: &Order) {
+        match order {
+            Order::Welcome { epoch, node, .. } => {
+                let durable = *epoch <= self.store.meta.epoch && self.facts.nodes.values().any(|n| n == node);
+                let what = format_args!("server {id} welcomes {node} in epoch {epoch} before either is durable");
+                self.holds(Invariant::DurableFirst, durable, what);
+            }
+            Order::Desired(desired) => {
+                let Some(stream) = self.streams.get(&stream) else { return };
+                let node = self.facts.nodes.get(&self.machines[stream.machine].key).copied();
+                for alloc in desired.allocs.iter().filter(|alloc| alloc.goal == Goal::Run) {
+                    let placed = node.is_some() && self.facts.placed.get(&alloc.id).copied() == node;
+                    let what = format_args!("server {id} orders {} to {node:?}, where it is not placed", alloc.id);
+                    self.holds(Invariant::DurableFirst, placed, what);
+                }
+            }
+        }
+    }
+
+    /// Checks an answer that a server is about to give.
+    pub(crate) fn check_reply(&mut self, index: usize, result: &CommandResult) {
+        let Ok(outcome) = result else { return };
+        let request = &self.clients.asked[index].request;
+        let key = (request.principal.clone(), request.namespace.clone(), request.key.clone());
+        let durable = self.facts.commands.get(&key).is_some_and(|(_, stored)| stored == outcome);
+        let what = format_args!("command {index} is answered {outcome:?} before that is durable");
+        self.holds(Invariant::DurableFirst, durable, what);
+    }
+
+    /// Checks a machine on which a run has just begun.
+    pub(crate) fn check_start(&mut self, number: MachineId, alloc: AllocId, task: &TaskName) {
+        let machine = &self.machines[number];
+        let used: Resources = machine.live().map(|desired| desired.group.resources()).sum();
+        let capacity = machine.fingerprint.resources;
+        let ports: Vec<_> = machine.live().flat_map(|desired| desired.ports.values().copied()).collect();
+        let different = ports.iter().collect::<BTreeSet<_>>().len();
+        self.holds(
+            Invariant::Capacity,
+            used.fits_in(&capacity) && different == ports.len(),
+            format_args!(
+                "processes on machine {number} hold {used:?} of {capacity:?} and ports {ports:?} with {alloc}"
+            ),
+        );
+        let first = *self.facts.ran_on.entry(alloc).or_insert(number);
+        self.holds(
+            Invariant::OneNode,
+            first == number,
+            format_args!("{alloc} ran on machine {first} and runs on machine {number}"),
+        );
+        self.check_restarts(number, alloc, task);
+    }
+
+    fn check_restarts(&mut self, number: MachineId, alloc: AllocId, task: &TaskName) {
+        let machine = &self.machines[number];
+        let now = machine.clock.read(self.now).0;
+        let Some(policy) = machine.shims.get(&alloc).map(|shim| shim.desired.group.restart.clone()) else { return };
+        let starts = self.facts.starts.entry((alloc, task.clone())).or_default();
+        starts.push_back(now);
+        // A restart counts from the moment it was decided; its run begins a little later.
+        let window = policy.interval.0.saturating_sub(1000);
+        while starts.front().is_some_and(|first| now.saturating_sub(*first) >= window) {
+            starts.pop_front();
+        }
+        let (many, allowed) = (starts.len(), policy.attempts as usize + 1);
+        let what = format_args!(
+            "{task} of {alloc} was started {many} times within {}, {allowed} are allowed",
+            policy.interval
+        );
+        self.holds(Invariant::RestartPolicy, many <= allowed, what);
+    }
+}
+
+fn touched(mutations: &[Mutation]) -> Vec<AllocId> {
+    let ids = mutations.iter().filter_map(|mutation| match mutation {
+        Mutation::PutAlloc(alloc) => Some(alloc.id),
+        Mutation::DeleteAlloc(id) => Some(*id),
+        Mutation::PutMeta(_)
+        | Mutation::PutNode(_)
+        | Mutation::DeleteNode(_)
+        | Mutation::PutJob(_)
+        | Mutation::DeleteJob(_)
+        | Mutation::PutJobVersion(..)
+        | Mutation::DeleteJobVersion(..)
+        | Mutation::PutCommand(_)
+        | Mutation::DeleteCommand(..)
+        | Mutation::PutLedger(_)
+        | Mutation::DeleteLedger(_) => None,
+    });
+    ids.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_model::{
+        AgentKey, CommandId, CommandOutcome, CommandRecord, Epoch, IdempotencyKey, Incarnation, JobId, Meta, Mutation,
+        Namespace, Node, NodeId, Principal,
+    };
+
+    use super::*;
+    use crate::Options;
+
+    fn world() -> World {
+        let mut world = World::new(1, &Options::default());
+        world.store.meta.epoch = Epoch { incarnation: Incarnation(1), counter: 5 };
+        world
+    }
+
+    fn meta(world: &World, change: impl FnOnce(&mut Meta)) -> Mutation {
+        let mut meta = world.store.meta;
+        change(&mut meta);
+        Mutation::PutMeta(meta)
+    }
+
+    /// The number of the invariant that a commit breaks.
+    fn breaks(world: &mut World, mutations: Vec<Mutation>) -> Option<u8> {
+        world.violation = None;
+        world.check_commit(&mutations, Timestamp(1));
+        world.store.apply(mutations);
+        world.check_store();
+        world.violation.as_ref().map(|violation| violation.invariant.number())
+    }
+
+    fn command(counter: u64, key: &str) -> Mutation {
+        let job = JobId { namespace: Namespace::default(), name: "job".parse().expect("a name") };
+        Mutation::PutCommand(CommandRecord {
+            id: CommandId::new(Incarnation(1), counter),
+            principal: Principal("admin".to_owned()),
+            namespace: Namespace::default(),
+            key: IdempotencyKey(key.to_owned()),
+            at: Timestamp(1),
+            digest: 0,
+            outcome: CommandOutcome::Stopping(job),
+        })
+    }
+
+    #[test]
+    fn an_epoch_that_goes_back_is_found() {
+        let mut world = world();
+        let good = meta(&world, |meta| meta.epoch.counter = 6);
+        assert_eq!(breaks(&mut world, vec![good]), None);
+        let bad = meta(&world, |meta| meta.epoch.counter = 5);
+        assert_eq!(breaks(&mut world, vec![bad]), Some(6));
+        assert_eq!(breaks(&mut world, Vec::new()), Some(6), "the epoch is part of every commit");
+    }
+
+    #[test]
+    fn a_command_that_is_applied_twice_is_found() {
+        let mut world = world();
+        let same = meta(&world, |_| {});
+        assert_eq!(breaks(&mut world, vec![same.clone(), command(1, "a")]), None);
+        assert_eq!(breaks(&mut world, vec![same.clone(), command(2, "b")]), None);
+        assert_eq!(breaks(&mut world, vec![same, command(3, "a")]), Some(4));
+    }
+
+    #[test]
+    fn a_cause_that_never_was_is_found() {
+        let mut world = world();
+        let id = NodeId::new(Incarnation(1), 1);
+        let cause = Cause::Command(CommandId::new(Incarnation(1), 9));
+        let node = Node {
+            id,
+            agent: AgentKey("agent-0".to_owned()),
+            fingerprint: world.machines[0].fingerprint.clone(),
+            state: NodeState::Lost { since: Timestamp(1), cause },
+        };
+        let counted = meta(&world, |meta| meta.nodes = 1);
+        assert_eq!(breaks(&mut world, vec![counted, Mutation::PutNode(node)]), Some(2));
+    }
+
+    #[test]
+    fn a_welcome_before_its_commit_is_found() {
+        let mut world = world();
+        let epoch = Epoch { incarnation: Incarnation(1), counter: 6 };
+        let node = NodeId::new(Incarnation(1), 1);
+        world.check_order(1, 1, &Order::Welcome { epoch, node, heartbeat: berth_model::Millis(1000) });
+        assert_eq!(world.violation.map(|violation| violation.invariant), Some(Invariant::DurableFirst));
+    }
+}

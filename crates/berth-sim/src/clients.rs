@@ -1,0 +1,297 @@
+//! Simulated users: what they ask for, how they repeat it until it is answered, and what they were promised.
+
+use std::collections::BTreeMap;
+
+use berth_control::{Event, RequestId};
+use berth_model::{
+    AllocId, AllocState, Bytes, Command, CommandOutcome, CommandRequest, CommandResult, Constraint, CpuMillis, Driver,
+    GroupSpec, IdempotencyKey, JobId, JobKind, JobSpec, KillPolicy, Millis, Namespace, NetworkMode, Operator, Port,
+    PortSpec, Principal, Priority, Refusal, Resources, RestartPolicy, TaskSpec, UpdatePolicy,
+};
+
+use crate::Invariant;
+use crate::machine::ASK;
+use crate::random::Random;
+use crate::server::ServerId;
+use crate::world::{What, World};
+
+/// Allocations that the users of every simulation ask for, at least.
+pub(crate) const ALLOCS_ASKED: u32 = 220;
+/// Jobs of a simulation, at most.
+const MAX_JOBS: u64 = 40;
+
+/// One command of some user.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) request: CommandRequest,
+    pub(crate) tries: u32,
+    /// What it was answered for good; `KeyReused` counts, a plea to ask again does not.
+    pub(crate) answer: Option<CommandResult>,
+}
+
+/// All users.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    pub(crate) asked: Vec<Asked>,
+    /// The newest specification that was asked for, of each job that nobody asked to stop since.
+    specs: BTreeMap<JobId, JobSpec>,
+    jobs: u64,
+    allocs: u32,
+    requests: u64,
+}
+
+impl Clients {
+    /// Whether every command has its answer.
+    pub(crate) fn all_answered(&self) -> bool {
+        self.asked.iter().all(|asked| asked.answer.is_some())
+    }
+}
+
+impl World {
+    /// Some user wants something.
+    pub(crate) fn user_acts(&mut self) {
+        if !self.faulty {
+            return;
+        }
+        let filling = self.clients.allocs < ALLOCS_ASKED;
+        let command = if filling { Some(self.new_job()) } else { self.random_command() };
+        if let Some(command) = command {
+            self.ask(command);
+        }
+        let delay = if filling { self.random.between(50, 600) } else { self.random.between(300, 4000) };
+        self.after(delay, What::UserActs);
+    }
+
+    fn random_command(&mut self) -> Option<Command> {
+        match self.random.below(100) {
+            0..20 if self.clients.jobs < MAX_JOBS => Some(self.new_job()),
+            0..55 => self.update(),
+            55..65 => self.pick_job().map(|spec| Command::Stop(spec.id)),
+            65..85 => self.pick_alloc().map(Command::StopAlloc),
+            85..95 => self.repeat(),
+            _ => self.reuse_key(),
+        }
+    }
+
+    fn new_job(&mut self) -> Command {
+        self.clients.jobs += 1;
+        let spec = random_spec(self.clients.jobs, &mut self.random);
+        self.clients.allocs += match spec.kind {
+            JobKind::Service | JobKind::Batch => spec.groups.iter().map(|g| g.count).sum(),
+            JobKind::System => 0,
+        };
+        self.clients.specs.insert(spec.id.clone(), spec.clone());
+        Command::Run(Box::new(spec))
+    }
+
+    fn pick_job(&mut self) -> Option<JobSpec> {
+        let specs = &self.clients.specs;
+        (!specs.is_empty()).then(|| specs.values().nth(self.random.index(specs.len())).cloned()).flatten()
+    }
+
+    fn pick_alloc(&mut self) -> Option<AllocId> {
+        let placed = |state: &AllocState| matches!(state, AllocState::Placed { .. } | AllocState::Running { .. });
+        let ids: Vec<AllocId> = self.store.allocs.values().filter(|a| placed(&a.state)).map(|a| a.id).collect();
+        (!ids.is_empty()).then(|| ids[self.random.index(ids.len())])
+    }
+
+    /// A new version of a job: another environment, another count, or another size.
+    fn update(&mut self) -> Option<Command> {
+        let mut spec = self.pick_job()?;
+        let index = self.random.index(spec.groups.len());
+        let group = &mut spec.groups[index];
+        match self.random.below(4) {
+            0 if spec.kind != JobKind::System => {
+                group.count = u32::try_from(self.random.between(1, 25)).expect("small")
+            }
+            1 => group.tasks[0].resources.cpu.0 = self.random.between(1, 20) * 20,
+            _ => _ = group.tasks[0].env.insert("RELEASE".to_owned(), self.random.below(1000).to_string()),
+        }
+        self.clients.specs.insert(spec.id.clone(), spec.clone());
+        Some(Command::Run(Box::new(spec)))
+    }
+
+    /// A client that was answered asks the same again under the same key, as one that lost the answer does.
+    fn repeat(&mut self) -> Option<Command> {
+        let index = self.random.index(self.clients.asked.len().max(1));
+        if self.clients.asked.get(index).is_some_and(|asked| asked.answer.is_some()) {
+            self.send_request(index);
+        }
+        None
+    }
+
+    /// A client uses a key again for something else, which must be refused.
+    fn reuse_key(&mut self) -> Option<Command> {
+        let job = self.pick_job()?.id;
+        let index = self.random.index(self.clients.asked.len().max(1));
+        let first = self.clients.asked.get(index).filter(|asked| matches!(asked.answer, Some(Ok(_))))?;
+        let command = Command::Stop(job);
+        if first.request.command != command {
+            let request = CommandRequest { command, ..first.request.clone() };
+            self.submit(request);
+        }
+        None
+    }
+
+    fn ask(&mut self, command: Command) {
+        let key = IdempotencyKey(format!("key-{}", self.clients.asked.len()));
+        let request =
+            CommandRequest { principal: Principal("admin".to_owned()), namespace: Namespace::default(), key, command };
+        self.submit(request);
+    }
+
+    fn submit(&mut self, request: CommandRequest) {
+        let index = self.clients.asked.len();
+        let what = match &request.command {
+            Command::Run(spec) => format!("run {} {:?}", spec.id, spec.kind),
+            Command::Stop(job) => format!("stop {job}"),
+            Command::StopAlloc(alloc) => format!("stop {alloc}"),
+        };
+        self.note(format_args!("user asks {} as command {index}: {what}", request.key.0));
+        self.clients.asked.push(Asked { request, tries: 0, answer: None });
+        self.send_request(index);
+    }
+
+    fn send_request(&mut self, index: usize) {
+        let asked = &mut self.clients.asked[index];
+        asked.tries += 1;
+        let tries = asked.tries;
+        let delay = self.random.between(1, 20);
+        if !self.fails(self.profile.loss * 5) {
+            self.after(delay, What::Request(index));
+        }
+        if self.fails(self.profile.duplicate) {
+            self.after(delay + 5, What::Request(index));
+        }
+        let patience = self.random.between(2000, 6000);
+        self.after(patience, What::ClientTimeout(index, tries));
+    }
+
+    /// A request reaches whoever leads; where nobody does, the client hears nothing.
+    pub(crate) fn request_arrives(&mut self, index: usize) {
+        let Some(id) = self.lead else { return };
+        self.clients.requests += 1;
+        let request = RequestId(self.clients.requests);
+        let command = Box::new(self.clients.asked[index].request.clone());
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        server.requests.insert(request, index);
+        self.step_server(id, Event::Command { request, command });
+    }
+
+    /// A server answers a request.
+    pub(crate) fn reply(&mut self, id: ServerId, request: RequestId, result: CommandResult) {
+        let Some(index) = self.servers.get_mut(&id).and_then(|server| server.requests.remove(&request)) else {
+            let what = format_args!("server {id} answers request {} that is not waiting", request.0);
+            self.broken(Invariant::AnsweredOnce, what);
+            return;
+        };
+        self.check_reply(index, &result);
+        let delay = self.random.between(1, 20);
+        if !self.fails(self.profile.loss * 5) {
+            self.after(delay, What::Answer(index, Box::new(result)));
+        }
+    }
+
+    /// An answer reaches its client.
+    pub(crate) fn answer_arrives(&mut self, index: usize, result: CommandResult) {
+        if let Err(Refusal::NotLeader | Refusal::StoreUnavailable | Refusal::Overloaded) = result {
+            return; // The client asks again when its patience ends.
+        }
+        self.note(format_args!("command {index} is answered: {result:?}"));
+        let asked = &mut self.clients.asked[index];
+        match (&asked.answer, &result) {
+            (Some(Ok(first)), again) if again.as_ref().ok() != Some(first) => {
+                let what = format!("command {index} was answered {first:?} and then {again:?}");
+                self.broken(Invariant::AnsweredOnce, format_args!("{what}"));
+            }
+            _ => asked.answer = Some(result),
+        }
+    }
+
+    /// A client has waited long enough.
+    pub(crate) fn client_timeout(&mut self, index: usize, tries: u32) {
+        let asked = &self.clients.asked[index];
+        if asked.answer.is_none() && asked.tries == tries {
+            self.send_request(index);
+        }
+    }
+}
+
+/// The job that an outcome is about, if any.
+pub(crate) fn job_of(outcome: &CommandOutcome) -> Option<&JobId> {
+    match outcome {
+        CommandOutcome::JobVersion { job, .. } | CommandOutcome::Stopping(job) => Some(job),
+        CommandOutcome::StoppingAlloc(_) => None,
+    }
+}
+
+fn random_spec(number: u64, random: &mut Random) -> JobSpec {
+    let kind = match number {
+        1 | 2 => JobKind::Service,
+        3 => JobKind::Batch,
+        4 => JobKind::System,
+        _ => [JobKind::Service, JobKind::Service, JobKind::Batch, JobKind::System][random.index(4)],
+    };
+    let groups = (0..random.between(1, 2)).map(|index| random_group(kind, index, number, random)).collect();
+    let picky = random.chance(200);
+    let ssd = Constraint { attribute: "label.disk".to_owned(), operator: Operator::Is("ssd".to_owned()) };
+    JobSpec {
+        id: JobId { namespace: Namespace::default(), name: format!("job-{number}").parse().expect("a valid name") },
+        kind,
+        priority: Priority(50),
+        constraints: if picky { vec![ssd] } else { Vec::new() },
+        groups,
+        meta: BTreeMap::new(),
+    }
+}
+
+fn random_group(kind: JobKind, index: u64, job: u64, random: &mut Random) -> GroupSpec {
+    let tasks = random.between(1, 2);
+    GroupSpec {
+        name: format!("group-{index}").parse().expect("a valid name"),
+        count: match kind {
+            JobKind::Service | JobKind::Batch => u32::try_from(random.between(4, 24)).expect("small"),
+            JobKind::System => 1,
+        },
+        constraints: Vec::new(),
+        network: NetworkMode::Host,
+        tasks: (0..tasks).map(|task| random_task(kind, task, job * 10 + index, random)).collect(),
+        restart: RestartPolicy {
+            attempts: u32::try_from(random.below(4)).expect("small"),
+            interval: Millis::from_secs(random.between(20, 60)),
+            delay: Millis(random.between(200, 2000)),
+            max_delay: Millis(random.between(4000, 8000)),
+        },
+        update: UpdatePolicy {
+            max_parallel: u32::try_from(random.between(1, 4)).expect("small"),
+            min_ready: Millis(random.between(500, 4000)),
+        },
+        meta: BTreeMap::new(),
+    }
+}
+
+fn random_task(kind: JobKind, task: u64, unique: u64, random: &mut Random) -> TaskSpec {
+    // Now and then something large, so that nodes get full.
+    let cpu = if random.chance(60) { random.between(1000, 3000) } else { random.between(1, 16) * 20 };
+    let fixed = kind == JobKind::System && task == 0 && random.chance(500);
+    let number = 8000 + u16::try_from(unique % 10_000).expect("below 10000");
+    let port = |name: &str, fixed| PortSpec { name: name.parse().expect("a valid name"), fixed };
+    let ports = match (task, fixed) {
+        (0, true) => vec![port("http", Some(Port(number)))],
+        (0, false) if random.chance(500) => vec![port("http", None), port("admin", None)],
+        _ => Vec::new(),
+    };
+    TaskSpec {
+        name: format!("task-{task}").parse().expect("a valid name"),
+        driver: Driver::Exec,
+        command: vec!["work".to_owned()],
+        env: BTreeMap::new(),
+        working_dir: None,
+        user: None,
+        resources: Resources { cpu: CpuMillis(cpu), memory: Bytes::mib(random.between(16, 512)), disk: Bytes::mib(10) },
+        pids_limit: 64,
+        ports,
+        kill: KillPolicy { signal: ASK, timeout: Millis(random.between(0, 6000)) },
+        meta: BTreeMap::new(),
+    }
+}

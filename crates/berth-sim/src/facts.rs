@@ -1,0 +1,46 @@
+//! What was ever true, as far as the invariants need it: independent of the store, of which each state is only
+//! the newest, and written by other code than the cores.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use berth_model::{AgentKey, AllocId, CommandId, CommandOutcome, EventId, NodeId, Port, Resources, TaskName};
+
+use crate::store::CommandKey;
+use crate::world::MachineId;
+
+/// What an allocation holds of its node.
+#[derive(Clone, Debug)]
+pub(crate) struct Holding {
+    pub(crate) node: NodeId,
+    pub(crate) resources: Resources,
+    pub(crate) ports: Vec<Port>,
+}
+
+/// History.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    /// Allocations that were ever made.
+    pub(crate) allocs: u64,
+    /// Which.
+    pub(crate) made: BTreeSet<AllocId>,
+    /// Entries of the ledger that were ever written.
+    pub(crate) entries: BTreeSet<EventId>,
+    /// Where an allocation was ever placed.
+    pub(crate) placed: BTreeMap<AllocId, NodeId>,
+    /// What is held now, as the store tells.
+    pub(crate) holdings: BTreeMap<AllocId, Holding>,
+    /// The sum of it, node by node.
+    pub(crate) used: BTreeMap<NodeId, Resources>,
+    /// The ports of it.
+    pub(crate) ports: BTreeMap<(NodeId, Port), AllocId>,
+    /// Every command that was ever durable.
+    pub(crate) commands: BTreeMap<CommandKey, (CommandId, CommandOutcome)>,
+    /// The ids of these commands.
+    pub(crate) command_ids: BTreeSet<CommandId>,
+    /// The node that an agent is.
+    pub(crate) nodes: BTreeMap<AgentKey, NodeId>,
+    /// On which machine an allocation ran.
+    pub(crate) ran_on: BTreeMap<AllocId, MachineId>,
+    /// When the newest runs of a task began, by the machine's clock.
+    pub(crate) starts: BTreeMap<(AllocId, TaskName), VecDeque<u64>>,
+}

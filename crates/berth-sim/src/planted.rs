@@ -1,0 +1,35 @@
+//! Bugs on purpose: what the simulator has to find, to show that it would find the like. Never part of a real
+//! build.
+
+/// A planted bug: in the simulated world itself, or in one of the cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// The store calls durable what it loses when its server dies.
+    StoreDoesNotSync,
+    /// The store carries out commits of whoever sends them.
+    StoreIgnoresGuards,
+    /// An agent's ledger loses a write now and then.
+    LedgerLosesWrites,
+    /// One of the node core.
+    Node(berth_node::Bug),
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: &'static [Bug] = &[
+        Bug::StoreDoesNotSync,
+        Bug::StoreIgnoresGuards,
+        Bug::LedgerLosesWrites,
+        Bug::Node(berth_node::Bug::ObeysOldEpochs),
+        Bug::Node(berth_node::Bug::KeepsUnlisted),
+        Bug::Node(berth_node::Bug::RestartsNotCounted),
+    ];
+
+    /// The part of it that is planted in a node core.
+    pub(crate) fn in_node(self) -> Option<berth_node::Bug> {
+        match self {
+            Bug::Node(bug) => Some(bug),
+            Bug::StoreDoesNotSync | Bug::StoreIgnoresGuards | Bug::LedgerLosesWrites => None,
+        }
+    }
+}

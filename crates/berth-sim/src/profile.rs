@@ -1,0 +1,76 @@
+//! What a simulation is like: how many machines, how long, how much fails.
+
+use serde::Serialize;
+
+use crate::random::Random;
+
+/// A named kind of simulation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProfileName {
+    /// Everything fails now and then.
+    #[default]
+    Faults,
+    /// Nothing fails but tasks: what goes wrong here needs no bad luck.
+    Calm,
+}
+
+/// The numbers of one simulation. Times are in milliseconds, chances in thousandths.
+#[derive(Clone, Debug)]
+pub(crate) struct Profile {
+    pub(crate) machines: usize,
+    /// Nothing but tasks fails before.
+    pub(crate) calm: u64,
+    /// Nothing fails after, and no user asks for anything any more.
+    pub(crate) faults_until: u64,
+    /// The mean time between faults.
+    pub(crate) between_faults: u64,
+    /// The longest time from the last fault until everything has to be as it should be.
+    pub(crate) settle_within: u64,
+    /// Chance that a message is lost, and the stream with it.
+    pub(crate) loss: u64,
+    /// Chance that a message comes twice.
+    pub(crate) duplicate: u64,
+    /// Chance that a message takes long.
+    pub(crate) slow: u64,
+    /// Chance that the store fails with an unknown end.
+    pub(crate) store_fails: u64,
+    /// Chance that a run of a task fails by itself.
+    pub(crate) task_fails: u64,
+    /// Chance that a preparation fails.
+    pub(crate) prepare_fails: u64,
+}
+
+impl Profile {
+    pub(crate) fn of(name: ProfileName, random: &mut Random) -> Profile {
+        let (machines, faults_until) = (5 + random.index(4), random.between(50_000, 90_000));
+        match name {
+            ProfileName::Faults => Profile {
+                machines,
+                calm: 10_000,
+                faults_until,
+                between_faults: random.between(1000, 8000),
+                settle_within: 30 * 60_000,
+                loss: random.below(4),
+                duplicate: random.below(15),
+                slow: random.below(20),
+                store_fails: random.below(3),
+                task_fails: random.between(20, 120),
+                prepare_fails: random.below(60),
+            },
+            ProfileName::Calm => Profile {
+                machines,
+                calm: faults_until,
+                faults_until,
+                between_faults: faults_until,
+                settle_within: 30 * 60_000,
+                loss: 0,
+                duplicate: 0,
+                slow: 0,
+                store_fails: 0,
+                task_fails: 20,
+                prepare_fails: 0,
+            },
+        }
+    }
+}

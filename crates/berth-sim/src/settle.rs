@@ -1,0 +1,294 @@
+//! The invariants of the end: when nothing fails any more, everything becomes as it should be, in bounded time.
+
+use std::collections::BTreeMap;
+
+use berth_model::{
+    Alloc, AllocId, AllocState, Command, CommandId, GroupSpec, Job, JobId, JobKind, JobState, Node, NodeId, Operator,
+    Outcome, ShimTaskState, TaskState, WaitReason,
+};
+
+use crate::Invariant;
+use crate::clients::job_of;
+use crate::world::World;
+
+/// For how long everything has to stay as it should be before a simulation ends.
+const STAY: u64 = 5000;
+
+/// What is not yet as it should be.
+type Complaint = String;
+
+impl World {
+    /// Looks at everything; ends the simulation when all is well for long enough, or not for too long.
+    pub(crate) fn judge(&mut self) {
+        match self.complaint() {
+            Ok(()) => {
+                let since = *self.settled_since.get_or_insert(self.now);
+                if self.now >= since + STAY {
+                    self.check_acknowledged();
+                    self.note(format_args!("settled"));
+                    self.done = true;
+                }
+            }
+            Err(complaint) => {
+                self.settled_since = None;
+                if self.now >= self.profile.faults_until + self.profile.settle_within {
+                    self.broken(Invariant::Settles, format_args!("{complaint}"));
+                }
+            }
+        }
+    }
+
+    fn complaint(&self) -> Result<(), Complaint> {
+        if !self.clients.all_answered() {
+            return Err("a client waits for its answer".to_owned());
+        }
+        if self.lead.is_none() || self.servers.len() != 1 {
+            return Err("not one server leads".to_owned());
+        }
+        let lost = self.store.nodes.values().find(|node| !node.is_eligible());
+        if let Some(node) = lost {
+            return Err(format!("{} has power and is lost", node.id));
+        }
+        self.jobs_are_served()?;
+        self.allocs_are_at_rest()?;
+        self.machines_agree()
+    }
+
+    fn jobs_are_served(&self) -> Result<(), Complaint> {
+        let mut by_job: BTreeMap<&JobId, Vec<&Alloc>> = BTreeMap::new();
+        for alloc in self.store.allocs.values() {
+            by_job.entry(&alloc.job).or_default().push(alloc);
+        }
+        for job in self.store.jobs.values() {
+            let allocs = by_job.get(&job.spec.id).map_or(&[][..], Vec::as_slice);
+            match &job.state {
+                JobState::Active => self.job_is_served(job, allocs)?,
+                JobState::Stopping { .. } => return Err(format!("{} is stopping", job.spec.id)),
+                JobState::Ended { .. } if allocs.iter().any(|alloc| !alloc.is_ended()) => {
+                    return Err(format!("{} has ended and has allocations", job.spec.id));
+                }
+                JobState::Ended { .. } => {}
+            }
+        }
+        let orphan = self.store.allocs.values().find(|a| !a.is_ended() && !self.store.jobs.contains_key(&a.job));
+        orphan.map_or(Ok(()), |alloc| Err(format!("{} is of a job that is forgotten", alloc.id)))
+    }
+
+    fn job_is_served(&self, job: &Job, allocs: &[&Alloc]) -> Result<(), Complaint> {
+        for group in &job.spec.groups {
+            let of_group: Vec<&Alloc> = allocs.iter().copied().filter(|alloc| alloc.group == group.name).collect();
+            match job.spec.kind {
+                JobKind::Service | JobKind::Batch => self.indices_are_served(job, group, &of_group)?,
+                JobKind::System => self.nodes_are_served(job, group, &of_group)?,
+            }
+        }
+        let gone = |alloc: &&&Alloc| !alloc.is_ended() && job.spec.group(&alloc.group).is_none();
+        allocs.iter().find(gone).map_or(Ok(()), |a| Err(format!("{} is of a group that is gone", a.id)))
+    }
+
+    fn indices_are_served(&self, job: &Job, group: &GroupSpec, allocs: &[&Alloc]) -> Result<(), Complaint> {
+        for index in 0..group.count {
+            let name = format!("{}.{}[{index}]", job.spec.id, group.name);
+            let at_index = || allocs.iter().copied().filter(|a| a.index == index);
+            let newest: Vec<&Alloc> = at_index().filter(|a| self.is_current(job, a)).collect();
+            let done = |a: &&Alloc| matches!(a.state, AllocState::Ended { outcome: Outcome::Complete, .. });
+            if job.spec.kind == JobKind::Batch && at_index().any(|a| done(&a)) {
+                continue;
+            }
+            let open: Vec<&Alloc> = newest.iter().copied().filter(|a| !a.is_ended()).collect();
+            let older = at_index().filter(|a| !a.is_ended() && !self.is_current(job, a)).count();
+            match open.as_slice() {
+                [one] => self.is_served(job, group, one, older)?,
+                // An update in which the budget is spent on those that wait for room.
+                [] if older == 1 && self.update_waits(job, allocs) => {}
+                several => return Err(format!("{name} has {} allocations and {older} older ones", several.len())),
+            }
+        }
+        let beyond = allocs.iter().find(|a| !a.is_ended() && a.index >= group.count);
+        beyond.map_or(Ok(()), |a| Err(format!("{} is beyond the count of {}", a.id, job.spec.id)))
+    }
+
+    /// Whether an allocation runs what the newest version says; one that changes only counts, budgets or texts
+    /// replaces nothing.
+    fn is_current(&self, job: &Job, alloc: &Alloc) -> bool {
+        let Some(old) = self.store.spec(&alloc.job, alloc.version) else { return false };
+        let alike = |old: &GroupSpec, new: &GroupSpec| {
+            (&old.tasks, &old.constraints, old.network, &old.restart)
+                == (&new.tasks, &new.constraints, new.network, &new.restart)
+        };
+        let groups = old.group(&alloc.group).zip(job.spec.group(&alloc.group));
+        old.constraints == job.spec.constraints && groups.is_some_and(|(old, new)| alike(old, new))
+    }
+
+    fn update_waits(&self, job: &Job, allocs: &[&Alloc]) -> bool {
+        allocs.iter().any(|a| self.is_current(job, a) && matches!(a.state, AllocState::Waiting { .. }))
+    }
+
+    fn nodes_are_served(&self, job: &Job, group: &GroupSpec, allocs: &[&Alloc]) -> Result<(), Complaint> {
+        for node in self.store.nodes.values() {
+            let here: Vec<&Alloc> =
+                allocs.iter().copied().filter(|a| !a.is_ended() && a.bound_to == Some(node.id)).collect();
+            if !admits(job, group, node) {
+                if let [alloc, ..] = here.as_slice() {
+                    return Err(format!("{} is for {}, which its constraints refuse", alloc.id, node.id));
+                }
+                continue;
+            }
+            let (newest, older): (Vec<&Alloc>, Vec<&Alloc>) = here.iter().partition(|a| self.is_current(job, a));
+            match newest.as_slice() {
+                [one] => self.is_served(job, group, one, older.len())?,
+                [] if older.len() == 1 && self.update_waits(job, allocs) => {}
+                several => {
+                    let name = format!("{}.{}", job.spec.id, group.name);
+                    return Err(format!(
+                        "{name} has {} allocations on {} and {} older",
+                        several.len(),
+                        node.id,
+                        older.len()
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_served(&self, job: &Job, group: &GroupSpec, alloc: &Alloc, older: usize) -> Result<(), Complaint> {
+        let id = alloc.id;
+        match &alloc.state {
+            AllocState::Running { ready: Some(_), .. } if older == 0 && job.spec.kind != JobKind::Batch => Ok(()),
+            AllocState::Running { .. } | AllocState::Placed { .. } | AllocState::Stopping { .. } => {
+                Err(format!("{id} of {} is {} with {older} older", alloc.job, short(&alloc.state)))
+            }
+            AllocState::Waiting { reason: WaitReason::NoNodeFits { .. }, .. } => {
+                match self.store.nodes.values().find(|node| self.fits(job, group, alloc, node)) {
+                    Some(node) => Err(format!("{id} waits although it fits {}", node.id)),
+                    None => Ok(()),
+                }
+            }
+            AllocState::Waiting { reason, .. } => Err(format!("{id} waits: {reason:?}")),
+            AllocState::Ended { .. } => Err(format!("{id} has ended")),
+        }
+    }
+
+    /// Whether a node could take one more of a group.
+    fn fits(&self, job: &Job, group: &GroupSpec, alloc: &Alloc, node: &Node) -> bool {
+        let used = self.facts.used.get(&node.id).copied().unwrap_or_default();
+        let free = node.fingerprint.resources - used;
+        let bound = alloc.bound_to.is_none_or(|bound| bound == node.id);
+        let taken = |port| self.facts.ports.contains_key(&(node.id, port));
+        let fixed_free = group.ports().filter_map(|port| port.fixed).all(|port| !taken(port));
+        bound && admits(job, group, node) && fixed_free && group.resources().fits_in(&free)
+    }
+
+    fn allocs_are_at_rest(&self) -> Result<(), Complaint> {
+        let moving = |a: &&Alloc| matches!(a.state, AllocState::Placed { .. } | AllocState::Stopping { .. });
+        let moving = self.store.allocs.values().find(moving);
+        moving.map_or(Ok(()), |a| Err(format!("{} of {} is {}", a.id, a.job, short(&a.state))))
+    }
+
+    /// What runs is what the store says runs, with the pids that it says.
+    fn machines_agree(&self) -> Result<(), Complaint> {
+        for (number, machine) in self.machines.iter().enumerate() {
+            let Some(node) = self.facts.nodes.get(&machine.key) else {
+                return Err(format!("machine {number} is not a node"));
+            };
+            for desired in machine.live() {
+                self.should_run(desired.id, *node)?;
+            }
+        }
+        let running = self.store.allocs.values().filter(|a| matches!(a.state, AllocState::Running { .. }));
+        for alloc in running {
+            self.does_run(alloc)?;
+        }
+        Ok(())
+    }
+
+    fn should_run(&self, id: AllocId, node: NodeId) -> Result<(), Complaint> {
+        match self.store.allocs.get(&id) {
+            Some(alloc) if alloc.occupies() == Some(node) => Ok(()),
+            Some(alloc) => Err(format!("{id} runs on {node} and is {}", short(&alloc.state))),
+            None => Err(format!("{id} runs on {node} and is forgotten")),
+        }
+    }
+
+    fn does_run(&self, alloc: &Alloc) -> Result<(), Complaint> {
+        let id = alloc.id;
+        let place = self.machines.iter().find(|m| self.facts.nodes.get(&m.key).copied() == alloc.occupies());
+        let Some(shim) = place.and_then(|machine| machine.shims.get(&id)) else {
+            return Err(format!("{id} is said to run and has no shim"));
+        };
+        for (name, process) in &shim.tasks {
+            let told = alloc.tasks.get(name).map(|status| &status.state);
+            let agrees = match (&process.known.state, told) {
+                (ShimTaskState::Running { pid, .. }, Some(TaskState::Running { pid: told, .. })) => {
+                    process.alive && pid == told
+                }
+                (ShimTaskState::Exited(_), Some(TaskState::Done)) => !process.alive,
+                (ShimTaskState::Running { .. } | ShimTaskState::Starting | ShimTaskState::Exited(_), _) => false,
+            };
+            if !agrees {
+                return Err(format!("{id}/{name} is {:?} and is said to be {told:?}", process.known.state));
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing that was acknowledged is lost: each command's record is there, and each job is what the last
+    /// command about it made of it.
+    fn check_acknowledged(&mut self) {
+        let mut last: BTreeMap<JobId, (CommandId, usize)> = BTreeMap::new();
+        for index in 0..self.clients.asked.len() {
+            let asked = &self.clients.asked[index];
+            let Some(Ok(outcome)) = &asked.answer else { continue };
+            let request = &asked.request;
+            let key = (request.principal.clone(), request.namespace.clone(), request.key.clone());
+            let Some(record) = self.store.commands.get(&key).filter(|record| record.outcome == *outcome) else {
+                let what = format!("command {index} was answered {outcome:?}, which is not stored");
+                self.broken(Invariant::AckedIsKept, format_args!("{what}"));
+                return;
+            };
+            if let Some(job) = job_of(outcome) {
+                let newest = last.entry(job.clone()).or_insert((record.id, index));
+                *newest = (*newest).max((record.id, index));
+            }
+        }
+        for (job, (_, index)) in last {
+            self.check_job(&job, index);
+        }
+    }
+
+    fn check_job(&mut self, id: &JobId, index: usize) {
+        let job = self.store.jobs.get(id);
+        let kept = match &self.clients.asked[index].request.command {
+            Command::Run(spec) => job.map_or(spec.kind == JobKind::Batch, |job| job.spec == **spec),
+            Command::Stop(_) => job.is_none_or(|job| matches!(job.state, JobState::Ended { .. })),
+            Command::StopAlloc(_) => true,
+        };
+        self.holds(Invariant::AckedIsKept, kept, format_args!("{id} is not what command {index} made of it"));
+    }
+}
+
+/// Whether a node passes what a job and a group demand, resources apart. Only what simulated jobs use.
+fn admits(job: &Job, group: &GroupSpec, node: &Node) -> bool {
+    job.spec.constraints.iter().chain(&group.constraints).all(|constraint| match &constraint.operator {
+        Operator::Is(value) => node.fingerprint.attributes.get(&constraint.attribute) == Some(value),
+        Operator::IsNot(_)
+        | Operator::In(_)
+        | Operator::NotIn(_)
+        | Operator::Set
+        | Operator::Unset
+        | Operator::Compare(..)
+        | Operator::Glob(_) => unreachable!("simulated jobs demand equality only"),
+    })
+}
+
+fn short(state: &AllocState) -> &'static str {
+    match state {
+        AllocState::Waiting { .. } => "waiting",
+        AllocState::Placed { .. } => "placed",
+        AllocState::Running { ready: None, .. } => "running, not ready",
+        AllocState::Running { ready: Some(_), .. } => "running",
+        AllocState::Stopping { .. } => "stopping",
+        AllocState::Ended { .. } => "ended",
+    }
+}
