@@ -24,11 +24,7 @@ pub struct Lead {
 /// Takes the lead: from here on no older leader can write.
 pub async fn take(store: &AnyStore) -> Result<Lead, ServerError> {
     let epoch = elect(store).await?;
-    let mut snapshot = load(store).await?;
-    if snapshot.meta.incarnation == Incarnation::default() {
-        // A new store begins its first life.
-        snapshot.meta.incarnation = epoch.incarnation;
-    }
+    let snapshot = load(store).await?;
     tracing::info!(
         %epoch,
         nodes = snapshot.nodes.len(),
