@@ -1,1 +1,23 @@
-//! Placeholder while the workspace is being laid out.
+//! The server: a dumb loop around the control core, and HTTP for users and agents.
+//!
+//! One task owns the core and feeds it; requests are answered from a view that follows what is durable, so that no
+//! question, however large, delays a heartbeat. Nothing is decided here: retries, lost leads and back-off of work are
+//! events of the core. What the loop does by itself is to take the lead again after it was lost.
+
+mod agents;
+mod clock;
+mod config;
+mod driver;
+mod error;
+mod folder;
+mod http;
+mod run;
+mod tunnels;
+mod view;
+mod why;
+
+pub use clock::Clock;
+pub use config::{Config, StoreKind};
+pub use error::ServerError;
+pub use http::openapi;
+pub use run::{Ready, run};

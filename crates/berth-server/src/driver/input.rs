@@ -1,0 +1,87 @@
+//! What comes into the loop from requests and streams.
+
+use berth_control::SessionId;
+use berth_model::{CommandRequest, CommandResult, Hello, NodeReport, Refusal};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::DropGuard;
+
+use crate::agents::Outbox;
+
+/// Inputs that may wait for the loop.
+pub const QUEUED_INPUTS: usize = 4096;
+
+/// Where the answer to a command goes.
+pub type Reply = oneshot::Sender<CommandResult>;
+
+/// What comes into the loop.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody asks for something.
+    Command {
+        /// What.
+        command: Box<CommandRequest>,
+        /// For the answer.
+        reply: Reply,
+    },
+    /// An agent has said hello on a new stream.
+    Connected {
+        /// The stream.
+        session: SessionId,
+        /// What it said.
+        hello: Hello,
+        /// How to answer.
+        outbox: Outbox,
+        /// Ends the stream when dropped.
+        guard: DropGuard,
+    },
+    /// An agent reports.
+    Report {
+        /// The stream.
+        session: SessionId,
+        /// The report.
+        report: NodeReport,
+    },
+    /// A stream ended.
+    Disconnected {
+        /// The stream.
+        session: SessionId,
+    },
+}
+
+impl Input {
+    /// What becomes of an input while there is no core: a command is refused, a stream ends.
+    pub fn turn_away(self) {
+        match self {
+            // Whoever asked may have gone away since.
+            Input::Command { reply, .. } => drop(reply.send(Err(Refusal::NotLeader))),
+            Input::Connected { guard, .. } => drop(guard),
+            Input::Report { .. } | Input::Disconnected { .. } => {}
+        }
+    }
+}
+
+/// Where requests and streams put what comes in.
+#[derive(Clone, Debug)]
+pub struct Inputs(pub mpsc::Sender<Input>);
+
+impl Inputs {
+    /// Hands in a command and waits for what comes of it.
+    pub async fn command(&self, command: CommandRequest) -> CommandResult {
+        let (reply, answer) = oneshot::channel();
+        let input = Input::Command { command: Box::new(command), reply };
+        match self.0.try_send(input) {
+            Ok(()) => answer.await.unwrap_or(Err(Refusal::NotLeader)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(Refusal::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(Refusal::NotLeader),
+        }
+    }
+
+    /// Hands in what an agent's stream brought; waits while the loop is busy..
+    pub async fn stream(&self, input: Input) -> Result<(), LoopEnded> {
+        self.0.send(input).await.map_err(|_| LoopEnded)
+    }
+}
+
+/// The loop has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct LoopEnded;

@@ -1,0 +1,91 @@
+//! Taking the lead: a higher epoch is written under a guard, and everything is loaded. See `berth_record::key`.
+
+use berth_model::{Epoch, Incarnation, Snapshot};
+use berth_record::{EPOCH_KEY, SnapshotBuilder, decode_epoch, encode_epoch, key};
+use berth_store::{Applied, Guard, MAX_OPERATIONS, Operation, StoreError, Transaction};
+
+use super::AnyStore;
+use crate::ServerError;
+
+/// How often the lead is tried for, and a listing begun anew because it changed under us.
+const ATTEMPTS: u32 = 16;
+/// Records read at once.
+const PAGE: usize = 8 * MAX_OPERATIONS;
+
+/// A lead just taken, with all that the store holds.
+#[derive(Debug)]
+pub struct Lead {
+    /// The reign.
+    pub epoch: Epoch,
+    /// What the store holds.
+    pub snapshot: Snapshot,
+}
+
+/// Takes the lead: from here on no older leader can write.
+pub async fn take(store: &AnyStore) -> Result<Lead, ServerError> {
+    let epoch = elect(store).await?;
+    let snapshot = load(store).await?;
+    tracing::info!(
+        %epoch,
+        nodes = snapshot.nodes.len(),
+        jobs = snapshot.jobs.len(),
+        allocs = snapshot.allocs.len(),
+        "lead taken"
+    );
+    Ok(Lead { epoch, snapshot })
+}
+
+async fn elect(store: &AnyStore) -> Result<Epoch, ServerError> {
+    let failed = |operation| move |source: StoreError| ServerError::Store { operation, source };
+    for _ in 0..ATTEMPTS {
+        let (row, _) = store.get(EPOCH_KEY).await.map_err(failed("read the epoch"))?;
+        let (epoch, guard) = match row {
+            Some(row) => {
+                let last = decode_epoch(&row.value).map_err(ServerError::Epoch)?;
+                let next = Epoch { counter: last.counter + 1, ..last };
+                (next, Guard::ModifiedAt(EPOCH_KEY.to_vec(), row.modified))
+            }
+            None => (Epoch { incarnation: Incarnation(1), counter: 1 }, Guard::Absent(EPOCH_KEY.to_vec())),
+        };
+        let operations = vec![Operation::Put(EPOCH_KEY.to_vec(), encode_epoch(epoch))];
+        let applied = store.commit(Transaction { guards: vec![guard], operations }).await;
+        match applied.map_err(failed("write the epoch"))? {
+            Applied::At(_) => return Ok(epoch),
+            Applied::Refused => {}
+        }
+    }
+    Err(ServerError::Contended { attempts: ATTEMPTS })
+}
+
+async fn load(store: &AnyStore) -> Result<Snapshot, ServerError> {
+    for _ in 0..ATTEMPTS {
+        if let Some(snapshot) = load_once(store).await? {
+            return Ok(snapshot);
+        }
+    }
+    Err(ServerError::Contended { attempts: ATTEMPTS })
+}
+
+/// Everything, page by page. None: somebody wrote between two pages, which only a new leader can.
+async fn load_once(store: &AnyStore) -> Result<Option<Snapshot>, ServerError> {
+    let mut builder = SnapshotBuilder::new();
+    let mut start = key::FIRST.to_vec();
+    let mut state = None;
+    loop {
+        let page = store.range(&start, key::END, PAGE).await;
+        let (rows, revision) = page.map_err(|source| ServerError::Store { operation: "read the store", source })?;
+        if *state.get_or_insert(revision) != revision {
+            return Ok(None);
+        }
+        for row in &rows {
+            builder.add(&row.key, &row.value);
+        }
+        match rows.last() {
+            Some(last) if rows.len() == PAGE => {
+                start.clone_from(&last.key);
+                start.push(0);
+            }
+            Some(_) | None => return builder.finish().map(|loaded| Some(loaded.snapshot)).map_err(ServerError::Load),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The backends behind one type, and how a backend that has failed is opened anew.
+
+use std::path::PathBuf;
+
+use berth_model::Revision;
+use berth_store::{Applied, Embedded, KeyValue, Memory, OpenError, Store, StoreError, Transaction};
+
+/// A store of whichever kind.
+#[derive(Debug)]
+pub enum AnyStore {
+    /// In this process.
+    Memory(Memory),
+    /// In a file.
+    Embedded(Embedded),
+    /// Closed; it did not open again.
+    Closed,
+}
+
+/// Where a store is opened.
+#[derive(Clone, Debug)]
+pub enum StorePlace {
+    /// In this process.
+    Memory,
+    /// In this file.
+    Embedded(PathBuf),
+}
+
+impl StorePlace {
+    /// Opens the store. Blocks while its file is checked.
+    pub async fn open(&self) -> Result<AnyStore, OpenError> {
+        match self {
+            StorePlace::Memory => Ok(AnyStore::Memory(Memory::new())),
+            StorePlace::Embedded(path) => {
+                let path = path.clone();
+                let opened = tokio::task::spawn_blocking(move || Embedded::open(&path)).await;
+                opened.expect("opening does not panic, and nobody cancels it").map(AnyStore::Embedded)
+            }
+        }
+    }
+
+    /// Opens a file anew: an engine that has failed knows what is durable only after that. What is in this process
+    /// stays as it is.
+    pub async fn reopen(&self, store: AnyStore) -> Result<AnyStore, OpenError> {
+        match store {
+            AnyStore::Memory(memory) => Ok(AnyStore::Memory(memory)),
+            AnyStore::Embedded(embedded) => {
+                // It waits for its threads, which must not happen on a thread of the runtime.
+                let closed = tokio::task::spawn_blocking(move || drop(embedded)).await;
+                closed.expect("closing does not panic, and nobody cancels it");
+                self.open().await
+            }
+            AnyStore::Closed => self.open().await,
+        }
+    }
+}
+
+impl AnyStore {
+    /// See [`Store::get`].
+    pub async fn get(&self, key: &[u8]) -> Result<(Option<KeyValue>, Revision), StoreError> {
+        match self {
+            AnyStore::Memory(store) => store.get(key).await,
+            AnyStore::Embedded(store) => store.get(key).await,
+            AnyStore::Closed => Err(StoreError::Closed),
+        }
+    }
+
+    /// See [`Store::range`].
+    pub async fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<(Vec<KeyValue>, Revision), StoreError> {
+        match self {
+            AnyStore::Memory(store) => store.range(start, end, limit).await,
+            AnyStore::Embedded(store) => store.range(start, end, limit).await,
+            AnyStore::Closed => Err(StoreError::Closed),
+        }
+    }
+
+    /// See [`Store::commit`]: carried out in the order of the calls.
+    pub fn commit(&self, transaction: Transaction) -> futures::future::BoxFuture<'static, Result<Applied, StoreError>> {
+        match self {
+            AnyStore::Memory(store) => Box::pin(store.commit(transaction)),
+            AnyStore::Embedded(store) => Box::pin(store.commit(transaction)),
+            AnyStore::Closed => Box::pin(std::future::ready(Err(StoreError::Closed))),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Why a server does not start, or ends.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why a server does not start, or ends.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// A file or folder of the data folder.
+    #[error("cannot {operation} {}", .path.display())]
+    Folder {
+        /// What was being done.
+        operation: &'static str,
+        /// With which.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The token file has no token.
+    #[error("{} holds no token: expected 16 or more printable characters; remove it and a new one is made", .path.display())]
+    Token {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The address is taken, or not of this machine.
+    #[error("cannot listen at {addr}: is another server running? choose another address with --bind")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The store does not open.
+    #[error("cannot open the store")]
+    Open(#[source] berth_store::OpenError),
+    /// The store fails.
+    #[error("cannot {operation}")]
+    Store {
+        /// What was being done.
+        operation: &'static str,
+        /// Why it failed.
+        #[source]
+        source: berth_store::StoreError,
+    },
+    /// What is stored cannot be read.
+    #[error("cannot read what is stored")]
+    Load(#[source] berth_record::LoadError),
+    /// The epoch that is stored cannot be read.
+    #[error("cannot read the stored epoch")]
+    Epoch(#[source] berth_record::RecordError),
+    /// Others took the lead, again and again.
+    #[error("cannot take the lead: others took it {attempts} times; is another server running on this store?")]
+    Contended {
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The loop around the core panicked.
+    #[error("the decision loop has failed; what was acknowledged is stored")]
+    Driver(#[source] tokio::task::JoinError),
+}

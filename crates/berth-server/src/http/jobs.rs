@@ -1,0 +1,142 @@
+//! Jobs: run, list, show, stop.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use berth_api::jobfile;
+use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
+use berth_model::{Command, CommandRequest, Job, JobSpec, limits};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::Api;
+use super::auth::operator;
+use super::body::{media_type, read};
+use super::error::ApiError;
+use super::extract::{Params, Segments, idempotency_key, job_id, page, page_items};
+use crate::view::View;
+
+/// Which jobs are listed.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    /// Of this namespace alone.
+    namespace: Option<wire::Namespace>,
+    /// After this job: the `next` of the page before.
+    after: Option<wire::JobId>,
+    /// 1 to 1000 items.
+    limit: Option<usize>,
+}
+
+/// Lists the jobs, in order of namespace and name.
+#[utoipa::path(get, path = "/v1/jobs", tag = "jobs", params(ListParams),
+    responses((status = 200, body = wire::Page<wire::JobSummary>), (status = "4XX", body = wire::ErrorBody)))]
+pub async fn list(
+    State(api): State<Api>,
+    Params(params): Params<ListParams>,
+) -> Result<Json<wire::Page<wire::JobSummary>>, ApiError> {
+    let limit = page_items(params.limit)?;
+    let view = api.shared.view();
+    let jobs = view.jobs.iter().filter(|(id, _)| params.namespace.as_ref().is_none_or(|n| n.0 == id.namespace));
+    let jobs = jobs.filter(|(id, _)| params.after.as_ref().is_none_or(|after| **id > after.0));
+    let items = jobs.take(limit + 1).map(|(_, job)| summary(job, &view)).collect();
+    Ok(Json(page(items, limit, |job: &wire::JobSummary| job.id.to_string())))
+}
+
+/// Makes a job be as the body specifies: new, or a new version of it, or nothing when it is so already.
+#[utoipa::path(post, path = "/v1/jobs", tag = "jobs",
+    params(("Idempotency-Key" = String, Header, description = "The client's own key for this command.")),
+    request_body(content((Object = "application/json"), (String = "application/yaml")), description = "A job file."),
+    responses((status = 200, body = wire::CommandOutcome), (status = "4XX", body = wire::ErrorBody),
+        (status = 503, body = wire::ErrorBody)))]
+pub async fn run(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<wire::CommandOutcome>, ApiError> {
+    let key = idempotency_key(&headers)?;
+    let media_type = media_type(&headers);
+    if !matches!(media_type.as_str(), "application/json" | "application/yaml" | "application/x-yaml" | "text/yaml") {
+        let message = match media_type.as_str() {
+            "" => "the body's type is not told".to_owned(),
+            other => format!("a job file is not of type {}", other.chars().take(80).collect::<String>()),
+        };
+        return Err(ApiError::new(ErrorKind::UnsupportedMediaType, message)
+            .at("header Content-Type")
+            .remedy("send `Content-Type: application/json` or `application/yaml`"));
+    }
+    let spec = job_file(&read(body, limits::JOB_BYTES).await?)?;
+    let namespace = spec.id.namespace.clone();
+    let command = Command::Run(Box::new(spec));
+    command_outcome(&api, CommandRequest { principal: operator(), namespace, key, command }).await
+}
+
+fn job_file(bytes: &[u8]) -> Result<JobSpec, ApiError> {
+    let text = std::str::from_utf8(bytes);
+    let text = text.map_err(|_| ApiError::new(ErrorKind::Invalid, "the job file is not UTF-8 text").at("body"))?;
+    let value = serde_json::from_str(text)
+        .map_err(|error| ApiError::new(ErrorKind::Invalid, format!("the job file is not JSON: {error}")).at("body"))?;
+    jobfile::from_json(&value).map_err(|error| ApiError::new(ErrorKind::Invalid, error.to_string()).at("body"))
+}
+
+/// Hands in a command and tells what came of it.
+pub async fn command_outcome(api: &Api, request: CommandRequest) -> Result<Json<wire::CommandOutcome>, ApiError> {
+    let outcome = api.inputs.command(request).await?;
+    Ok(Json(outcome.into()))
+}
+
+/// Shows a job.
+#[utoipa::path(get, path = "/v1/jobs/{namespace}/{name}", tag = "jobs",
+    params(("namespace" = String, Path), ("name" = String, Path)),
+    responses((status = 200, body = wire::Job), (status = "4XX", body = wire::ErrorBody)))]
+pub async fn show(
+    State(api): State<Api>,
+    Segments((namespace, name)): Segments<(String, String)>,
+) -> Result<Json<wire::Job>, ApiError> {
+    let id = job_id(&namespace, &name)?;
+    let view = api.shared.view();
+    let job = view.jobs.get(&id).ok_or(berth_model::Refusal::NoSuchJob(id))?;
+    Ok(Json(wire::Job { summary: summary(job, &view), spec: jobfile::to_json(&job.spec) }))
+}
+
+/// Stops a job.
+#[utoipa::path(delete, path = "/v1/jobs/{namespace}/{name}", tag = "jobs",
+    params(("namespace" = String, Path), ("name" = String, Path),
+        ("Idempotency-Key" = String, Header, description = "The client's own key for this command.")),
+    responses((status = 200, body = wire::CommandOutcome), (status = "4XX", body = wire::ErrorBody),
+        (status = 503, body = wire::ErrorBody)))]
+pub async fn stop(
+    State(api): State<Api>,
+    Segments((namespace, name)): Segments<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Json<wire::CommandOutcome>, ApiError> {
+    let key = idempotency_key(&headers)?;
+    let id = job_id(&namespace, &name)?;
+    let namespace = id.namespace.clone();
+    let command = Command::Stop(id);
+    command_outcome(&api, CommandRequest { principal: operator(), namespace, key, command }).await
+}
+
+/// A job in short.
+pub fn summary(job: &Job, view: &View) -> wire::JobSummary {
+    let spec = &job.spec;
+    let groups = spec.groups.iter().map(|group| {
+        let mut allocs = wire::AllocCounts::default();
+        for alloc in view.allocs_of_job(&spec.id).filter(|alloc| alloc.group == group.name) {
+            allocs.add(&alloc.state);
+        }
+        wire::GroupSummary { name: group.name.clone().into(), count: group.count, allocs }
+    });
+    wire::JobSummary {
+        id: spec.id.clone().into(),
+        kind: spec.kind.into(),
+        priority: spec.priority.0,
+        version: wire::Number(job.version.0),
+        changed: job.changed.0.into(),
+        cause: job.changed.1.to_wire(view),
+        state: job.state.to_wire(view),
+        groups: groups.collect(),
+    }
+}

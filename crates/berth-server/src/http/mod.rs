@@ -1,0 +1,112 @@
+//! HTTP for users and agents: routes, and what stands before all of them.
+
+mod agent;
+mod allocs;
+mod auth;
+mod body;
+mod error;
+mod events;
+mod extract;
+mod jobs;
+mod nodes;
+mod serve;
+mod status;
+mod streams;
+mod whys;
+
+pub use serve::serve;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use berth_api::wire::v1 as wire;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::driver::{Inputs, Shared};
+
+/// Users that may follow events at once.
+const FOLLOWERS: usize = 256;
+
+/// What every handler needs.
+#[derive(Clone, Debug)]
+pub struct Api {
+    shared: Arc<Shared>,
+    inputs: Inputs,
+    token: Arc<str>,
+    stop: CancellationToken,
+    followers: Arc<Semaphore>,
+}
+
+impl Api {
+    /// Handlers that look into `shared`, hand in to `inputs` and open to `token`.
+    pub fn new(shared: Arc<Shared>, inputs: Inputs, token: &str, stop: CancellationToken) -> Api {
+        Api { shared, inputs, token: token.into(), stop, followers: Arc::new(Semaphore::new(FOLLOWERS)) }
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Berth",
+        description = "The HTTP interface of a Berth server, version 1. Every path but /healthz needs the header \
+            `Authorization: Bearer TOKEN`. Numbers of 64 bits travel as strings. Every answer that is not a success has \
+            the body `{\"error\": {\"kind\", \"message\", \"place\"?, \"remedy\"?}}`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+        contact()
+    ),
+    components(schemas(
+        wire::ErrorBody,
+        wire::AgentMessage,
+        wire::ServerMessage,
+        wire::LogRecord,
+        wire::ExecRequest
+    )),
+    tags(
+        (name = "jobs"), (name = "allocations"), (name = "nodes"), (name = "ledger"), (name = "server"),
+        (name = "agents", description = "For agents. Streams in both directions, over HTTP/2 alone.")
+    )
+)]
+struct Doc;
+
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Doc::openapi())
+        .routes(routes!(jobs::list, jobs::run))
+        .routes(routes!(jobs::show, jobs::stop))
+        .routes(routes!(allocs::list))
+        .routes(routes!(allocs::show))
+        .routes(routes!(allocs::stop))
+        .routes(routes!(streams::logs))
+        .routes(routes!(streams::exec))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::show))
+        .routes(routes!(events::list))
+        .routes(routes!(whys::alloc))
+        .routes(routes!(whys::job))
+        .routes(routes!(status::status))
+        .routes(routes!(status::openapi_document))
+        .routes(routes!(agent::stream))
+        .routes(routes!(streams::tunnel))
+}
+
+/// The whole of HTTP, ready to be served.
+fn router(api: Api) -> Router {
+    let (router, _) = routes().split_for_parts();
+    let router = router
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        .layer(from_fn_with_state(api.clone(), auth::require_token));
+    router.route("/healthz", axum::routing::get(status::healthz)).with_state(api)
+}
+
+/// The OpenAPI document, as committed in `docs/openapi.json`.
+pub fn openapi() -> String {
+    let (_, document) = routes().split_for_parts();
+    let mut text = document.to_pretty_json().expect("the document has text keys and no failing parts");
+    text.push('\n');
+    text
+}

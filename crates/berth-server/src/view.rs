@@ -1,0 +1,193 @@
+//! What is durable, ready to be shown: follows the commits, and knows nothing that is not stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use berth_api::wire::v1::NodeNames;
+use berth_model::{
+    Alloc, AllocId, CommandId, CommandRecord, Epoch, EventId, GroupSpec, Happening, IdempotencyKey, Job, JobId,
+    JobSpec, JobVersion, LedgerEntry, Mutation, Namespace, Node, NodeId, NodeName, Principal, Resources, Snapshot,
+};
+
+type CommandKey = (Principal, Namespace, IdempotencyKey);
+
+/// The durable state.
+#[derive(Debug, Default)]
+pub struct View {
+    /// Whose reign it is.
+    pub epoch: Epoch,
+    /// The nodes.
+    pub nodes: BTreeMap<NodeId, Arc<Node>>,
+    /// The jobs.
+    pub jobs: BTreeMap<JobId, Arc<Job>>,
+    /// The allocations.
+    pub allocs: BTreeMap<AllocId, Arc<Alloc>>,
+    /// The ledger.
+    pub ledger: BTreeMap<EventId, Arc<LedgerEntry>>,
+    /// Older versions, while allocations run them.
+    job_versions: BTreeMap<(JobId, JobVersion), Arc<JobSpec>>,
+    allocs_of_job: BTreeMap<JobId, BTreeSet<AllocId>>,
+    allocs_on_node: BTreeMap<NodeId, BTreeSet<AllocId>>,
+    replaced_by: BTreeMap<AllocId, AllocId>,
+    commands: BTreeMap<CommandId, Arc<CommandRecord>>,
+    command_ids: BTreeMap<CommandKey, CommandId>,
+    /// Names of nodes that the ledger still tells of.
+    former_names: BTreeMap<NodeId, NodeName>,
+}
+
+impl View {
+    /// What a new leader found.
+    pub fn load(snapshot: &Snapshot, epoch: Epoch) -> View {
+        let mut view = View { epoch, ..View::default() };
+        for node in &snapshot.nodes {
+            view.apply(Mutation::PutNode(node.clone()));
+        }
+        for job in &snapshot.jobs {
+            view.apply(Mutation::PutJob(Box::new(job.clone())));
+        }
+        for (version, spec) in &snapshot.job_versions {
+            view.apply(Mutation::PutJobVersion(*version, Box::new(spec.clone())));
+        }
+        for alloc in &snapshot.allocs {
+            view.apply(Mutation::PutAlloc(Box::new(alloc.clone())));
+        }
+        for command in &snapshot.commands {
+            view.apply(Mutation::PutCommand(command.clone()));
+        }
+        for entry in &snapshot.ledger {
+            view.apply(Mutation::PutLedger(entry.clone()));
+        }
+        view
+    }
+
+    /// Follows one write.
+    pub fn apply(&mut self, mutation: Mutation) {
+        match mutation {
+            Mutation::PutMeta(meta) => self.epoch = meta.epoch,
+            Mutation::PutNode(node) => drop(self.nodes.insert(node.id, Arc::new(node))),
+            Mutation::DeleteNode(id) => drop(self.nodes.remove(&id)),
+            Mutation::PutJob(job) => drop(self.jobs.insert(job.spec.id.clone(), Arc::new(*job))),
+            Mutation::DeleteJob(id) => drop(self.jobs.remove(&id)),
+            Mutation::PutJobVersion(version, spec) => {
+                drop(self.job_versions.insert((spec.id.clone(), version), Arc::new(*spec)));
+            }
+            Mutation::DeleteJobVersion(job, version) => drop(self.job_versions.remove(&(job, version))),
+            Mutation::PutAlloc(alloc) => self.put_alloc(*alloc),
+            Mutation::DeleteAlloc(id) => self.remove_alloc(id),
+            Mutation::PutCommand(record) => {
+                let key = (record.principal.clone(), record.namespace.clone(), record.key.clone());
+                self.command_ids.insert(key, record.id);
+                self.commands.insert(record.id, Arc::new(record));
+            }
+            Mutation::DeleteCommand(principal, namespace, key) => {
+                if let Some(id) = self.command_ids.remove(&(principal, namespace, key)) {
+                    self.commands.remove(&id);
+                }
+            }
+            Mutation::PutLedger(entry) => self.put_ledger(entry),
+            Mutation::DeleteLedger(id) => self.remove_ledger(id),
+        }
+    }
+
+    fn put_alloc(&mut self, alloc: Alloc) {
+        let id = alloc.id;
+        self.remove_alloc(id);
+        self.allocs_of_job.entry(alloc.job.clone()).or_default().insert(id);
+        if let Some(node) = alloc.placement().map(|placement| placement.node) {
+            self.allocs_on_node.entry(node).or_default().insert(id);
+        }
+        if let Some(old) = alloc.replaces {
+            self.replaced_by.insert(old, id);
+        }
+        self.allocs.insert(id, Arc::new(alloc));
+    }
+
+    fn remove_alloc(&mut self, id: AllocId) {
+        let Some(alloc) = self.allocs.remove(&id) else { return };
+        remove_from(&mut self.allocs_of_job, &alloc.job, id);
+        if let Some(placement) = alloc.placement() {
+            remove_from(&mut self.allocs_on_node, &placement.node, id);
+        }
+        if let Some(old) = alloc.replaces {
+            self.replaced_by.remove(&old);
+        }
+    }
+
+    fn put_ledger(&mut self, entry: LedgerEntry) {
+        if let Happening::NodeReady { node, name }
+        | Happening::NodeLost { node, name }
+        | Happening::NodeCollected { node, name } = &entry.what
+        {
+            self.former_names.insert(*node, name.clone());
+        }
+        self.ledger.insert(entry.id, Arc::new(entry));
+    }
+
+    fn remove_ledger(&mut self, id: EventId) {
+        let Some(entry) = self.ledger.remove(&id) else { return };
+        if let Happening::NodeCollected { node, .. } = &entry.what {
+            self.former_names.remove(node);
+        }
+    }
+
+    /// The allocations of a job, in order of id.
+    pub fn allocs_of_job(&self, job: &JobId) -> impl Iterator<Item = &Arc<Alloc>> {
+        self.of(self.allocs_of_job.get(job))
+    }
+
+    /// The allocations that are or were placed on a node, in order of id.
+    pub fn allocs_on_node(&self, node: NodeId) -> impl Iterator<Item = &Arc<Alloc>> {
+        self.of(self.allocs_on_node.get(&node))
+    }
+
+    fn of<'a>(&'a self, ids: Option<&'a BTreeSet<AllocId>>) -> impl Iterator<Item = &'a Arc<Alloc>> {
+        ids.into_iter().flatten().filter_map(|id| self.allocs.get(id))
+    }
+
+    /// The instance that took the place of another.
+    pub fn replaced_by(&self, alloc: AllocId) -> Option<AllocId> {
+        self.replaced_by.get(&alloc).copied()
+    }
+
+    /// A command that is still remembered.
+    pub fn command(&self, id: CommandId) -> Option<&Arc<CommandRecord>> {
+        self.commands.get(&id)
+    }
+
+    /// A node by id or name. Of several with one name, which only happens while all but one are lost, the newest.
+    pub fn node(&self, text: &str) -> Option<&Arc<Node>> {
+        let by_id = text.parse().ok().and_then(|id: NodeId| self.nodes.get(&id));
+        by_id.or_else(|| self.nodes.values().rev().find(|node| node.fingerprint.name.as_str() == text))
+    }
+
+    /// What allocations hold of a node, and how many they are.
+    pub fn used(&self, node: NodeId) -> (Resources, u32) {
+        let holding = self.allocs_on_node(node).filter(|alloc| alloc.occupies() == Some(node));
+        holding.fold((Resources::default(), 0), |(used, count), alloc| {
+            (used + self.group(alloc).map(GroupSpec::resources).unwrap_or_default(), count + 1)
+        })
+    }
+
+    /// The group that an allocation runs, as its own version of the job specifies it.
+    pub fn group(&self, alloc: &Alloc) -> Option<&GroupSpec> {
+        let newest = self.jobs.get(&alloc.job).filter(|job| job.version == alloc.version).map(|job| &job.spec);
+        let older = || self.job_versions.get(&(alloc.job.clone(), alloc.version)).map(|spec| &**spec);
+        newest.or_else(older)?.group(&alloc.group)
+    }
+}
+
+impl NodeNames for View {
+    fn node_name(&self, node: NodeId) -> Option<NodeName> {
+        let known = self.nodes.get(&node).map(|node| &node.fingerprint.name);
+        known.or_else(|| self.former_names.get(&node)).cloned()
+    }
+}
+
+fn remove_from<K: Ord>(index: &mut BTreeMap<K, BTreeSet<AllocId>>, key: &K, id: AllocId) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            index.remove(key);
+        }
+    }
+}

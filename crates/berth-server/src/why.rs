@@ -1,0 +1,94 @@
+//! Chains of causes: from a thing back to the command, report or timer that set it off.
+
+use std::collections::BTreeMap;
+
+use berth_api::wire::v1::{self as wire, ToWire as _};
+use berth_model::{Alloc, AllocState, Cause, Job, JobState, LedgerEntry};
+
+use crate::view::View;
+
+/// Why an allocation is where it is.
+pub fn alloc(view: &View, alloc: &Alloc, show: impl Fn(&Alloc) -> wire::Alloc) -> wire::WhyAlloc {
+    let ended_by = match &alloc.state {
+        AllocState::Waiting { .. } | AllocState::Placed { .. } | AllocState::Running { .. } => Vec::new(),
+        AllocState::Stopping { cause, .. } | AllocState::Ended { cause, .. } => chain(view, cause),
+    };
+    let mut replaces = Vec::new();
+    let mut before = alloc.replaces;
+    while let Some(old) = before.and_then(|id| view.allocs.get(&id))
+        && replaces.len() < wire::WHY_ITEMS
+    {
+        replaces.push(show(old));
+        before = old.replaces;
+    }
+    wire::WhyAlloc {
+        alloc: show(alloc),
+        made_by: chain(view, &alloc.cause),
+        ended_by,
+        replaces,
+        replaced_by: view.replaced_by(alloc.id).map(wire::AllocId),
+        history: history(view, |entry| entry.what.alloc() == Some(alloc.id)),
+    }
+}
+
+/// Why a job stands where it stands.
+pub fn job(view: &View, job: &Job, summary: wire::JobSummary) -> wire::WhyJob {
+    let cause = match &job.state {
+        JobState::Active | JobState::Ended { .. } => &job.changed.1,
+        JobState::Stopping { cause, .. } => cause,
+    };
+    let mut waiting: Vec<wire::WaitingGroup> = Vec::new();
+    // Reasons are equal mostly, and have no order: the text of one is what tells it apart.
+    let mut places: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for alloc in view.allocs_of_job(&job.spec.id) {
+        let AllocState::Waiting { reason, .. } = &alloc.state else { continue };
+        let reason = reason.to_wire(view);
+        let place = places.entry((alloc.group.to_string(), reason.to_string())).or_insert(waiting.len());
+        match waiting.get_mut(*place) {
+            Some(group) => group.allocs += 1,
+            None => waiting.push(wire::WaitingGroup {
+                group: alloc.group.clone().into(),
+                reason,
+                allocs: 1,
+                example: alloc.id.into(),
+            }),
+        }
+    }
+    waiting.truncate(wire::WHY_ITEMS);
+    wire::WhyJob {
+        job: summary,
+        changed_by: chain(view, cause),
+        waiting,
+        history: history(view, |entry| entry.what.job() == Some(&job.spec.id)),
+    }
+}
+
+/// A cause, and its cause, and so on, nearest first.
+fn chain(view: &View, cause: &Cause) -> Vec<wire::CauseLink> {
+    let mut links = Vec::new();
+    let mut next = Some(cause.clone());
+    while let Some(cause) = next
+        && links.len() < wire::WHY_ITEMS
+    {
+        let (command, event) = match &cause {
+            Cause::Command(id) => (view.command(*id), None),
+            Cause::Event(id) => (None, view.ledger.get(id)),
+            Cause::Report { .. } | Cause::Timer { .. } => (None, None),
+        };
+        links.push(wire::CauseLink {
+            cause: cause.to_wire(view),
+            command: command.map(|record| wire::Command::from(&**record)),
+            event: event.map(|entry| entry.to_wire(view)),
+        });
+        next = event.map(|entry| entry.cause.clone());
+    }
+    links
+}
+
+/// The newest entries that are wanted, oldest first.
+fn history(view: &View, wanted: impl Fn(&LedgerEntry) -> bool) -> Vec<wire::Event> {
+    let newest = view.ledger.values().rev().filter(|entry| wanted(entry)).take(wire::WHY_ITEMS);
+    let mut history: Vec<_> = newest.map(|entry| entry.to_wire(view)).collect();
+    history.reverse();
+    history
+}
