@@ -117,7 +117,7 @@ fn size(text: &str) -> Result<Bytes, String> {
 }
 
 fn show_size(bytes: Bytes) -> String {
-    let binary = SIZES[..4].iter().find(|(_, factor)| bytes.0 > 0 && bytes.0 % factor == 0);
+    let binary = SIZES[..4].iter().find(|(_, factor)| bytes.0 > 0 && bytes.0.is_multiple_of(*factor));
     binary.map_or_else(|| format!("{}B", bytes.0), |(unit, factor)| format!("{}{unit}", bytes.0 / factor))
 }
 
