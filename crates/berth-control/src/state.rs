@@ -31,6 +31,8 @@ pub(crate) struct Dirty {
     pub(crate) touched: BTreeSet<NodeId>,
     /// What was placed in this step, for the checker.
     pub(crate) placed: BTreeSet<AllocId>,
+    /// Groups in which this step began a replacement, for the checker.
+    pub(crate) begun: BTreeSet<(JobId, GroupName)>,
     /// What was made in this step, for the checker.
     pub(crate) created: BTreeSet<AllocId>,
 }
