@@ -120,8 +120,8 @@ impl State {
     pub(crate) fn put_node(&mut self, node: Node) {
         let eligibility = if node.is_eligible() { Eligibility::Ready } else { Eligibility::Lost };
         let old = self.nodes.get(&node.id);
-        let room =
-            node.is_eligible() && old.is_none_or(|old| !old.is_eligible() || old.fingerprint != node.fingerprint);
+        // Also less of it is worth a look: those who wait may do so for another reason now.
+        let room = old.is_none_or(|old| old.is_eligible() != node.is_eligible() || old.fingerprint != node.fingerprint);
         self.board.put_node(node.id, &node.fingerprint, eligibility);
         self.dirty.room |= room;
         self.index.agents.insert(node.agent.clone(), node.id);
@@ -132,6 +132,7 @@ impl State {
     pub(crate) fn delete_node(&mut self, id: NodeId) {
         let Some(node) = self.nodes.remove(&id) else { return };
         self.board.remove_node(id);
+        self.dirty.room = true;
         if self.index.agents.get(&node.agent) == Some(&id) {
             self.index.agents.remove(&node.agent);
         }
