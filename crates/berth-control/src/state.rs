@@ -31,6 +31,8 @@ pub(crate) struct Dirty {
     pub(crate) touched: BTreeSet<NodeId>,
     /// What was placed in this step, for the checker.
     pub(crate) placed: BTreeSet<AllocId>,
+    /// Groups in which this step began a replacement, for the checker.
+    pub(crate) begun: BTreeSet<(JobId, GroupName)>,
     /// What was made in this step, for the checker.
     pub(crate) created: BTreeSet<AllocId>,
 }
@@ -118,8 +120,8 @@ impl State {
     pub(crate) fn put_node(&mut self, node: Node) {
         let eligibility = if node.is_eligible() { Eligibility::Ready } else { Eligibility::Lost };
         let old = self.nodes.get(&node.id);
-        let room =
-            node.is_eligible() && old.is_none_or(|old| !old.is_eligible() || old.fingerprint != node.fingerprint);
+        // Also less of it is worth a look: those who wait may do so for another reason now.
+        let room = old.is_none_or(|old| old.is_eligible() != node.is_eligible() || old.fingerprint != node.fingerprint);
         self.board.put_node(node.id, &node.fingerprint, eligibility);
         self.dirty.room |= room;
         self.index.agents.insert(node.agent.clone(), node.id);
@@ -130,6 +132,7 @@ impl State {
     pub(crate) fn delete_node(&mut self, id: NodeId) {
         let Some(node) = self.nodes.remove(&id) else { return };
         self.board.remove_node(id);
+        self.dirty.room = true;
         if self.index.agents.get(&node.agent) == Some(&id) {
             self.index.agents.remove(&node.agent);
         }
@@ -142,14 +145,14 @@ impl State {
         self.index.add_templates(job.version, &job.spec);
         self.journal.touch(Key::Job(id.clone()), Takes::Nothing);
         let version = job.version;
-        if let Some(old) = self.jobs.insert(id.clone(), job) {
-            if old.version != version {
-                if self.index.version_refs.contains_key(&(id.clone(), old.version)) {
-                    self.journal.tie_version(&id, old.version);
-                    self.versions.insert((id.clone(), old.version), old.spec);
-                } else {
-                    self.index.drop_templates(&id, old.version);
-                }
+        if let Some(old) = self.jobs.insert(id.clone(), job)
+            && old.version != version
+        {
+            if self.index.version_refs.contains_key(&(id.clone(), old.version)) {
+                self.journal.tie_version(&id, old.version);
+                self.versions.insert((id.clone(), old.version), old.spec);
+            } else {
+                self.index.drop_templates(&id, old.version);
             }
         }
         self.dirty.jobs.insert(id);
