@@ -16,6 +16,7 @@ mod tunnels;
 mod view;
 mod why;
 
+pub use berth_control::Settings;
 pub use clock::Clock;
 pub use config::{Config, StoreKind};
 pub use error::ServerError;

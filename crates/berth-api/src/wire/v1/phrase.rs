@@ -165,3 +165,22 @@ impl fmt::Display for Happening {
         }
     }
 }
+
+impl fmt::Display for JobKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JobKind::Service => "service",
+            JobKind::Batch => "batch",
+            JobKind::System => "system",
+        })
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Policy::Spread => "spread",
+            Policy::Pack => "pack",
+        })
+    }
+}

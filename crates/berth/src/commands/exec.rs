@@ -1,0 +1,116 @@
+//! `berth exec`: a process beside a running task, through the server.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use berth_api::client::{FrameReceiver, FrameSender, Session};
+use berth_api::wire::v1::{ExecRequest, ExitKind, Frame, TerminalSize};
+use bytes::Bytes;
+use rustix::termios::{self, OptionalActions, Termios};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Context, target};
+use crate::args::{ExecArgs, Tty};
+
+/// Input that is read at once.
+const PIECE: usize = 16 << 10;
+
+/// Runs the command and ends with its exit status: 128 and the signal's number when one ended it.
+pub async fn exec(context: &Context, args: ExecArgs) -> anyhow::Result<ExitCode> {
+    let alloc = target::one_alloc(context, &args.target).await?;
+    let task = target::one_task(&alloc, args.task.as_deref())?;
+    let terminal = match args.tty {
+        Tty::Always => true,
+        Tty::Never => false,
+        Tty::Auto => std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+    };
+    let request = ExecRequest {
+        alloc: alloc.id,
+        task: task.into(),
+        command: args.command,
+        terminal: terminal.then(size_of_terminal),
+    };
+    let Session { input, output } = context.client.exec(&request).await?;
+    let raw = terminal.then(RawTerminal::enter).transpose()?;
+    let sending = tokio::spawn(send_input(input, terminal));
+    let ended = show_output(output).await;
+    sending.abort();
+    drop(raw);
+    match ended? {
+        ExitKind::Status { status } => Ok(ExitCode::from(status)),
+        ExitKind::Signal { signal } => Ok(ExitCode::from(128 + signal)),
+        ExitKind::OutOfMemory => anyhow::bail!("the command was killed for the task's memory limit"),
+        ExitKind::Failure { failure } => anyhow::bail!("{}", failure.message),
+    }
+}
+
+/// Sends what is typed, and the terminal's size when it changes.
+async fn send_input(writer: FrameSender, terminal: bool) -> anyhow::Result<()> {
+    let mut resized = signal(SignalKind::window_change()).context("cannot listen for SIGWINCH")?;
+    let mut stdin = tokio::io::stdin();
+    let mut piece = vec![0; PIECE];
+    loop {
+        tokio::select! {
+            count = stdin.read(&mut piece) => {
+                let count = count.context("cannot read standard input")?;
+                writer.send(&Frame::Stdin(Bytes::copy_from_slice(&piece[..count]))).await?;
+                if count == 0 {
+                    break;
+                }
+            }
+            Some(()) = resized.recv(), if terminal => writer.send(&Frame::Resize(size_of_terminal())).await?,
+        }
+    }
+    // The writer stays open: closing it would tell that the user has gone.
+    std::future::pending::<()>().await;
+    Ok(())
+}
+
+async fn show_output(mut reader: FrameReceiver) -> anyhow::Result<ExitKind> {
+    let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
+    while let Some(frame) = reader.next().await? {
+        match frame {
+            Frame::Stdout(bytes) => {
+                stdout.write_all(&bytes).await?;
+                stdout.flush().await?;
+            }
+            Frame::Stderr(bytes) => {
+                stderr.write_all(&bytes).await?;
+                stderr.flush().await?;
+            }
+            Frame::Exit(how) => return Ok(how),
+            Frame::Error(error) => anyhow::bail!("{error}"),
+            Frame::Open(_) | Frame::Stdin(_) | Frame::Resize(_) => anyhow::bail!("the server sent an unexpected frame"),
+        }
+    }
+    anyhow::bail!("the connection ended before the command did; whether it goes on is not known")
+}
+
+fn size_of_terminal() -> TerminalSize {
+    match termios::tcgetwinsize(std::io::stdout()) {
+        Ok(size) => TerminalSize { rows: size.ws_row, columns: size.ws_col },
+        Err(_) => TerminalSize { rows: 24, columns: 80 },
+    }
+}
+
+/// The terminal without line editing and echo, which the other side does; as before when dropped.
+struct RawTerminal(Termios);
+
+impl RawTerminal {
+    fn enter() -> anyhow::Result<RawTerminal> {
+        let before = termios::tcgetattr(std::io::stdin()).context("cannot read the terminal's mode")?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &raw).context("cannot set the terminal's mode")?;
+        Ok(RawTerminal(before))
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        // Nothing better can be done than to leave the terminal as it is.
+        let _ = termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
+    }
+}

@@ -1,0 +1,265 @@
+//! `berth lab`: throw-away clusters of this very binary on one machine.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use berth_api::client::{Client, Target};
+use berth_lab::{DEFAULT_DIR, Down, Lab, LabName, LabsDir, NodeFile, NodeName, NodeSpec, NodeStatus, RoleStatus};
+use serde::Serialize;
+
+use crate::args::{LabCommand, LabNode};
+use crate::exit::{Status, failed};
+use crate::output::{Format, Progress, print, table};
+
+/// Where the lab's server listens.
+const PORT: u16 = 4600;
+/// The server's node.
+const SERVER: &str = "server-1";
+/// Where the server writes its token, below `/var/lib/berth`.
+const TOKEN: &str = "server/token";
+/// How long a node may take to be ready.
+const READY: Duration = Duration::from_secs(30);
+/// How often to ask.
+const PACE: Duration = Duration::from_millis(50);
+
+/// Carries out a lab command.
+pub async fn carry_out(command: LabCommand, format: Format) -> anyhow::Result<ExitCode> {
+    let dir = LabsDir::new(std::env::var_os("BERTH_LAB_DIR").map_or_else(|| PathBuf::from(DEFAULT_DIR), PathBuf::from));
+    match command {
+        LabCommand::Up { servers: _, agents, name } => up(&dir, &name, agents, format).await?,
+        LabCommand::Status { lab, env } => match env {
+            true => print(&env_lines(&open(&dir, &lab.name)?)?)?,
+            false => status(&open(&dir, &lab.name)?, format)?,
+        },
+        LabCommand::Exec { lab, node, command } => {
+            let mut command = open(&dir, &lab.name)?.exec(&node_name(&node)?, &command)?;
+            let status = command.status().context("cannot enter the node")?;
+            return Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+        }
+        LabCommand::Kill(target) => on_node(&dir, &target, format, "is powered off", Lab::kill)?,
+        LabCommand::Start(target) => on_node(&dir, &target, format, "is powered on", Lab::start)?,
+        LabCommand::Restart(target) => on_node(&dir, &target, format, "runs its role again", Lab::restart_role)?,
+        LabCommand::Partition(target) => {
+            on_node(&dir, &target, format, "is cut off", |lab, node| lab.partition(node))?;
+        }
+        LabCommand::Heal(target) => on_node(&dir, &target, format, "is connected", |lab, node| lab.heal(node))?,
+        LabCommand::Down(lab) => down(&dir, &lab.name, format)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lab_name(text: &str) -> anyhow::Result<LabName> {
+    text.parse().map_err(|error| failed(Status::Usage, format!("{error}")))
+}
+
+fn node_name(text: &str) -> anyhow::Result<NodeName> {
+    text.parse().map_err(|error| failed(Status::Usage, format!("{error}")))
+}
+
+fn open(dir: &LabsDir, name: &str) -> anyhow::Result<Lab> {
+    Ok(Lab::open(dir, &lab_name(name)?)?)
+}
+
+/// What came of a command on a node.
+#[derive(Serialize)]
+struct Done<'a> {
+    lab: &'a str,
+    node: &'a str,
+    done: &'static str,
+}
+
+fn on_node<F>(dir: &LabsDir, target: &LabNode, format: Format, done: &'static str, act: F) -> anyhow::Result<()>
+where
+    F: FnOnce(&mut Lab, &NodeName) -> Result<(), berth_lab::LabError>,
+{
+    act(&mut open(dir, &target.name)?, &node_name(&target.node)?)?;
+    let said = Done { lab: &target.name, node: &target.node, done };
+    format.show(&said, |said| format!("{} {}\n", said.node, said.done))
+}
+
+async fn up(dir: &LabsDir, name: &str, agents: u8, format: Format) -> anyhow::Result<()> {
+    let name = lab_name(name)?;
+    let program = std::env::current_exe().context("cannot find out where this program is")?;
+    let program = program.to_str().context("the path of this program is not UTF-8")?.to_owned();
+    let progress = Progress::start(format);
+    progress.say(format!("lab {name}: starting the server"));
+    let entry = vec![program, "lab-entry".to_owned()];
+    let handle = tokio::runtime::Handle::current();
+    let made = tokio::task::block_in_place(|| {
+        berth_lab::up(dir, &name, entry, |lab| -> anyhow::Result<()> {
+            let client = start_server(lab)?;
+            progress.say(format!("lab {name}: starting {agents} agents"));
+            start_agents(lab, agents)?;
+            progress.say(format!("lab {name}: waiting for {agents} nodes"));
+            handle.block_on(wait_for_nodes(&client, u32::from(agents)))
+        })
+    })?;
+    progress.end();
+    status(&made, format)?;
+    match format {
+        Format::Json => Ok(()),
+        Format::Text => print(&format!("\nTo use it:  eval \"$(berth lab status --name {name} --env)\"\n")),
+    }
+}
+
+fn start_server(lab: &mut Lab) -> anyhow::Result<Client> {
+    let node: NodeName = node_name(SERVER)?;
+    lab.add_node(&node, |address| NodeSpec {
+        command: words(&["berth", "server", "--data-dir", "/var/lib/berth/server", "--bind", &bind(address)]),
+        ..NodeSpec::default()
+    })?;
+    lab.wait_file(&node, Path::new(TOKEN), READY)?;
+    lab.wait_port(&node, PORT, READY)?;
+    client(lab)
+}
+
+fn start_agents(lab: &mut Lab, agents: u8) -> anyhow::Result<()> {
+    let server = node_name(SERVER)?;
+    let token = lab.read_file(&server, Path::new(TOKEN))?;
+    let url = url(lab)?;
+    for number in 1..=agents {
+        let name = format!("node-{number}");
+        let node = node_name(&name)?;
+        lab.add_node(&node, |address| NodeSpec {
+            command: words(&[
+                "berth",
+                "agent",
+                "--data-dir",
+                "/var/lib/berth/agent",
+                "--server",
+                &url,
+                "--token-file",
+                "/var/lib/berth/token",
+                "--name",
+                &name,
+                "--address",
+                &address.to_string(),
+            ]),
+            files: vec![NodeFile { path: PathBuf::from("token"), content: token.clone() }],
+            ..NodeSpec::default()
+        })?;
+    }
+    Ok(())
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn bind(address: Ipv4Addr) -> String {
+    format!("{address}:{PORT}")
+}
+
+fn url(lab: &Lab) -> anyhow::Result<String> {
+    Ok(format!("http://{}", bind(lab.address(&node_name(SERVER)?)?)))
+}
+
+fn token(lab: &Lab) -> anyhow::Result<String> {
+    let token = lab.read_file(&node_name(SERVER)?, Path::new(TOKEN))?;
+    Ok(String::from_utf8(token).context("the server's token is not text")?.trim().to_owned())
+}
+
+fn client(lab: &Lab) -> anyhow::Result<Client> {
+    Ok(Client::new(Target::new(&url(lab)?, &token(lab)?)?)?)
+}
+
+async fn wait_for_nodes(client: &Client, wanted: u32) -> anyhow::Result<()> {
+    let deadline = Instant::now() + READY;
+    loop {
+        let ready = client.status().await.map(|status| status.nodes_ready);
+        match ready {
+            Ok(ready) if ready >= wanted => return Ok(()),
+            Ok(ready) if Instant::now() > deadline => {
+                anyhow::bail!("only {ready} of {wanted} nodes are ready after {} seconds", READY.as_secs());
+            }
+            Err(error) if Instant::now() > deadline => return Err(error.into()),
+            Ok(_) | Err(_) => tokio::time::sleep(PACE).await,
+        }
+    }
+}
+
+/// A lab as `--json` shows it.
+#[derive(Serialize)]
+struct Shown {
+    name: String,
+    /// For `BERTH_ADDR`.
+    addr: String,
+    /// A file with what belongs into `BERTH_TOKEN`.
+    token_file: PathBuf,
+    nodes: Vec<ShownNode>,
+}
+
+#[derive(Serialize)]
+struct ShownNode {
+    name: String,
+    address: Ipv4Addr,
+    /// The node's process 1 as this machine sees it; absent while it is off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    init_pid: Option<i32>,
+    /// The role's process as this machine sees it; absent while it does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_pid: Option<i32>,
+    role: String,
+    log: PathBuf,
+}
+
+fn shown(node: NodeStatus) -> ShownNode {
+    let role_pid = match &node.role {
+        RoleStatus::Running(process) => Some(process.pid),
+        RoleStatus::Off
+        | RoleStatus::Exited(_)
+        | RoleStatus::Killed(_)
+        | RoleStatus::Failed(_)
+        | RoleStatus::Changing => None,
+    };
+    ShownNode {
+        name: node.name.to_string(),
+        address: node.address,
+        init_pid: node.init.map(|init| init.pid),
+        role_pid,
+        role: node.role.to_string(),
+        log: node.log,
+    }
+}
+
+fn status(lab: &Lab, format: Format) -> anyhow::Result<()> {
+    let all = Shown {
+        name: lab.name().to_string(),
+        addr: url(lab)?,
+        token_file: lab.node_dir(&node_name(SERVER)?).join("data").join(TOKEN),
+        nodes: lab.status()?.into_iter().map(shown).collect(),
+    };
+    format.show(&all, |all| {
+        let row = |node: &ShownNode| {
+            let pid = node.init_pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+            [node.name.clone(), node.address.to_string(), pid, node.role.clone(), node.log.display().to_string()]
+        };
+        table(["NODE", "ADDRESS", "INIT", "ROLE", "LOG"], all.nodes.iter().map(row))
+    })
+}
+
+/// What a shell evaluates to talk to the lab's cluster.
+fn env_lines(lab: &Lab) -> anyhow::Result<String> {
+    Ok(format!("export BERTH_ADDR={}\nexport BERTH_TOKEN={}\n", url(lab)?, token(lab)?))
+}
+
+/// What came of `lab down`.
+#[derive(Serialize)]
+struct Gone<'a> {
+    lab: &'a str,
+    removed: bool,
+}
+
+fn down(dir: &LabsDir, name: &str, format: Format) -> anyhow::Result<()> {
+    let removed = match berth_lab::down(dir, &lab_name(name)?)? {
+        Down::Removed => true,
+        Down::NothingThere => false,
+    };
+    format.show(&Gone { lab: name, removed }, |gone| match gone.removed {
+        true => format!("lab {name} is gone\n"),
+        false => format!("there is no lab {name}\n"),
+    })
+}

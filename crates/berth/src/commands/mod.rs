@@ -1,0 +1,125 @@
+//! What each command does: asks the cluster through the API and shows what it says.
+
+pub mod events;
+pub mod exec;
+pub mod lab;
+pub mod logs;
+pub mod node;
+pub mod roles;
+pub mod run;
+pub mod sim;
+pub mod status;
+pub mod stop;
+pub mod target;
+pub mod why;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use berth_api::client::{Client, Target};
+use berth_model::Namespace;
+use clap::CommandFactory;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Cli, Command, NodeCommand, SimCommand};
+use crate::exit::{Status, failed};
+use crate::output::{Format, print};
+
+/// Where a cluster is when nobody says.
+const DEFAULT_ADDR: &str = "http://127.0.0.1:4600";
+
+/// What a command needs to talk to the cluster.
+pub struct Context {
+    /// The cluster.
+    pub client: Client,
+    /// The namespace that is meant.
+    pub namespace: Namespace,
+    /// How to show things.
+    pub format: Format,
+}
+
+impl Context {
+    /// From flags and `BERTH_ADDR`, `BERTH_TOKEN`, `BERTH_NAMESPACE`.
+    pub fn new(cli: &Cli) -> anyhow::Result<Context> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let addr = cli.addr.clone().or_else(|| variable("BERTH_ADDR")).unwrap_or_else(|| DEFAULT_ADDR.to_owned());
+        let namespace = match cli.namespace.clone().or_else(|| variable("BERTH_NAMESPACE")) {
+            Some(name) => name.parse().map_err(|error| failed(Status::Usage, format!("--namespace: {error}")))?,
+            None => Namespace::default(),
+        };
+        let token = match variable("BERTH_TOKEN") {
+            Some(token) => token,
+            None => token_of_dev(),
+        };
+        let target = Target::new(&addr, &token)?;
+        let client = Client::new(target)?;
+        Ok(Context { client, namespace, format: format(cli) })
+    }
+}
+
+/// How to show things.
+pub fn format(cli: &Cli) -> Format {
+    if cli.json { Format::Json } else { Format::Text }
+}
+
+/// The token of a `berth dev` of this machine, for whoever may read it; nothing otherwise.
+fn token_of_dev() -> String {
+    let path = PathBuf::from(roles::DEV_DATA_DIR).join("server/token");
+    std::fs::read_to_string(path).map(|token| token.trim().to_owned()).unwrap_or_default()
+}
+
+/// Carries out what the command line asks for.
+pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    // The first thing, since TLS panics without it.
+    rustls::crypto::ring::default_provider().install_default().ok();
+    start_log(&cli.command);
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
+    runtime.block_on(carry_out(cli))
+}
+
+/// Structured lines on standard error for the roles; `BERTH_LOG` chooses what (`info` when unset).
+fn start_log(command: &Command) {
+    let level = match command {
+        Command::Server(_) | Command::Agent(_) => "info",
+        _ => "warn",
+    };
+    let filter = EnvFilter::try_from_env("BERTH_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}
+
+async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
+    let context = || Context::new(&cli);
+    let done = Ok(ExitCode::SUCCESS);
+    match cli.command.clone() {
+        Command::Dev(args) => roles::dev(args).await.and(done),
+        Command::Server(args) => roles::server(args).await.and(done),
+        Command::Agent(args) => roles::agent(args).await.and(done),
+        Command::Lab(command) => lab::carry_out(command, format(&cli)).await,
+        Command::Run(args) => run::run(&context()?, args).await.and(done),
+        Command::Stop { target, detach } => stop::stop(&context()?, &target, detach).await.and(done),
+        Command::Status { target } => status::status(&context()?, target.as_deref()).await.and(done),
+        Command::Logs(args) => logs::logs(&context()?, args).await.and(done),
+        Command::Exec(args) => exec::exec(&context()?, args).await,
+        Command::Events { follow, of } => events::events(&context()?, follow, of.as_deref()).await.and(done),
+        Command::Why { target } => why::why(&context()?, &target).await.and(done),
+        Command::Node(NodeCommand::List) => node::list(&context()?).await.and(done),
+        Command::Node(NodeCommand::Show { node }) => node::show(&context()?, &node).await.and(done),
+        Command::Sim(SimCommand::Run { seed, seeds }) => sim::run(seed, seeds, format(&cli)),
+        Command::Schema => print(&(serde_json::to_string_pretty(&berth_api::jobfile::json_schema())? + "\n")).and(done),
+        Command::Version => version(format(&cli)).and(done),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "berth", &mut std::io::stdout());
+            done
+        }
+        Command::Shim { .. } | Command::LabEntry { .. } => unreachable!("main has taken these"),
+    }
+}
+
+fn version(format: Format) -> anyhow::Result<()> {
+    #[derive(serde::Serialize)]
+    struct Version {
+        version: &'static str,
+    }
+    format.show(&Version { version: env!("CARGO_PKG_VERSION") }, |v| format!("berth {}\n", v.version))
+}

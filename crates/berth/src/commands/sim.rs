@@ -1,0 +1,19 @@
+//! `berth sim`: simulated clusters with faults.
+
+use std::process::ExitCode;
+
+use crate::output::{Format, Progress};
+
+/// Runs the seeds one after the other. A seed that breaks an invariant makes the command fail.
+pub fn run(first: u64, seeds: u64, format: Format) -> anyhow::Result<ExitCode> {
+    let progress = Progress::start(format);
+    let mut failed = false;
+    for seed in first..first.saturating_add(seeds) {
+        progress.say(format!("seed {seed}"));
+        let outcome = berth_sim::run(seed, &berth_sim::Options::default());
+        failed |= !outcome.is_well();
+        format.show_line(&outcome, |outcome| format!("{outcome}\n"))?;
+    }
+    progress.end();
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}

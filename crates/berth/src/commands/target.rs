@@ -1,0 +1,88 @@
+//! What a person names on the command line: an allocation, a node or a job.
+
+use berth_api::client::{AllocFilter, ClientError};
+use berth_api::wire::v1::{Alloc, AllocState, ErrorKind};
+use berth_model::{AllocId, JobId, JobName, Namespace, NodeId, TaskName};
+
+use super::Context;
+
+use crate::exit::{Status, failed};
+
+/// What a text can mean. Ids cannot be mistaken for one another; a name is a job's or a node's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `a1-7`
+    Alloc(AllocId),
+    /// `n1-2`
+    Node(NodeId),
+    /// Anything else that is a name.
+    Name(JobId),
+}
+
+/// Reads a target. `namespace/name` names a job of another namespace.
+pub fn read(text: &str, namespace: &Namespace) -> anyhow::Result<Target> {
+    if let Ok(alloc) = text.parse() {
+        return Ok(Target::Alloc(alloc));
+    }
+    if let Ok(node) = text.parse() {
+        return Ok(Target::Node(node));
+    }
+    let (namespace, name) = match text.split_once('/') {
+        Some((namespace, name)) => (namespace.parse().map_err(|e| failed(Status::Usage, format!("{e}")))?, name),
+        None => (namespace.clone(), text),
+    };
+    let name: JobName = name.parse().map_err(|error| failed(Status::Usage, format!("{error}")))?;
+    Ok(Target::Name(JobId { namespace, name }))
+}
+
+/// Whether the cluster said that there is no such object.
+pub fn is_not_found(error: &anyhow::Error) -> bool {
+    let refusal = error.downcast_ref::<ClientError>().and_then(ClientError::refusal);
+    refusal.is_some_and(|refusal| refusal.kind == ErrorKind::NotFound)
+}
+
+/// The allocations of a job, in order of ids.
+pub async fn job_allocs(context: &Context, job: &JobId) -> anyhow::Result<Vec<Alloc>> {
+    Ok(context.client.allocs(&AllocFilter { job: Some(job.clone()), ..AllocFilter::default() }).await?)
+}
+
+/// The one allocation that is meant: by its id, or the one that a job has or had last.
+pub async fn one_alloc(context: &Context, text: &str) -> anyhow::Result<Alloc> {
+    let job = match read(text, &context.namespace)? {
+        Target::Alloc(id) => return Ok(context.client.alloc(id).await?),
+        Target::Name(job) => job,
+        Target::Node(id) => {
+            return Err(failed(Status::Usage, format!("{id} is a node: name an allocation or a job")));
+        }
+    };
+    let mut allocs = job_allocs(context, &job).await?;
+    let live = allocs.iter().filter(|alloc| !matches!(alloc.state, AllocState::Ended { .. })).count();
+    if live > 1 {
+        let ids: Vec<String> = allocs.iter().map(|alloc| alloc.id.to_string()).collect();
+        let message = format!("{job} has {live} allocations; name one of them: {}", ids.join(", "));
+        return Err(failed(Status::Usage, message));
+    }
+    if live == 1 {
+        allocs.retain(|alloc| !matches!(alloc.state, AllocState::Ended { .. }));
+    }
+    allocs.pop().ok_or_else(|| failed(Status::NotFound, format!("{job} has no allocations")))
+}
+
+/// The one task that is meant.
+pub fn one_task(alloc: &Alloc, name: Option<&str>) -> anyhow::Result<TaskName> {
+    let names: Vec<&TaskName> = alloc.tasks.keys().map(|name| &name.0).collect();
+    let listed = || names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+    match (name, names.as_slice()) {
+        (Some(name), names) => {
+            let found = names.iter().find(|task| task.as_str() == name);
+            found.map(|task| (*task).clone()).ok_or_else(|| {
+                failed(Status::NotFound, format!("{} has no task `{name}`; it has: {}", alloc.id, listed()))
+            })
+        }
+        (None, [only]) => Ok((*only).clone()),
+        (None, []) => Err(failed(Status::NotFound, format!("{} has not started any task yet", alloc.id))),
+        (None, _) => {
+            Err(failed(Status::Usage, format!("{} has several tasks; --task names one: {}", alloc.id, listed())))
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Where a role's settings come from: its file, its flags, its `BERTH_…` variables, from weak to strong.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, bail};
+
+/// What a setting's value was taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody said anything.
+    Default,
+    /// The configuration file.
+    File(PathBuf),
+    /// The command line.
+    Flag,
+    /// This environment variable.
+    Variable(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Default => f.write_str("default"),
+            Source::File(path) => write!(f, "file {}", path.display()),
+            Source::Flag => f.write_str("flag"),
+            Source::Variable(name) => write!(f, "variable {name}"),
+        }
+    }
+}
+
+/// The layers of one role's settings, and what has been taken from them.
+pub struct Layers {
+    file: Option<(PathBuf, toml::Table)>,
+    flags: BTreeMap<&'static str, String>,
+    variables: fn(&str) -> Option<String>,
+    taken: Vec<(&'static str, String, Source)>,
+}
+
+impl Layers {
+    /// Reads the file, if one is named. `flags` are those given on the command line.
+    pub fn read(file: Option<&Path>, flags: BTreeMap<&'static str, String>) -> anyhow::Result<Layers> {
+        let file = file.map(read_file).transpose()?;
+        Ok(Layers { file, flags, variables: |name| std::env::var(name).ok(), taken: Vec::new() })
+    }
+
+    /// The strongest value of `key`, or `default`.
+    pub fn take<T>(&mut self, key: &'static str, default: &str) -> anyhow::Result<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let (text, source) = self.strongest(key).unwrap_or_else(|| (default.to_owned(), Source::Default));
+        self.parse(key, text, source)
+    }
+
+    /// The strongest value of `key`, if there is any.
+    pub fn take_optional<T>(&mut self, key: &'static str) -> anyhow::Result<Option<T>>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        self.strongest(key).map(|(text, source)| self.parse(key, text, source)).transpose()
+    }
+
+    /// A table that only the file can give, such as the credentials.
+    pub fn take_table(&mut self, key: &'static str) -> anyhow::Result<toml::Table> {
+        let Some((path, file)) = &mut self.file else { return Ok(toml::Table::new()) };
+        match file.remove(key) {
+            None => Ok(toml::Table::new()),
+            Some(toml::Value::Table(table)) => {
+                let names: Vec<&str> = table.keys().map(String::as_str).collect();
+                self.taken.push((key, format!("{{{}}}", names.join(", ")), Source::File(path.clone())));
+                Ok(table)
+            }
+            Some(_) => bail!("{}: `{key}` must be a table", path.display()),
+        }
+    }
+
+    /// Refuses what is left in the file: a key that nobody takes is a typing error.
+    pub fn finish(self) -> anyhow::Result<Taken> {
+        if let Some((path, file)) = &self.file
+            && let Some(unknown) = file.keys().next()
+        {
+            let known = self.taken.iter().map(|(key, ..)| *key);
+            let nearest = known.max_by(|a, b| similarity(unknown, a).total_cmp(&similarity(unknown, b)));
+            bail!("{}: unknown setting `{unknown}`; did you mean `{}`?", path.display(), nearest.unwrap_or("data_dir"));
+        }
+        Ok(Taken(self.taken))
+    }
+
+    fn strongest(&mut self, key: &'static str) -> Option<(String, Source)> {
+        let variable = format!("BERTH_{}", key.to_uppercase());
+        let from_file = self.file.as_mut().and_then(|(path, file)| {
+            let value = file.remove(key)?;
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            Some((text, Source::File(path.clone())))
+        });
+        (self.variables)(&variable)
+            .map(|text| (text, Source::Variable(variable)))
+            .or_else(|| self.flags.remove(key).map(|text| (text, Source::Flag)))
+            .or(from_file)
+    }
+
+    fn parse<T>(&mut self, key: &'static str, text: String, source: Source) -> anyhow::Result<T>
+    where
+        T: FromStr,
+        T::Err: fmt::Display,
+    {
+        let parsed = text
+            .parse()
+            .map_err(|error| anyhow::anyhow!("{error}"))
+            .with_context(|| format!("setting `{key}` (from {source}) has the unusable value `{text}`"))?;
+        self.taken.push((key, text, source));
+        Ok(parsed)
+    }
+}
+
+fn similarity(a: &str, b: &str) -> f64 {
+    strsim::jaro_winkler(a, b)
+}
+
+fn read_file(path: &Path) -> anyhow::Result<(PathBuf, toml::Table)> {
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+    let table = text.parse().with_context(|| format!("the configuration file {} is not TOML", path.display()))?;
+    Ok((path.to_owned(), table))
+}
+
+/// What was taken from where, for `--print-config`.
+pub struct Taken(Vec<(&'static str, String, Source)>);
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (key, value, source) in &self.0 {
+            writeln!(f, "{key} = {value:?}  # {source}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+    use super::*;
+
+    fn layers(file: &str, flags: &[(&'static str, &str)], variables: fn(&str) -> Option<String>) -> Layers {
+        Layers {
+            file: Some((PathBuf::from("berth.toml"), file.parse().unwrap())),
+            flags: flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
+            variables,
+            taken: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn variable_beats_flag_beats_file_beats_default() {
+        let mut all =
+            layers("bind = 'file'\nname = 'file'\npolicy = 'file'", &[("bind", "flag"), ("name", "flag")], |name| {
+                (name == "BERTH_BIND").then(|| "variable".to_owned())
+            });
+        let taken: Vec<String> =
+            ["bind", "name", "policy", "address"].map(|key| all.take(key, "default").unwrap()).to_vec();
+        assert_eq!(taken, ["variable", "flag", "file", "default"]);
+        assert_eq!(
+            all.finish().unwrap().to_string(),
+            "bind = \"variable\"  # variable BERTH_BIND\nname = \"flag\"  # flag\n\
+             policy = \"file\"  # file berth.toml\naddress = \"default\"  # default\n"
+        );
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused_with_the_nearest() {
+        let mut all = layers("bnid = '127.0.0.1:1'", &[], |_| None);
+        let _: String = all.take("bind", "").unwrap();
+        let _: String = all.take("data_dir", "").unwrap();
+        let error = all.finish().err().unwrap();
+        assert_eq!(error.to_string(), "berth.toml: unknown setting `bnid`; did you mean `bind`?");
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_names_where_it_came_from() {
+        let mut all = layers("keep = 'soon'", &[], |_| None);
+        let error = all.take::<u64>("keep", "1").unwrap_err();
+        assert_eq!(error.to_string(), "setting `keep` (from file berth.toml) has the unusable value `soon`");
+    }
+}

@@ -1,0 +1,244 @@
+//! What the end-to-end tests share: real processes of the real binary in folders of their own.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The binary under test.
+pub const BERTH: &str = env!("CARGO_BIN_EXE_berth");
+
+/// Asks again until there is an answer, or panics when `what` has not come about in time.
+pub fn until<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what}: not within {within:?}");
+        // Only the pace of asking; nothing is assumed to have happened after it.
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
+
+/// A server and an agent of their own processes, folders and port.
+pub struct Cluster {
+    /// Everything that they keep.
+    pub dir: TempDir,
+    /// Where the server listens.
+    pub addr: String,
+    server: Option<Child>,
+    agent: Option<Child>,
+    agent_flags: Vec<String>,
+}
+
+impl Cluster {
+    /// A server and one agent, ready.
+    pub fn start() -> Cluster {
+        Cluster::start_with(&[])
+    }
+
+    /// The same, with further flags for the agent.
+    pub fn start_with(agent_flags: &[&str]) -> Cluster {
+        let dir = tempfile::Builder::new().prefix("berth-test.").tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut cluster = Cluster {
+            dir,
+            addr: format!("http://127.0.0.1:{port}"),
+            server: None,
+            agent: None,
+            agent_flags: agent_flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        };
+        cluster.start_server();
+        cluster.start_agent();
+        cluster.wait_for_node();
+        cluster
+    }
+
+    /// Starts the server and waits for its token.
+    pub fn start_server(&mut self) {
+        let bind = self.addr.trim_start_matches("http://").to_owned();
+        let data = self.path("server");
+        let child = self.role("server", &["--data-dir", data.to_str().unwrap(), "--bind", &bind]);
+        self.server = Some(child);
+        let token = data.join("token");
+        until("the server's token", Duration::from_secs(20), || token.exists().then_some(()));
+    }
+
+    /// Starts the agent.
+    pub fn start_agent(&mut self) {
+        let data = self.path("agent");
+        let token = self.path("server/token");
+        let cgroup = self.cgroup();
+        let mut args = vec!["--data-dir", data.to_str().unwrap(), "--server", &self.addr];
+        args.extend(["--token-file", token.to_str().unwrap(), "--name", "n1", "--address", "127.0.0.1"]);
+        args.extend(["--cgroup-parent", &cgroup]);
+        args.extend(self.agent_flags.iter().map(String::as_str));
+        let child = self.role("agent", &args);
+        self.agent = Some(child);
+    }
+
+    /// A cgroup of this cluster's own.
+    pub fn cgroup(&self) -> String {
+        let folder = self.dir.path().file_name().unwrap().to_str().unwrap();
+        folder.replace('.', "-")
+    }
+
+    fn role(&self, role: &str, args: &[&str]) -> Child {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{role}.log"))).unwrap();
+        Command::new(BERTH)
+            .arg(role)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    /// `kill -9` of the server.
+    pub fn kill_server(&mut self) {
+        kill(self.server.take().unwrap());
+    }
+
+    /// `kill -9` of the agent.
+    pub fn kill_agent(&mut self) {
+        kill(self.agent.take().unwrap());
+    }
+
+    /// The server's process.
+    pub fn server_pid(&self) -> u32 {
+        self.server.as_ref().unwrap().id()
+    }
+
+    /// The agent's process.
+    pub fn agent_pid(&self) -> u32 {
+        self.agent.as_ref().unwrap().id()
+    }
+
+    /// Waits until the agent's node is ready.
+    pub fn wait_for_node(&self) {
+        until("a ready node", Duration::from_secs(20), || {
+            let nodes = self.try_json(&["node", "list"])?;
+            nodes["nodes"].as_array()?.iter().any(|node| node["state"] == "ready").then_some(())
+        });
+    }
+
+    /// A path in the cluster's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file into the cluster's folder.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// A `berth` command against this cluster.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(BERTH);
+        let token = fs::read_to_string(self.path("server/token")).unwrap_or_default();
+        command.args(args).env("BERTH_ADDR", &self.addr).env("BERTH_TOKEN", token.trim()).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn berth(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs a command that must succeed, and gives its output.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.berth(args);
+        assert!(output.status.success(), "berth {args:?} failed: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs a command that must fail, and gives its status and what it said.
+    pub fn fails(&self, args: &[&str]) -> (i32, String) {
+        let output = self.berth(args);
+        assert!(!output.status.success(), "berth {args:?} should have failed: {}", text(&output.stdout));
+        (output.status.code().unwrap(), text(&output.stderr))
+    }
+
+    /// Runs a command with `--json` that must succeed.
+    pub fn json(&self, args: &[&str]) -> Value {
+        let output = self.ok(&[args, &["--json"]].concat());
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("berth {args:?} --json: {error}: {output}"))
+    }
+
+    /// Runs a command with `--json` that may fail.
+    pub fn try_json(&self, args: &[&str]) -> Option<Value> {
+        let output = self.berth(&[args, &["--json"]].concat());
+        output.status.success().then(|| serde_json::from_slice(&output.stdout).unwrap())
+    }
+
+    /// The allocations of a job, all of them.
+    pub fn allocs(&self, job: &str) -> Vec<Value> {
+        self.try_json(&["status", job]).and_then(|status| status["allocs"].as_array().cloned()).unwrap_or_default()
+    }
+
+    /// The job's allocations in a state.
+    pub fn allocs_in(&self, job: &str, state: &str) -> Vec<Value> {
+        self.allocs(job).into_iter().filter(|alloc| alloc["state"] == state).collect()
+    }
+}
+
+impl Drop for Cluster {
+    /// Stops every job, so that no container is left, then ends the roles.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for role in ["server", "agent"] {
+                let log = fs::read_to_string(self.path(&format!("{role}.log"))).unwrap_or_default();
+                let tail: Vec<&str> = log.lines().rev().take(40).collect();
+                eprintln!("--- {role}.log, newest first ---\n{}", tail.join("\n"));
+            }
+        }
+        if self.server.is_none() {
+            self.start_server();
+        }
+        if self.agent.is_none() {
+            self.start_agent();
+        }
+        if let Some(status) = self.try_json(&["status"]) {
+            for job in status["jobs"].as_array().into_iter().flatten() {
+                let _ = self.berth(&["stop", job["name"].as_str().unwrap_or_default()]);
+            }
+        }
+        for child in [self.agent.take(), self.server.take()].into_iter().flatten() {
+            kill(child);
+        }
+    }
+}
+
+/// `kill -9`.
+pub fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Output as text.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// An image of busybox, made once for all tests of a program: `oci:FOLDER:latest`.
+pub fn image() -> String {
+    static MADE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
+    let folder = MADE.get_or_init(|| {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("image-{}", std::process::id()));
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/make-image.sh");
+        let status = Command::new(script).arg(&folder).status().unwrap();
+        assert!(status.success());
+        folder
+    });
+    format!("oci:{}:latest", folder.display())
+}

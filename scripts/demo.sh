@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The five minutes that show what Berth is: a cluster on this machine, a service in containers, a node
+# that dies, and the answers to "why". Ends by itself and leaves nothing behind.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+berth=${BERTH:-target/debug/berth}
+lab=demo-$$
+work=$(mktemp -d /tmp/berth-demo.XXXXXX)
+chmod 755 "$work"
+
+tidy_up() {
+  status=$?
+  "$berth" lab down --name "$lab" >/dev/null 2>&1 || true
+  rm -rf "$work"
+  [ "$status" = 0 ] || echo "demo: failed with status $status" >&2
+  exit "$status"
+}
+trap tidy_up EXIT
+trap 'exit 130' INT TERM
+
+say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
+show() { printf '$ %s\n' "$*"; "$@"; }
+berth() { "$berth" "$@"; }
+field() { # the fields of the web job's running allocations, one per line
+  berth status web --json | jq -r ".allocs[] | select(.state == \"running\") | $1"
+}
+
+say "An image, made here: Debian's static busybox, in an OCI layout"
+show scripts/make-image.sh "$work/image"
+sed "s|IMAGE|oci:$work/image:latest|" examples/demo.yaml >"$work/web.yaml"
+
+say "A cluster of one server and three agents, each on a node with a network and files of its own"
+show berth lab up --servers 1 --agents 3 --name "$lab"
+eval "$(berth lab status --name "$lab" --env)"
+export BERTH_ADDR BERTH_TOKEN
+show berth node list
+
+say "A service: three containers of a small web server"
+show cat "$work/web.yaml"
+show berth run "$work/web.yaml"
+show berth status web
+
+say "They answer"
+field '"\(.address):\(.ports.http)"' | while read -r at; do show busybox wget -qO- "http://$at/"; done
+
+say "Why is the first one where it is?"
+alloc=$(field .id | head -n 1)
+node=$(field .node_name | head -n 1)
+show berth why "$alloc"
+
+say "Its node loses power"
+show berth lab kill "$node" --name "$lab"
+echo "waiting for the replacement ..."
+until [ "$(field .id | grep -vxc "$alloc")" = 3 ]; do
+  [ "${waited:=0}" -lt 300 ] || { echo "demo: no replacement after 30 s" >&2; exit 1; }
+  waited=$((waited + 1))
+  sleep 0.1
+done
+show berth status web
+
+say "Why did it move? The old allocation says, and so does the new one"
+show berth why "$alloc"
+new=$(berth status web --json | jq -r ".allocs[] | select(.replaces == \"$alloc\") | .id")
+show berth why "$new"
+
+say "All of it goes away again"
+show berth stop web
+show berth lab down --name "$lab"
+echo "demo: done"
