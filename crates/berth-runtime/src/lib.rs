@@ -1,6 +1,24 @@
 //! Runs tasks: drivers, shims, images, logs. The seam to containers; knows nothing of why something runs.
+//!
+//! [`Runtime`] is the agent's side: it makes allocation folders, starts a shim for each and talks to it.
+//! [`shim::main`] is the other side: the entry of `berth shim`, a small process per allocation that
+//! outlives the agent.
 
+mod bundle;
+mod cgroup;
+mod client;
+mod error;
+mod exec;
 pub mod images;
 pub mod logs;
+mod oci;
+mod plan;
+mod runtime;
 pub mod seccomp;
 pub mod shim;
+
+pub use error::RuntimeError;
+pub use exec::{ExecOutput, ExecRequest, ExecSession, WindowSize};
+pub use oci::OciRuntime;
+pub use plan::LogLimits;
+pub use runtime::{Runtime, RuntimeConfig, RuntimeEvent};

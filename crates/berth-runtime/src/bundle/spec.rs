@@ -1,0 +1,219 @@
+//! `config.json` of a task, as the OCI runtime specification describes it.
+//!
+//! Written as the JSON that it is: the names below are those of the specification, and a test holds
+//! them against the library's types.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use oci_spec::runtime::LinuxSeccomp;
+use serde_json::{Value, json};
+
+use super::root::host_folders;
+use super::user::Who;
+use super::{Folders, Surroundings, WORK_DIR};
+use crate::oci::OciRuntime;
+use crate::plan::{AllocPlan, Network, RootPlan, TaskPlan};
+use crate::seccomp;
+
+/// Capabilities of every task of an image that runs as root: to own files and users of its own, and to
+/// open low ports. Fewer than Docker's: nothing that makes devices, raw packets or other roots.
+const CAPABILITIES: [&str; 8] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"];
+
+/// Open files of a task, where the machine grants as many.
+const OPEN_FILES: u64 = 65_536;
+/// The period in which processor time is shared out.
+const CPU_PERIOD_US: u64 = 100_000;
+/// Bytes of `/dev/shm`.
+const SHM: u64 = 64 << 20;
+
+const MASKED: [&str; 11] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The specification of a task's container.
+pub(super) fn make(
+    plan: &AllocPlan,
+    name: &str,
+    task: &TaskPlan,
+    folders: &Folders,
+    who: &Who,
+    around: &Surroundings,
+) -> io::Result<Vec<u8>> {
+    let read_only = match &task.root {
+        RootPlan::Layers { read_only, .. } => *read_only,
+        RootPlan::Host => true,
+    };
+    let mut linux = json!({
+        "namespaces": namespaces(),
+        "cgroupsPath": format!("/{}/{name}", plan.cgroup),
+        "resources": resources(task),
+        "maskedPaths": MASKED,
+        "readonlyPaths": READ_ONLY,
+    });
+    linux["seccomp"] = serde_json::to_value(filter(plan, task))?;
+    let spec = json!({
+        "ociVersion": "1.0.2",
+        "process": process(task, who, around),
+        "root": { "path": folders.root, "readonly": read_only },
+        "hostname": plan.alloc,
+        "mounts": mounts(plan, task, folders, around)?,
+        "linux": linux,
+    });
+    Ok(serde_json::to_vec(&spec)?)
+}
+
+fn filter(plan: &AllocPlan, task: &TaskPlan) -> LinuxSeccomp {
+    let profile = seccomp::profile(&task.cap_add);
+    match plan.oci {
+        OciRuntime::Builtin => seccomp::for_libcontainer(profile),
+        OciRuntime::Program(_) => profile,
+    }
+}
+
+fn process(task: &TaskPlan, who: &Who, around: &Surroundings) -> Value {
+    let mut env = task.env.clone();
+    let home = who.home.clone().unwrap_or_else(|| "/".to_owned());
+    env.entry("HOME".to_owned()).or_insert(home);
+    let mut process = json!({
+        "terminal": false,
+        "user": { "uid": who.uid, "gid": who.gid, "additionalGids": who.groups },
+        "args": task.command,
+        "env": pairs(&env),
+        "cwd": task.working_dir,
+        "capabilities": capabilities(who, &task.cap_add),
+        "rlimits": [rlimit(around)],
+        "noNewPrivileges": true,
+    });
+    if let Some(score) = around.oom_score {
+        process["oomScoreAdj"] = json!(score);
+    }
+    process
+}
+
+/// The `process.json` of a command beside a task: the task's own process with another command line.
+pub(crate) fn exec_process(
+    bundle: &Path,
+    command: &[String],
+    env: &BTreeMap<String, String>,
+    terminal: Option<(u16, u16)>,
+) -> io::Result<Vec<u8>> {
+    let mut spec: Value = serde_json::from_slice(&std::fs::read(bundle.join("config.json"))?)?;
+    let mut process = spec["process"].take();
+    process["args"] = json!(command);
+    if let Some(old) = process["env"].as_array_mut() {
+        old.retain(|pair| {
+            pair.as_str().and_then(|p| p.split_once('=')).is_none_or(|(name, _)| !env.contains_key(name))
+        });
+        old.extend(pairs(env).into_iter().map(Value::String));
+        if terminal.is_some() && !old.iter().any(|pair| pair.as_str().is_some_and(|p| p.starts_with("TERM="))) {
+            old.push(json!("TERM=xterm"));
+        }
+    }
+    process["terminal"] = json!(terminal.is_some());
+    if let Some((width, height)) = terminal {
+        process["consoleSize"] = json!({ "width": width, "height": height });
+    }
+    Ok(serde_json::to_vec(&process)?)
+}
+
+fn pairs(env: &BTreeMap<String, String>) -> Vec<String> {
+    env.iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// What a user who is not root gets is only what was asked for.
+fn capabilities(who: &Who, added: &[String]) -> Value {
+    let named = |names: &mut dyn Iterator<Item = &str>| {
+        let mut all: Vec<String> = names.map(|name| format!("CAP_{name}")).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    let added = || added.iter().map(String::as_str);
+    let bounding = named(&mut CAPABILITIES.into_iter().chain(added()));
+    if who.uid == 0 {
+        json!({ "bounding": bounding, "effective": bounding, "permitted": bounding, "inheritable": [], "ambient": [] })
+    } else {
+        let own = named(&mut added());
+        json!({ "bounding": bounding, "effective": own, "permitted": own, "inheritable": own, "ambient": own })
+    }
+}
+
+fn rlimit(around: &Surroundings) -> Value {
+    let most = around.open_files.min(OPEN_FILES);
+    json!({ "type": "RLIMIT_NOFILE", "soft": most.min(1024), "hard": most })
+}
+
+/// The network is the shim's: the node's own, or one with nothing but a loopback device.
+fn namespaces() -> Vec<Value> {
+    ["pid", "mount", "ipc", "uts", "cgroup"].into_iter().map(|kind| json!({ "type": kind })).collect()
+}
+
+fn resources(task: &TaskPlan) -> Value {
+    let mut all = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
+    if task.cpu_millis > 0 {
+        all["cpu"] = json!({
+            // A core is 1024 shares; the kernel takes no fewer than 2.
+            "shares": (task.cpu_millis * 1024 / 1000).max(2),
+            "quota": (task.cpu_millis * CPU_PERIOD_US / 1000).max(1000),
+            "period": CPU_PERIOD_US,
+        });
+    }
+    if task.memory > 0 {
+        all["memory"] = json!({ "limit": task.memory, "swap": task.memory });
+    }
+    if task.pids > 0 {
+        all["pids"] = json!({ "limit": task.pids });
+    }
+    all
+}
+
+fn mounts(plan: &AllocPlan, task: &TaskPlan, folders: &Folders, around: &Surroundings) -> io::Result<Vec<Value>> {
+    let fresh = |target: &str, kind: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": kind, "options": options });
+    let bind = |source: &Path, target: &str, options: &[&str]| json!({ "destination": target, "type": "bind", "source": source, "options": options });
+    let mut all = Vec::new();
+    if task.root == RootPlan::Host {
+        for name in host_folders()? {
+            let path = format!("/{name}");
+            all.push(bind(Path::new(&path), &path, &["rbind", "rro", "nosuid"]));
+        }
+        all.push(bind(&folders.tmp, "/tmp", &["bind", "rw", "nosuid", "nodev"]));
+    }
+    all.push(fresh("/proc", "proc", &["nosuid", "noexec", "nodev"]));
+    all.push(fresh("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=64k"]));
+    all.push(fresh("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]));
+    all.push(fresh("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &format!("size={SHM}")]));
+    all.push(fresh("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+    all.push(fresh("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]));
+    if around.unified {
+        // With version 1 this would be a mount per controller, and few programs look there.
+        all.push(fresh("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]));
+    }
+    all.push(bind(&folders.work, WORK_DIR, &["bind", "rw", "nosuid", "nodev"]));
+    if let RootPlan::Layers { tmpfs, .. } = &task.root {
+        for (target, bytes) in tmpfs {
+            all.push(fresh(target, "tmpfs", &["nosuid", "nodev", "mode=1777", &format!("size={bytes}")]));
+        }
+        if plan.network == Network::Host {
+            for file in ["/etc/resolv.conf", "/etc/hosts"] {
+                if Path::new(file).exists() {
+                    all.push(bind(Path::new(file), file, &["bind", "ro", "nosuid", "nodev", "noexec"]));
+                }
+            }
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,161 @@
+//! From what the server desires to what a shim is told: images resolved, defaults of image and driver
+//! filled in, the environment complete.
+
+use std::collections::BTreeMap;
+
+use berth_model::{ContainerSpec, DesiredAlloc, Driver, Failure, FailureKind, NetworkMode, Progress, TaskSpec};
+
+use super::{AllocPlan, Network, RootPlan, TaskPlan, VERSION};
+use crate::bundle::WORK_DIR;
+use crate::error::failure;
+use crate::images::{Image, ImageConfig, ImageReference};
+use crate::runtime::Runtime;
+
+/// Where programs are looked for, unless image or task say otherwise.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Who a host program runs as, unless the task says otherwise.
+const NOBODY: &str = "nobody";
+
+/// Makes the plan of an allocation; fetches the images that are missing. The images are given too: as
+/// long as they are held, and then as long as the plan is on the disk, they are not collected.
+pub(crate) async fn make(
+    desired: &DesiredAlloc,
+    runtime: &Runtime,
+    on_progress: &impl Fn(Progress),
+) -> Result<(AllocPlan, Vec<Image>), Failure> {
+    let config = runtime.config();
+    let (mut tasks, mut images) = (BTreeMap::new(), Vec::new());
+    for task in &desired.group.tasks {
+        let env = common_env(desired, task, runtime);
+        let plan = match &task.driver {
+            Driver::Exec => host_program(desired, task, env)?,
+            Driver::Container(container) => {
+                let image = image(runtime, task, container, on_progress).await?;
+                let plan = container_plan(desired, task, container, &image, env)?;
+                images.push(image);
+                plan
+            }
+        };
+        tasks.insert(task.name.to_string(), plan);
+    }
+    let plan = AllocPlan {
+        version: VERSION,
+        alloc: desired.id.to_string(),
+        boot: runtime.boot().to_owned(),
+        cgroup: runtime.cgroup(desired.id),
+        shim_cgroup: format!("{}/shims", config.cgroup_parent),
+        oci: config.oci_runtime.clone(),
+        logs: config.logs,
+        network: match desired.group.network {
+            NetworkMode::Host => Network::Host,
+            NetworkMode::None => Network::None,
+        },
+        tasks,
+    };
+    Ok((plan, images))
+}
+
+async fn image(
+    runtime: &Runtime,
+    task: &TaskSpec,
+    container: &ContainerSpec,
+    on_progress: &impl Fn(Progress),
+) -> Result<Image, Failure> {
+    let wrong = |what: String| failure(FailureKind::Image, format!("task {}: {what}", task.name));
+    let reference = ImageReference::parse(&container.image)
+        .map_err(|error| wrong(format!("cannot read the image reference `{}`: {error}", container.image)))?;
+    let credential = match &container.credential {
+        None => None,
+        Some(name) => Some(runtime.config().credentials.get(name).ok_or_else(|| {
+            wrong(format!("this node's agent has no credential `{name}`; add it to the agent's configuration"))
+        })?),
+    };
+    runtime.images().ensure(&reference, credential, on_progress).await
+}
+
+/// What Berth says, under what the task says.
+fn common_env(desired: &DesiredAlloc, task: &TaskSpec, runtime: &Runtime) -> BTreeMap<String, String> {
+    let mut env = runtime.config().node_env.clone();
+    let mut say = |name: &str, value: String| drop(env.insert(format!("BERTH_{name}"), value));
+    say("ALLOC_ID", desired.id.to_string());
+    say("NAMESPACE", desired.job.namespace.to_string());
+    say("JOB", desired.job.name.to_string());
+    say("GROUP", desired.group.name.to_string());
+    say("TASK", task.name.to_string());
+    say("INDEX", desired.index.to_string());
+    say("WORK_DIR", WORK_DIR.to_owned());
+    for (name, port) in &desired.ports {
+        say(&format!("PORT_{}", name.as_str().to_uppercase().replace('-', "_")), port.to_string());
+    }
+    env
+}
+
+fn host_program(
+    desired: &DesiredAlloc,
+    task: &TaskSpec,
+    mut env: BTreeMap<String, String>,
+) -> Result<TaskPlan, Failure> {
+    env.insert("PATH".to_owned(), PATH.to_owned());
+    env.insert("HOME".to_owned(), WORK_DIR.to_owned());
+    env.insert("TMPDIR".to_owned(), "/tmp".to_owned());
+    let defaults = ImageConfig { user: Some(NOBODY.to_owned()), ..ImageConfig::default() };
+    let defaults = ImageConfig { working_dir: Some(WORK_DIR.to_owned()), ..defaults };
+    plan(desired, task, RootPlan::Host, &[], env, &defaults)
+}
+
+fn container_plan(
+    desired: &DesiredAlloc,
+    task: &TaskSpec,
+    container: &ContainerSpec,
+    image: &Image,
+    berth: BTreeMap<String, String>,
+) -> Result<TaskPlan, Failure> {
+    let mut env = BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]);
+    let pairs = image.config.env.iter().filter_map(|pair| pair.split_once('='));
+    env.extend(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    env.extend(berth);
+    let root = RootPlan::Layers {
+        image: image.digest.to_string(),
+        layers: image.layers.clone(),
+        read_only: container.read_only_root,
+        tmpfs: container.tmpfs.iter().map(|(path, bytes)| (path.clone(), bytes.0)).collect(),
+    };
+    plan(desired, task, root, &container.cap_add, env, &image.config)
+}
+
+/// What holds for every driver; the task's own words go before those of `defaults`.
+fn plan(
+    desired: &DesiredAlloc,
+    task: &TaskSpec,
+    root: RootPlan,
+    cap_add: &[String],
+    mut env: BTreeMap<String, String>,
+    defaults: &ImageConfig,
+) -> Result<TaskPlan, Failure> {
+    env.extend(task.env.clone());
+    let image_command = || defaults.entrypoint.iter().chain(&defaults.cmd).cloned().collect();
+    let command: Vec<String> = if task.command.is_empty() { image_command() } else { task.command.clone() };
+    if command.is_empty() {
+        let message = format!("task {} has no command, and its image has none; give one in the job", task.name);
+        return Err(failure(FailureKind::NoSuchCommand, message));
+    }
+    let or_default = |own: &Option<String>, default: &Option<String>| {
+        own.clone().or_else(|| default.clone()).filter(|text| !text.is_empty())
+    };
+    let fixed_ports = match desired.group.network {
+        NetworkMode::Host => task.ports.iter().filter_map(|port| port.fixed).map(|port| port.0).collect(),
+        NetworkMode::None => Vec::new(),
+    };
+    Ok(TaskPlan {
+        root,
+        command,
+        env,
+        working_dir: or_default(&task.working_dir, &defaults.working_dir).unwrap_or_else(|| "/".to_owned()),
+        user: or_default(&task.user, &defaults.user).unwrap_or_default(),
+        cap_add: cap_add.to_vec(),
+        cpu_millis: task.resources.cpu.0,
+        memory: task.resources.memory.0,
+        pids: task.pids_limit,
+        fixed_ports,
+    })
+}

@@ -1,0 +1,173 @@
+//! `alloc.json`: everything that a shim has to know of its allocation, written once by the agent.
+//!
+//! Stored and versioned; nothing in it is left to choose. It is written before the shim is started
+//! and replaced as a whole when an allocation is prepared anew.
+
+pub(crate) mod make;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::OciRuntime;
+
+/// The version of the file that this program writes.
+pub(crate) const VERSION: u32 = 1;
+/// The file's name within the allocation's folder.
+pub(crate) const FILE: &str = "alloc.json";
+
+/// What a shim is to keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AllocPlan {
+    /// The version of this format.
+    pub version: u32,
+    /// The allocation's id.
+    pub alloc: String,
+    /// The boot of the machine in which this was written.
+    pub boot: String,
+    /// Its cgroup, below the root of every hierarchy: `berth/a1-2`. Each task has one below it.
+    pub cgroup: String,
+    /// Where the shim itself goes: apart from the tasks, so that their limits are not its own.
+    pub shim_cgroup: String,
+    /// What makes containers.
+    pub oci: OciRuntime,
+    /// Bounds of the log files.
+    pub logs: LogLimits,
+    /// How the tasks see the network.
+    pub network: Network,
+    /// The tasks by name.
+    pub tasks: BTreeMap<String, TaskPlan>,
+}
+
+/// How the tasks of an allocation see the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Network {
+    /// As the node does.
+    Host,
+    /// A loopback device and nothing else, shared by the tasks of the allocation.
+    None,
+}
+
+/// Bounds of a task's log files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLimits {
+    /// Bytes after which a new file is begun.
+    pub file_bytes: u64,
+    /// Files that are kept, the one being written included; at least 2.
+    pub files: u32,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self { file_bytes: 10 << 20, files: 5 }
+    }
+}
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TaskPlan {
+    /// Where its files come from.
+    pub root: RootPlan,
+    /// The program and its arguments; not empty.
+    pub command: Vec<String>,
+    /// The whole environment.
+    pub env: BTreeMap<String, String>,
+    /// Where the program starts.
+    pub working_dir: String,
+    /// Who it runs as, as its own files tell; empty for root.
+    pub user: String,
+    /// Capabilities beside the default ones, without `CAP_`.
+    pub cap_add: Vec<String>,
+    /// Thousandths of a core; 0 for no limit.
+    pub cpu_millis: u64,
+    /// Bytes; 0 for no limit.
+    pub memory: u64,
+    /// Processes; 0 for no limit.
+    pub pids: u32,
+    /// Ports that must be free when it starts.
+    pub fixed_ports: Vec<u16>,
+}
+
+/// Where the files of a task come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum RootPlan {
+    /// Layers of an image under a writable one.
+    Layers {
+        /// The digest of the image's manifest.
+        image: String,
+        /// Overlay's lower folders, topmost first.
+        layers: Vec<PathBuf>,
+        /// Whether the root is read-only.
+        read_only: bool,
+        /// Folders in memory, with their limits in bytes.
+        tmpfs: Vec<(String, u64)>,
+    },
+    /// The host's files, read-only.
+    Host,
+}
+
+impl AllocPlan {
+    /// Reads the plan of the allocation whose folder this is.
+    pub fn read(dir: &Path) -> io::Result<Self> {
+        let plan: Self = serde_json::from_slice(&fs::read(dir.join(FILE))?)?;
+        if plan.version == VERSION {
+            Ok(plan)
+        } else {
+            Err(io::Error::new(io::ErrorKind::Unsupported, format!("version {} of {FILE}", plan.version)))
+        }
+    }
+
+    /// The digests of the images that it runs from.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        self.tasks.values().filter_map(|task| match &task.root {
+            RootPlan::Layers { image, .. } => Some(image.as_str()),
+            RootPlan::Host => None,
+        })
+    }
+
+    /// Writes the plan; whoever reads sees the old one or the new one.
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
+        write_whole(&dir.join(FILE), &serde_json::to_vec(self)?)
+    }
+}
+
+/// Replaces a file as a whole.
+///
+/// Without `fsync`, and on purpose: what is written here has a meaning only until the machine goes
+/// down (after a boot every process is gone, which the boot id tells), and until then the page cache
+/// keeps it, whoever is killed.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, bytes)?;
+    fs::rename(&new, path)
+}
+
+/// This boot of the machine.
+pub(crate) fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+/// Names within an allocation's folder.
+pub(crate) mod names {
+    use std::path::{Path, PathBuf};
+
+    /// The shim's socket.
+    pub const SOCKET: &str = "shim.sock";
+    /// Locked by the shim for as long as it lives.
+    pub const LOCK: &str = "shim.lock";
+    /// What the shim last wrote of its tasks.
+    pub const STATE: &str = "state.json";
+    /// What the shim had to say about itself, for people.
+    pub const SHIM_LOG: &str = "shim.log";
+    /// The folder of the logs.
+    pub const LOGS: &str = "logs";
+
+    /// The folder of a task.
+    pub fn task(alloc: &Path, task: &str) -> PathBuf {
+        alloc.join("tasks").join(task)
+    }
+}
