@@ -24,8 +24,6 @@ pub(crate) const WORK_DIR: &str = "/berth";
 
 /// The folders of a task below that of its allocation.
 pub(crate) struct Folders {
-    /// All of it.
-    pub task: PathBuf,
     /// The bundle: `config.json`.
     pub bundle: PathBuf,
     /// The root file system is mounted here.
@@ -57,7 +55,6 @@ impl Folders {
             lower: task.join("lower"),
             tmp: task.join("tmp"),
             state: task.join("oci"),
-            task,
         }
     }
 }

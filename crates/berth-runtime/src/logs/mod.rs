@@ -13,6 +13,9 @@ use std::path::Path;
 pub use frame::{LogRecord, LogStream};
 pub use reader::{LogFrom, LogQuery};
 
+#[cfg(test)]
+mod tests;
+
 /// The file with the number `number` of a task's chain.
 fn file_name(task: &str, number: u64) -> String {
     format!("{task}.{number}.log")

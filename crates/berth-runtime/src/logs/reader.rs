@@ -107,13 +107,20 @@ impl Cursor {
 
     /// Opens the oldest file after the one read last; false when there is none.
     fn open_next(&mut self) -> io::Result<bool> {
-        for number in numbers(&self.dir, &self.task).into_iter().filter(|n| *n > self.number) {
+        let numbers = numbers(&self.dir, &self.task);
+        let newest = numbers.last().copied();
+        for number in numbers.into_iter().filter(|n| *n > self.number) {
             match File::open(self.dir.join(file_name(&self.task, number))) {
                 Ok(mut file) => {
                     let mut header = [0; frame::FILE_HEADER.len()];
                     match file.read_exact(&mut header) {
-                        // Its writer has only just begun it.
-                        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+                        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                            // Its writer has only just begun it, or was killed then.
+                            if newest == Some(number) {
+                                return Ok(false);
+                            }
+                            continue;
+                        }
                         read => read?,
                     }
                     if header != frame::FILE_HEADER {

@@ -70,7 +70,7 @@ struct Line {
 fn explain(program: &str, log: &Path) -> Failure {
     let log = fs::read_to_string(log).unwrap_or_default();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    let said = lines.filter(|line| line.level == "error").last().map(|line| line.msg).unwrap_or_default();
+    let said = lines.rev().find(|line| line.level == "error").map(|line| line.msg).unwrap_or_default();
     // `... unable to start container process: exec: "nothing": executable file not found in $PATH`
     let exec = said.split_once("exec: \"").and_then(|(_, rest)| rest.split_once("\": "));
     match exec {

@@ -10,8 +10,11 @@ mod exec;
 pub(crate) mod maker;
 pub(crate) mod protocol;
 mod server;
+mod slim;
 pub(crate) mod state;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::process::ExitCode;

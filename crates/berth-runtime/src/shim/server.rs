@@ -18,6 +18,7 @@ use super::client::Client;
 use super::exec::{self, Session, Wanted};
 use super::maker::{Made, Maker};
 use super::protocol::{Ask, ExitWire, KillWire, Request, Say, TaskWire, VERSION};
+use super::slim;
 use super::state::State;
 use super::task::{Scratch, Task};
 use crate::bundle::{self, Folders, Surroundings};
@@ -108,6 +109,7 @@ impl Server {
 
     /// Serves until it is told to end.
     pub fn serve(mut self) -> io::Result<()> {
+        slim::let_go_of_code();
         while !self.is_over {
             for waited in self.wait()? {
                 match waited {
@@ -202,6 +204,14 @@ impl Server {
             if self.early.len() > MOST_EARLY {
                 self.early.pop_first();
             }
+        }
+    }
+
+    /// After something was made: for a long time there may be nothing to do.
+    fn settle(&mut self) {
+        if !self.is_making() {
+            self.early.clear();
+            slim::let_go_of_code();
         }
     }
 
@@ -365,9 +375,7 @@ impl Server {
             }
             Err(failure) => self.ended(name, ExitWire::Failure(failure.into())),
         }
-        if !self.is_making() {
-            self.early.clear();
-        }
+        self.settle();
     }
 
     /// The run of a task is over: nothing of it is left when anybody hears of it.
@@ -479,9 +487,7 @@ impl Server {
         if let Some(exit) = early {
             self.session_ended(id, exit);
         }
-        if !self.is_making() {
-            self.early.clear();
-        }
+        self.settle();
     }
 
     fn session_ended(&mut self, id: u64, exit: ExitWire) {

@@ -1,9 +1,16 @@
-//! What a task can rely on.
+//! What a task can rely on, and what an agent can.
 
-use berth_model::{ExitKind, Kill};
-use berth_runtime::logs::LogStream;
+use std::collections::BTreeMap;
+use std::net::TcpListener;
 
-use crate::world::{Case, World, container, main_task, program};
+use berth_model::{
+    AllocId, Bytes, ExitKind, FailureKind, FoundShim, Kill, NetworkMode, Port, PortSpec, ShimTaskState, TaskSpec,
+};
+use berth_runtime::logs::{LogFrom, LogQuery, LogStream};
+use berth_runtime::{ExecOutput, ExecRequest, RuntimeEvent, WindowSize};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::world::{Case, PATIENCE, World, alloc, container, main_task, program, settings};
 
 macro_rules! cases {
     ($($name:ident)*) => {
@@ -15,11 +22,39 @@ macro_rules! cases {
 cases! {
     exit_status_is_told
     signals_reach_the_main_process
-    host_programs_run
+    a_kill_ends_the_whole_task
+    a_signal_for_another_run_is_left_alone
+    a_task_runs_again_with_fresh_files_and_its_own_folder
+    tasks_of_a_group_run_side_by_side
+    logs_are_whole_and_in_order
+    logs_are_followed_across_rotation
+    the_agent_is_killed_and_finds_the_same_pids
+    an_exit_while_no_agent_is_there_is_told_later
+    the_shim_is_killed_and_its_orphans_are_ended
+    memory_over_the_limit_is_told
+    processes_are_limited
+    the_root_is_writable_unless_said_otherwise
+    folders_in_memory_are_limited
+    capabilities_are_few
+    seccomp_and_no_new_privileges_hold
+    users_are_found_in_the_image
+    what_cannot_be_run_is_named
+    a_taken_port_is_named
+    without_a_network_there_is_a_loopback_device
+    the_network_of_the_node_can_be_used
+    the_environment_tells_who_one_is
+    a_host_program_sees_no_more_than_it_should
+    a_command_runs_beside_a_task_on_pipes
+    a_command_runs_beside_a_task_on_a_terminal
+    a_session_that_is_dropped_ends_its_command
+}
+
+fn shell(world: &World, script: &str) -> TaskSpec {
+    container(&world.image, &["sh", "-c", script])
 }
 
 async fn exit_status_is_told(world: &mut World) {
-    let task = container(&world.image, &["sh", "-c", "echo out; echo err >&2; exit 7"]);
+    let task = shell(world, "echo out; echo err >&2; exit 7");
     let (alloc, exit) = world.run(task).await;
     assert_eq!(exit, ExitKind::Status(7));
     assert_eq!(world.text(alloc, LogStream::Stdout).await, "out\n");
@@ -27,8 +62,7 @@ async fn exit_status_is_told(world: &mut World) {
 }
 
 async fn signals_reach_the_main_process(world: &mut World) {
-    let task =
-        container(&world.image, &["sh", "-c", "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done"]);
+    let task = shell(world, "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done");
     let alloc = world.start(task).await;
     world.says(alloc, "up").await;
     world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(15)).await.unwrap();
@@ -36,7 +70,364 @@ async fn signals_reach_the_main_process(world: &mut World) {
     assert_eq!(world.text(alloc, LogStream::Stdout).await, "up\nbye\n");
 }
 
-async fn host_programs_run(world: &mut World) {
-    let said = world.output(program(&["sh", "-c", "id -un; pwd"])).await;
-    assert_eq!(said, "nobody\n/berth\n");
+async fn a_kill_ends_the_whole_task(world: &mut World) {
+    let task = shell(world, "trap '' TERM; sleep 1000 & sleep 1000 & echo up; wait; sleep 1000");
+    let alloc = world.start(task).await;
+    world.says(alloc, "up").await;
+    world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(15)).await.unwrap();
+    world.runtime.signal(alloc, &main_task(), 1, Kill::Force).await.unwrap();
+    assert_eq!(world.exit(alloc).await.how, ExitKind::Signal(9));
+}
+
+async fn a_signal_for_another_run_is_left_alone(world: &mut World) {
+    let task = shell(world, "sleep 1000");
+    let alloc = world.start(task).await;
+    let pid = world.running(alloc).await;
+    world.runtime.signal(alloc, &main_task(), 2, Kill::Force).await.unwrap();
+    assert_eq!(found_pid(world, alloc).await, Some(pid));
+}
+
+/// The pid as the shim tells it to an agent that has just begun.
+async fn found_pid(world: &mut World, alloc: AllocId) -> Option<u32> {
+    world.restart_agent().await;
+    let found = world.runtime.find().await.unwrap();
+    let (_, shim) = found.into_iter().find(|(id, _)| *id == alloc)?;
+    match shim {
+        FoundShim::Alive(tasks) => match tasks.get(&main_task())?.state {
+            ShimTaskState::Running { pid, .. } => Some(pid),
+            ShimTaskState::Starting | ShimTaskState::Exited(_) => None,
+        },
+        FoundShim::Gone(_) | FoundShim::Orphaned(_) | FoundShim::Rebooted => None,
+    }
+}
+
+async fn a_task_runs_again_with_fresh_files_and_its_own_folder(world: &mut World) {
+    let task = shell(world, "ls /root /berth; touch /root/mine /berth/kept");
+    let (alloc, exit) = world.run(task).await;
+    assert_eq!(exit, ExitKind::Status(0));
+    world.runtime.start(alloc, &main_task(), 2).await.unwrap();
+    assert_eq!(world.exit(alloc).await.how, ExitKind::Status(0));
+    let records = world.records(alloc).await;
+    let of = |run| {
+        let lines = records.iter().filter(move |record| record.run == run);
+        lines.map(|record| String::from_utf8_lossy(&record.line).into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(1), ["/berth:", "", "/root:"]);
+    assert_eq!(of(2), ["/berth:", "kept", "", "/root:"]);
+}
+
+async fn tasks_of_a_group_run_side_by_side(world: &mut World) {
+    // Without a network of the node's, tasks still reach each other.
+    let mut server = shell(world, "echo hello | nc -l -p 7777");
+    server.name = "server".parse().unwrap();
+    let client = shell(world, "while ! nc 127.0.0.1 7777; do sleep 0.05; done");
+    let desired = alloc(vec![server, client]);
+    world.prepare(&desired).await.unwrap();
+    world.runtime.start(desired.id, &"server".parse().unwrap(), 1).await.unwrap();
+    world.runtime.start(desired.id, &main_task(), 1).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(world.exit(desired.id).await.how, ExitKind::Status(0));
+    }
+    assert_eq!(world.text(desired.id, LogStream::Stdout).await, "hello\n");
+}
+
+async fn logs_are_whole_and_in_order(world: &mut World) {
+    // Fits into the files that are kept; the last line has no end.
+    let script = "i=0; while [ $i -lt 1500 ]; do echo line $i; i=$((i+1)); done; printf 'no end'";
+    let said = world.output(shell(world, script)).await;
+    let mut expected: String = (0..1500).map(|i| format!("line {i}\n")).collect();
+    expected += "no end";
+    assert_eq!(said, expected);
+}
+
+async fn logs_are_followed_across_rotation(world: &mut World) {
+    let alloc = world.start(shell(world, "seq 1 40000; sleep 0.2; seq 40001 60000")).await;
+    let query = LogQuery { stream: None, from: LogFrom::Oldest, follow: true };
+    let mut stream = world.runtime.read_logs(alloc, &main_task(), query);
+    let mut number = 0;
+    let all = async {
+        while number < 60_000 {
+            let record = stream.recv().await.unwrap().unwrap();
+            let text = String::from_utf8(record.line).unwrap();
+            if !record.partial && text.len() == 5 {
+                number = text.parse().unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.expect("the last line comes");
+    let kept = world.records(alloc).await;
+    let bytes: usize = kept.iter().map(|record| 32 + record.line.len()).sum();
+    assert!(bytes < 3 * (64 << 10) + (3 << 18), "{bytes} bytes are kept");
+    assert!(kept.windows(2).all(|pair| pair[1].sequence == pair[0].sequence + 1), "a gap in what is kept");
+    assert!(kept.first().unwrap().sequence > 1, "the oldest are gone");
+    world.exit(alloc).await;
+}
+
+async fn the_agent_is_killed_and_finds_the_same_pids(world: &mut World) {
+    let alloc = world.start(shell(world, "i=0; while :; do echo $i; i=$((i+1)); sleep 0.01; done")).await;
+    let pid = world.running(alloc).await;
+    world.says(alloc, "5").await;
+    assert_eq!(found_pid(world, alloc).await, Some(pid));
+    world.says(alloc, "50").await;
+    let lines = world.records(alloc).await;
+    let numbers: Vec<String> = lines.iter().map(|r| String::from_utf8(r.line.clone()).unwrap()).collect();
+    assert!(numbers.iter().enumerate().all(|(at, text)| *text == at.to_string()), "{numbers:?}");
+}
+
+async fn an_exit_while_no_agent_is_there_is_told_later(world: &mut World) {
+    let alloc = world.start(shell(world, "while [ ! -e /berth/end ]; do sleep 0.02; done; exit 9")).await;
+    world.running(alloc).await;
+    world.runtime_gone().await;
+    let dir = world.config.data_dir.join("allocs").join(alloc.to_string());
+    std::fs::write(dir.join("tasks/main/work/end"), "").unwrap();
+    world.wait_for("the end", || std::fs::read_to_string(dir.join("state.json")).unwrap().contains("exited")).await;
+    world.restart_agent().await;
+    let found = world.runtime.find().await.unwrap();
+    let [(_, FoundShim::Alive(tasks))] = found.as_slice() else { panic!("{found:?}") };
+    let ShimTaskState::Exited(exit) = &tasks[&main_task()].state else { panic!("{tasks:?}") };
+    assert_eq!(exit.how, ExitKind::Status(9));
+}
+
+async fn the_shim_is_killed_and_its_orphans_are_ended(world: &mut World) {
+    let alloc = world.start(shell(world, "echo first; exec sleep 1000")).await;
+    let pid = world.running(alloc).await;
+    world.says(alloc, "first").await;
+    let shim = rustix::process::Pid::from_raw(world.shim_pid(alloc)).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    let lost = tokio::time::timeout(PATIENCE, world.events.recv()).await.unwrap();
+    assert_eq!(lost, Some(RuntimeEvent::ShimLost { alloc }));
+    world.restart_agent().await;
+    let found = world.runtime.find().await.unwrap();
+    let [(_, FoundShim::Orphaned(tasks))] = found.as_slice() else { panic!("{found:?}") };
+    assert!(matches!(tasks[&main_task()].state, ShimTaskState::Running { pid: of, .. } if of == pid));
+    world.runtime.end_orphans(alloc).await.unwrap();
+    assert!(matches!(world.runtime.find().await.unwrap().as_slice(), [(_, FoundShim::Gone(_))]));
+
+    // A new shim goes on with the logs of the old one.
+    let mut again = crate::world::alloc(vec![shell(world, "echo second")]);
+    again.id = alloc;
+    world.prepare(&again).await.unwrap();
+    world.runtime.start(alloc, &main_task(), 2).await.unwrap();
+    assert_eq!(world.exit(alloc).await.how, ExitKind::Status(0));
+    let records = world.records(alloc).await;
+    let numbers: Vec<_> = records.iter().map(|record| (record.sequence, record.run)).collect();
+    assert_eq!(numbers, [(1, 1), (2, 2)]);
+}
+
+async fn memory_over_the_limit_is_told(world: &mut World) {
+    let mut task = shell(world, "x=$(yes | head -c 100000000); echo ${#x}");
+    task.resources.memory = Bytes::mib(16);
+    assert_eq!(world.run(task).await.1, ExitKind::OutOfMemory);
+}
+
+async fn processes_are_limited(world: &mut World) {
+    let mut task = shell(world, "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; echo all");
+    task.pids_limit = 5;
+    let (alloc, exit) = world.run(task).await;
+    assert_ne!(exit, ExitKind::Status(0));
+    assert!(world.text(alloc, LogStream::Stderr).await.contains("can't fork"));
+}
+
+async fn the_root_is_writable_unless_said_otherwise(world: &mut World) {
+    assert_eq!(world.output(shell(world, "echo hi > /etc/new && cat /etc/new")).await, "hi\n");
+    let mut task = shell(world, "echo hi > /etc/new || echo no; echo hi > /berth/new && cat /berth/new");
+    settings(&mut task).read_only_root = true;
+    assert_eq!(world.output(task).await, "no\nhi\n");
+}
+
+async fn folders_in_memory_are_limited(world: &mut World) {
+    let mut task = shell(world, "dd if=/dev/zero of=/cache/x bs=1k count=2000 2>/dev/null || wc -c < /cache/x");
+    settings(&mut task).tmpfs = vec![("/cache".to_owned(), Bytes::mib(1))];
+    assert_eq!(world.output(task).await, "1048576\n");
+}
+
+/// The effective capabilities in hexadecimal.
+const EFFECTIVE: &str = "grep CapEff /proc/self/status | tr -cd '0-9a-f' | tail -c 16";
+
+async fn capabilities_are_few(world: &mut World) {
+    let text = |said: String| u64::from_str_radix(&said[said.len() - 16..], 16).unwrap();
+    let default = text(world.output(shell(world, EFFECTIVE)).await);
+    // CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID, NET_BIND_SERVICE.
+    assert_eq!(default, [0, 1, 3, 4, 5, 6, 7, 10].iter().map(|bit| 1 << bit).sum::<u64>());
+    let mut task = shell(world, EFFECTIVE);
+    settings(&mut task).cap_add = vec!["SYS_TIME".to_owned()];
+    assert_eq!(text(world.output(task).await), default | 1 << 25);
+    let mut task = shell(world, EFFECTIVE);
+    task.user = Some("web".to_owned());
+    assert_eq!(text(world.output(task).await), 0);
+}
+
+async fn seccomp_and_no_new_privileges_hold(world: &mut World) {
+    let said =
+        world.output(shell(world, "grep -E 'NoNewPrivs|Seccomp:' /proc/self/status; unshare -U true || echo no")).await;
+    assert_eq!(said, "NoNewPrivs:\t1\nSeccomp:\t2\nno\n");
+}
+
+async fn users_are_found_in_the_image(world: &mut World) {
+    let cases = [
+        (None, "0\n0\n0\n/root\n"),
+        (Some("web"), "1500\n1500\n1500 1600\n/home/web\n"),
+        (Some("1500:log"), "1500\n1600\n1600\n/home/web\n"),
+        (Some("4242:99"), "4242\n99\n99\n/\n"),
+    ];
+    for (user, expected) in cases {
+        let mut task = shell(world, "id -u; id -g; id -G; echo $HOME; echo to stdout > /dev/stderr");
+        task.user = user.map(str::to_owned);
+        assert_eq!(world.output(task).await, expected);
+    }
+    let mut task = shell(world, "true");
+    task.user = Some("nobody".to_owned());
+    let ExitKind::Failure(failure) = world.run(task).await.1 else { panic!("it ran") };
+    assert_eq!(failure.kind, FailureKind::NoSuchUser);
+    assert!(failure.message.contains("no user `nobody` in /etc/passwd of the image"), "{}", failure.message);
+}
+
+async fn what_cannot_be_run_is_named(world: &mut World) {
+    for command in ["nothing", "/bin/nothing", "/etc/passwd"] {
+        let task = container(&world.image, &[command]);
+        let ExitKind::Failure(failure) = world.run(task).await.1 else { panic!("{command} ran") };
+        assert_eq!(failure.kind, FailureKind::NoSuchCommand, "{}", failure.message);
+        assert!(failure.message.starts_with(&format!("cannot run `{command}`")), "{}", failure.message);
+    }
+    // A failed start leaves the task ready for the next one.
+    let said = world.output(shell(world, "echo fine")).await;
+    assert_eq!(said, "fine\n");
+}
+
+async fn a_taken_port_is_named(world: &mut World) {
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut task = shell(world, "true");
+    task.ports = vec![PortSpec { name: "http".parse().unwrap(), fixed: Some(Port(port)) }];
+    let mut desired = alloc(vec![task]);
+    desired.group.network = NetworkMode::Host;
+    world.prepare(&desired).await.unwrap();
+    world.runtime.start(desired.id, &main_task(), 1).await.unwrap();
+    let ExitKind::Failure(failure) = world.exit(desired.id).await.how else { panic!("it ran") };
+    assert_eq!(failure.kind, FailureKind::PortTaken);
+    assert!(failure.message.contains(&format!("port {port}")), "{}", failure.message);
+    drop(listener);
+    world.runtime.start(desired.id, &main_task(), 2).await.unwrap();
+    assert_eq!(world.exit(desired.id).await.how, ExitKind::Status(0));
+}
+
+async fn without_a_network_there_is_a_loopback_device(world: &mut World) {
+    let said = world.output(shell(world, "ls /sys/class/net; ip addr show lo | grep -c 'inet 127.0.0.1'")).await;
+    assert_eq!(said, "lo\n1\n");
+}
+
+async fn the_network_of_the_node_can_be_used(world: &mut World) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut desired =
+        alloc(vec![shell(world, "cat /etc/hosts > /dev/null && echo hi | nc 127.0.0.1 $BERTH_PORT_HTTP_API")]);
+    desired.group.network = NetworkMode::Host;
+    desired.ports = BTreeMap::from([("http-api".parse().unwrap(), Port(port))]);
+    world.prepare(&desired).await.unwrap();
+    world.runtime.start(desired.id, &main_task(), 1).await.unwrap();
+    let (mut peer, _) = tokio::time::timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    let mut said = String::new();
+    peer.read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "hi\n");
+    drop(peer);
+    world.exit(desired.id).await;
+}
+
+async fn the_environment_tells_who_one_is(world: &mut World) {
+    let mut task =
+        shell(world, "echo $BERTH_JOB $BERTH_GROUP $BERTH_TASK $BERTH_INDEX $BERTH_NAMESPACE $MINE; pwd; hostname");
+    task.env.insert("MINE".to_owned(), "x y".to_owned());
+    task.working_dir = Some("/new/folder".to_owned());
+    let desired = alloc(vec![task]);
+    world.prepare(&desired).await.unwrap();
+    world.runtime.start(desired.id, &main_task(), 1).await.unwrap();
+    world.exit(desired.id).await;
+    let said = world.text(desired.id, LogStream::Stdout).await;
+    assert_eq!(said, format!("job group main 3 default x y\n/new/folder\n{}\n", desired.id));
+}
+
+async fn a_host_program_sees_no_more_than_it_should(world: &mut World) {
+    let script = "id -un; pwd; ps -e --no-headers | wc -l; touch /berth/x /tmp/x && echo own; \
+                  touch /etc/x /var/tmp/x /usr/x 2>/dev/null || echo no; ls /tmp; cat /sys/class/net/eth0/address 2>/dev/null; \
+                  grep -c . /proc/mounts > /dev/null; echo $HOME";
+    let mut task = program(&["sh", "-c", script]);
+    task.user = None;
+    let said = world.output(task).await;
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], "nobody");
+    assert_eq!(lines[1], "/berth");
+    assert!(lines[2].trim().parse::<u32>().unwrap() <= 4, "{said}");
+    assert_eq!(&lines[3..], ["own", "no", "x", "/berth"]);
+
+    // Root neither.
+    let mut task = program(&[
+        "sh",
+        "-c",
+        "touch /var/tmp/berth-x 2>/dev/null || echo no; mount -o remount,rw /var 2>/dev/null || echo no",
+    ]);
+    task.user = Some("root".to_owned());
+    assert_eq!(world.output(task).await, "no\nno\n");
+}
+
+fn exec(command: &[&str], terminal: Option<WindowSize>) -> ExecRequest {
+    ExecRequest {
+        command: command.iter().map(|&word| word.to_owned()).collect(),
+        env: BTreeMap::from([("WHO".to_owned(), "exec".to_owned())]),
+        terminal,
+    }
+}
+
+async fn a_command_runs_beside_a_task_on_pipes(world: &mut World) {
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    world.running(alloc).await;
+    let request = exec(&["sh", "-c", "read word; echo $word $WHO $BERTH_TASK; echo err >&2; exit 5"], None);
+    let session = world.runtime.exec(alloc, &main_task(), request).await.unwrap();
+    let (mut input, mut control) = (session.input, session.control);
+    let ExecOutput::Pipes { mut stdout, mut stderr } = session.output else { panic!("a terminal") };
+    input.write_all(b"hello\n").await.unwrap();
+    let (mut out, mut err) = (String::new(), String::new());
+    stdout.read_to_string(&mut out).await.unwrap();
+    stderr.read_to_string(&mut err).await.unwrap();
+    assert_eq!((out.as_str(), err.as_str()), ("hello exec main\n", "err\n"));
+    assert_eq!(control.exit().await.unwrap(), ExitKind::Status(5));
+    let Err(refused) = world.runtime.exec(alloc, &main_task(), exec(&["nothing"], None)).await else {
+        panic!("it ran")
+    };
+    assert!(refused.to_string().contains("cannot run `nothing`"), "{refused}");
+}
+
+async fn a_command_runs_beside_a_task_on_a_terminal(world: &mut World) {
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    world.running(alloc).await;
+    let request = exec(&["sh", "-c", "tty; stty size; read x; stty size"], Some(WindowSize { columns: 90, rows: 33 }));
+    let session = world.runtime.exec(alloc, &main_task(), request).await.unwrap();
+    let (mut input, mut control) = (session.input, session.control);
+    let ExecOutput::Terminal(mut output) = session.output else { panic!("pipes") };
+    let mut said = String::new();
+    let mut bytes = [0; 256];
+    while !said.contains("33 90") {
+        let read = tokio::time::timeout(PATIENCE, output.read(&mut bytes)).await.unwrap().unwrap();
+        assert_ne!(read, 0, "{said}");
+        said += std::str::from_utf8(&bytes[..read]).unwrap();
+    }
+    control.resize(WindowSize { columns: 100, rows: 40 }).unwrap();
+    input.write_all(b"\n").await.unwrap();
+    tokio::time::timeout(PATIENCE, output.read_to_string(&mut said)).await.unwrap().unwrap();
+    assert!(said.contains("/dev/pts/") && said.contains("40 100"), "{said}");
+    assert_eq!(control.exit().await.unwrap(), ExitKind::Status(0));
+}
+
+async fn a_session_that_is_dropped_ends_its_command(world: &mut World) {
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    world.running(alloc).await;
+    let session = world.runtime.exec(alloc, &main_task(), exec(&["sleep", "4321"], None)).await.unwrap();
+    let sleeps = || {
+        let lines = std::fs::read_dir("/proc").unwrap().flatten();
+        lines
+            .filter_map(|e| std::fs::read_to_string(e.path().join("cmdline")).ok())
+            .any(|line| line == "sleep\x004321\0")
+    };
+    assert!(sleeps());
+    drop(session);
+    world.wait_for("its end", || !sleeps()).await;
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cases;
+mod figures;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,6 +21,10 @@ fn main() -> ExitCode {
         && command == "shim"
     {
         return shim::main(Path::new(dir));
+    }
+    if args.iter().any(|arg| arg == "--figures") {
+        figures::print();
+        return ExitCode::SUCCESS;
     }
     if args.iter().any(|arg| arg == "--list") {
         return ExitCode::SUCCESS;

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
 use std::os::unix::fs::symlink;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,7 @@ use berth_model::{
 use berth_runtime::images::{ImageConfig, Store, StoreConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogRecord, LogStream};
 use berth_runtime::{LogLimits, OciRuntime, Runtime, RuntimeConfig, RuntimeEvent};
+use futures::FutureExt;
 use tokio::sync::mpsc;
 
 /// How long anything may take before a case fails.
@@ -55,12 +58,16 @@ pub fn run(oci: OciRuntime, case: Case) {
     };
     let before = mounts();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    tokio.block_on(async {
+    let passed = tokio.block_on(async {
         let mut world = World::open(config, image).await;
-        case(&mut world).await;
+        let passed = AssertUnwindSafe(case(&mut world)).catch_unwind().await;
         world.close().await;
+        passed
     });
     drop(tokio);
+    if let Err(panic) = passed {
+        resume_unwind(panic);
+    }
     assert_eq!(mounts(), before, "mounts were left behind");
     assert_eq!(groups(), Vec::<PathBuf>::new(), "control groups were left behind");
     assert_eq!(processes_with(dir.path()), Vec::<String>::new(), "processes were left behind");
@@ -113,7 +120,7 @@ fn image() -> PathBuf {
 }
 
 /// The image, and the store that all cases fetch it to.
-static SHARED: std::sync::OnceLock<tempfile::TempDir> = std::sync::OnceLock::new();
+static SHARED: OnceLock<tempfile::TempDir> = OnceLock::new();
 
 /// A task of an image.
 pub fn container(image: &Path, command: &[&str]) -> TaskSpec {
@@ -197,6 +204,22 @@ impl World {
         self.runtime = runtime;
         self.events = events;
         self.seen.clear();
+    }
+
+    /// The agent is killed, and does not start again yet.
+    pub async fn runtime_gone(&mut self) {
+        // Another data folder's runtime takes its place, so that this one is dropped.
+        let elsewhere = self.config.data_dir.join("elsewhere");
+        (self.runtime, self.events) = open(&RuntimeConfig { data_dir: elsewhere, ..self.config.clone() }).await;
+    }
+
+    /// Looks until something holds.
+    pub async fn wait_for(&self, what: &str, holds: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what} does not come");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Makes an allocation ready, without starting it.
@@ -326,6 +349,7 @@ impl World {
 }
 
 async fn open(config: &RuntimeConfig) -> (Runtime, mpsc::Receiver<RuntimeEvent>) {
-    let images = Store::open(&SHARED.get().unwrap().path().join("images"), StoreConfig::default()).unwrap();
-    Runtime::open(config.clone(), images).await.unwrap()
+    static STORE: OnceLock<Store> = OnceLock::new();
+    let open = || Store::open(&SHARED.get().unwrap().path().join("images"), StoreConfig::default()).unwrap();
+    Runtime::open(config.clone(), STORE.get_or_init(open).clone()).await.unwrap()
 }
