@@ -29,13 +29,14 @@ esac
 # What the tests use, besides systemd and a kernel.
 packages=systemd-sysv,udev,kmod,$kernel,initramfs-tools,runc,libseccomp2,busybox-static,ca-certificates,skopeo,umoci,docker-registry,procps,iproute2
 
+PATH=$PATH:/usr/sbin:/sbin
+missing=()
 need() { # PROGRAM PACKAGE WHY
-  command -v "$1" >/dev/null || PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null || {
+  command -v "$1" >/dev/null || {
     say "installing $2: $3"
     missing+=("$2")
   }
 }
-missing=()
 need qemu-system-x86_64 qemu-system-x86 "to boot the machine"
 need mmdebstrap mmdebstrap "to make the machine's files"
 need mke2fs e2fsprogs "to make the machine's disk"
@@ -44,11 +45,15 @@ if [ ${#missing[@]} -gt 0 ]; then
   $sudo apt-get update -qq
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 fi
-PATH=$PATH:/usr/sbin:/sbin
 
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/run.XXXXXX")
-trap '$sudo rm -rf "$work"' EXIT
+machine=
+tidy_up() {
+  [ -z "$machine" ] || kill "$machine" 2>/dev/null || true
+  $sudo rm -rf "$work"
+}
+trap tidy_up EXIT
 trap 'exit 130' INT TERM
 
 # What runs in the machine, as its one service. The second serial line is the test's output.
@@ -135,7 +140,7 @@ while read -r target name; do
   echo "== $target"
   cd /tmp
   # shellcheck disable=SC2046 -- each word is a filter of its own
-  "/tests/bin/$name" --color never --test-threads 2 $(cat /tests/filter) </dev/null 2>&1 || failed=1
+  "/tests/bin/$name" --color=never --test-threads=2 $(cat /tests/filter) </dev/null 2>&1 || failed=1
 done </tests/list
 echo "result $failed"
 RUN
@@ -143,14 +148,23 @@ $sudo mke2fs -q -t ext4 -d "$work/tests" "$work/tests.disk" "$(($(du -sm "$work/
 $sudo chown "$(id -u)" "$work/tests.disk"
 
 say "booting, for at most $seconds s; the machine's own words are in $cache/console"
-status=0
-TMPDIR=$work timeout --foreground --kill-after=10 "$seconds" qemu-system-x86_64 \
+: >"$cache/output"
+TMPDIR=$work timeout --kill-after=10 "$seconds" qemu-system-x86_64 \
   -machine q35 -accel tcg,thread=multi -cpu max -smp 2 -m 3072 -nodefaults -no-reboot -display none -nic none \
   -kernel "$base/vmlinuz" -initrd "$base/initrd" -snapshot \
   -append "root=/dev/vda rw console=ttyS0 quiet panic=-1 systemd.unified_cgroup_hierarchy=1 systemd.show_status=0" \
   -drive "file=$base/disk,format=raw,if=virtio" -drive "file=$work/tests.disk,format=raw,if=virtio" \
   -object rng-random,filename=/dev/urandom,id=rng0 -device virtio-rng-pci,rng=rng0 \
-  -serial "file:$cache/console" -serial stdio </dev/null | tr -d '\r' | tee "$cache/output" || status=$?
+  -serial "file:$cache/console" -serial "file:$cache/output" </dev/null &
+machine=$!
+# Both in the background: only `wait` lets go when somebody interrupts.
+tail -n +1 -f --pid="$machine" "$cache/output" &
+shown=$!
+status=0
+wait "$machine" || status=$?
+machine=
+wait "$shown" || true
+sed -i 's/\r$//' "$cache/output"
 
 if grep -qx 'result 0' "$cache/output"; then
   say "passed"

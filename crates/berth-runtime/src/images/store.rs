@@ -268,7 +268,11 @@ impl Inner {
         let documents = Pin::new(&self.pins, vec![digest, manifest.config.digest]);
         let config_bytes = match self.cache.blob(manifest.config.digest) {
             Some(bytes) => bytes,
-            None => source.config(manifest.config).await?,
+            None => {
+                let bytes = source.config(manifest.config).await?;
+                self.cache.keep_blob(manifest.config.digest, &bytes)?;
+                bytes
+            }
         };
         let (config, diff_ids) = manifest::config(&config_bytes)?;
         if diff_ids.len() != manifest.layers.len() {
@@ -276,8 +280,9 @@ impl Inner {
         }
         let record = ImageRecord::new(digest, manifest.config.digest, diff_ids);
         let pin = self.pin(&record);
-        self.cache.keep_blob(digest, bytes)?;
-        self.cache.keep_blob(manifest.config.digest, &config_bytes)?;
+        if self.cache.blob(digest).is_none() {
+            self.cache.keep_blob(digest, bytes)?;
+        }
         drop(documents);
         Ok(Resolved { record, layers: manifest.layers, config, pin })
     }

@@ -534,3 +534,72 @@ fn refused(path: &Path, why: &'static str) -> UnpackError {
 fn write_error(path: &Path, wanted: u64, source: io::Error) -> UnpackError {
     UnpackError::Write { path: path.to_owned(), wanted, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Entries of every kind, some of them hostile.
+    fn archive() -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut add = |kind: EntryType, path: &[u8], link: &str, contents: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o644);
+            header.set_size(contents.len() as u64);
+            header.as_gnu_mut().unwrap().name[..path.len()].copy_from_slice(path);
+            header.set_link_name_literal(link).unwrap();
+            header.set_cksum();
+            builder.append(&header, contents).unwrap();
+        };
+        add(EntryType::Directory, b"d", "", b"");
+        add(EntryType::Symlink, b"d/up", "../../..", b"");
+        add(EntryType::Regular, b"d/up/x", "", b"1");
+        add(EntryType::Symlink, b"abs", "/", b"");
+        add(EntryType::Regular, b"abs/y", "", b"2");
+        add(EntryType::Link, b"hard", "d/up/x", b"");
+        add(EntryType::Regular, b"d/.wh.gone", "", b"");
+        add(EntryType::Regular, b"d/.wh..wh..opq", "", b"");
+        add(EntryType::Fifo, b"pipe", "", b"");
+        builder.into_inner().unwrap()
+    }
+
+    /// Mends the checksums, so that what is changed inside a header is looked at.
+    fn with_checksums(mut bytes: Vec<u8>) -> Vec<u8> {
+        for block in bytes.chunks_exact_mut(512) {
+            if block[257..262] == *b"ustar" {
+                block[148..156].fill(b' ');
+                let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+                block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+            }
+        }
+        bytes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn no_archive_writes_outside_or_panics(
+            changes in prop::collection::vec((0usize..6000, prop::sample::select(b"./a\x000127xgLK5".to_vec())), 0..12),
+            cut in 0usize..6000,
+        ) {
+            let mut bytes = archive();
+            for (at, byte) in changes {
+                let len = bytes.len();
+                bytes[at % len] = byte;
+            }
+            bytes.truncate(bytes.len().max(cut));
+            let outer = tempfile::tempdir().unwrap();
+            let inner = outer.path().join("a/b/c/layer");
+            std::fs::create_dir_all(&inner).unwrap();
+            let limits = Limits { entries: 100, bytes: 1 << 20 };
+            let _ = unpack(&with_checksums(bytes)[..], &inner, limits);
+            for (folder, only) in [("", "a"), ("a", "b"), ("a/b", "c"), ("a/b/c", "layer")] {
+                let found: Vec<_> = std::fs::read_dir(outer.path().join(folder)).unwrap().map(|e| e.unwrap().file_name()).collect();
+                prop_assert_eq!(found, [only]);
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! A real registry (Debian's `docker-registry`), and servers that are not what a registry should be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -23,17 +23,21 @@ fn free_port() -> u16 {
 /// A registry that ends with its value.
 struct Registry {
     child: Child,
-    port: u16,
+    at: SocketAddr,
 }
 
 impl Registry {
-    fn start(folder: &Path, auth: &str) -> Registry {
+    fn start(folder: &Path, more: &str) -> Registry {
+        Registry::start_at(folder, Ipv4Addr::LOCALHOST.into(), "", more)
+    }
+
+    fn start_at(folder: &Path, ip: IpAddr, tls: &str, more: &str) -> Registry {
         // Somebody else may take the port in between; then another one is tried.
         for _ in 0..5 {
-            let port = free_port();
+            let at = SocketAddr::new(ip, free_port());
             let config = format!(
                 "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-                 http: {{addr: '127.0.0.1:{port}'}}\n{auth}",
+                 http: {{addr: '{at}'{tls}}}\n{more}",
                 folder.join("registry").display()
             );
             let path = folder.join("registry.yml");
@@ -43,8 +47,8 @@ impl Registry {
             let mut child = command.arg("serve").arg(&path).stdout(quiet()).stderr(quiet()).spawn().unwrap();
             let deadline = Instant::now() + Duration::from_secs(20);
             while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
-                if std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok() {
-                    return Registry { child, port };
+                if std::net::TcpStream::connect(at).is_ok() {
+                    return Registry { child, at };
                 }
                 std::thread::yield_now();
             }
@@ -56,12 +60,12 @@ impl Registry {
 
     fn push(&self, world: &World, tag: &str, name: &str, options: &[&str]) {
         let from = format!("oci:{}:{tag}", world.layout().display());
-        let to = format!("docker://127.0.0.1:{}/{name}", self.port);
+        let to = format!("docker://{}/{name}", self.at);
         run("skopeo", &[&["copy", "--dest-tls-verify=false"], options, &[&from, &to]].concat());
     }
 
     fn image(&self, name: &str) -> String {
-        format!("127.0.0.1:{}/{name}", self.port)
+        format!("{}/{name}", self.at)
     }
 }
 
@@ -150,7 +154,7 @@ async fn twenty_fetches_at_once_share_each_download() {
     let layers: Vec<_> = (0..4).map(|n| Tar::new().file("a", &vec![n; 300_000]).bytes()).collect();
     world.image("1", layers);
     registry.push(&world, "1", "many:1", &[]);
-    let proxy = Proxy::start(registry.port, Layers::Pass).await;
+    let proxy = Proxy::start(registry.at.port(), Layers::Pass).await;
     let image = format!("127.0.0.1:{}/many:1", proxy.port);
     let all = futures::future::join_all((0..20).map(|_| world.ensure(&image))).await;
     let digests: Vec<_> = all.into_iter().map(|image| image.unwrap().digest).collect();
@@ -351,12 +355,70 @@ async fn plain_http_is_for_loopback_hosts_only() {
 }
 
 #[tokio::test]
+async fn other_hosts_are_spoken_to_in_tls() {
+    let Some(address) = other_address() else { return };
+    let world = World::new();
+    let (key, certificate) = (world.path("key.pem"), world.path("certificate.pem"));
+    let (key, certificate) = (key.to_str().unwrap(), certificate.to_str().unwrap());
+    let name = format!("subjectAltName=IP:{}", address.ip());
+    let new = [
+        "req",
+        "-config",
+        "/dev/null",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-days",
+        "2",
+    ];
+    let names = [
+        "-subj",
+        "/CN=registry",
+        "-addext",
+        &name,
+        "-addext",
+        "basicConstraints=CA:FALSE",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    ];
+    run("openssl", &[&new[..], &names[..]].concat());
+    let tls = format!(", tls: {{certificate: {certificate}, key: {key}}}");
+    let registry = Registry::start_at(world.folder.path(), address.ip(), &tls, "");
+    world.image("1", one_file(b"secure"));
+    registry.push(&world, "1", "app:1", &[]);
+    let image = registry.image("app:1");
+
+    let result = world.ensure(&image).await;
+    world.expect_failure(result, FailureKind::Image, &["cannot reach the registry", "certificate"]);
+    // Which certificates count is settled once in a process, so one that trusts ours has to be another.
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "registry::fetches_the_image_of_the_environment"])
+        .envs([("SSL_CERT_FILE", certificate), ("BERTH_TEST_IMAGE", &image)])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[tokio::test]
+#[ignore = "one half of other_hosts_are_spoken_to_in_tls, which runs it"]
+async fn fetches_the_image_of_the_environment() {
+    let world = World::new();
+    let image = world.ensure(&std::env::var("BERTH_TEST_IMAGE").unwrap()).await.unwrap();
+    assert_eq!(contents(&image.layers[0])["a"], "secure");
+}
+
+#[tokio::test]
 async fn a_fetch_that_is_given_up_frees_its_place() {
     let world = World::with(StoreConfig { parallel: 1, ..StoreConfig::default() });
     let registry = Registry::start(world.folder.path(), "");
     world.image("1", one_file(&noise()));
     registry.push(&world, "1", "app:1", &[]);
-    let proxy = Proxy::start(registry.port, Layers::Hold(Arc::new(Semaphore::new(0)))).await;
+    let proxy = Proxy::start(registry.at.port(), Layers::Hold(Arc::new(Semaphore::new(0)))).await;
     let held = format!("127.0.0.1:{}/app:1", proxy.port);
     {
         let mut waiting = std::pin::pin!(world.ensure(&held));
@@ -380,7 +442,7 @@ async fn nothing_is_collected_from_under_a_fetch() {
     world.image("1", [one_file(&noise()), one_file(b"small")].concat());
     registry.push(&world, "1", "app:1", &[]);
     let permits = Arc::new(Semaphore::new(0));
-    let proxy = Proxy::start(registry.port, Layers::Hold(Arc::clone(&permits))).await;
+    let proxy = Proxy::start(registry.at.port(), Layers::Hold(Arc::clone(&permits))).await;
     let held = format!("127.0.0.1:{}/app:1", proxy.port);
     let mut waiting = std::pin::pin!(world.ensure(&held));
     while names(&world.path("images/layers/sha256")).is_empty() {
@@ -399,7 +461,7 @@ async fn a_connection_that_breaks_is_no_wrong_digest() {
     let registry = Registry::start(world.folder.path(), "");
     world.image("1", one_file(&noise()));
     registry.push(&world, "1", "cut:1", &[]);
-    let proxy = Proxy::start(registry.port, Layers::Cut).await;
+    let proxy = Proxy::start(registry.at.port(), Layers::Cut).await;
     let result = world.ensure(&format!("127.0.0.1:{}/cut:1", proxy.port)).await;
     world.expect_failure(result, FailureKind::Image, &["cannot reach the registry 127.0.0.1"]);
     world.ensure(&registry.image("cut:1")).await.unwrap();
