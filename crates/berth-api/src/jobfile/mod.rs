@@ -1,16 +1,108 @@
-//! Job files: see the branch that fills this in.
+//! Job files: YAML or JSON text to a complete [`JobSpec`], and back to JSON.
+//!
+//! There is one schema ([`JobFile`]): people write it as YAML, clients post it as JSON, and the JSON
+//! Schema and the OpenAPI document are generated from it. Nothing here knows what a cluster holds: whether
+//! a node fits or an image exists is asked elsewhere.
 
-/// Why a text is not a job file.
-#[derive(Debug, thiserror::Error)]
-#[error("job files are not read yet")]
-pub struct JobFileError;
+mod build;
+mod decode;
+mod error;
+mod image;
+mod schema;
+mod show;
+mod tree;
+mod values;
 
-/// The job file that means this specification.
-pub fn to_json(_spec: &berth_model::JobSpec) -> serde_json::Value {
-    serde_json::Value::Null
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use berth_model::JobSpec;
+use serde::Deserialize;
+use utoipa::{PartialSchema, ToSchema};
+
+pub use error::{JobFileError, JobFileErrors, MAX_ERRORS};
+pub use schema::{
+    At, ConstraintFile, DriverFile, GroupFile, JobFile, KillFile, KindFile, NetworkFile, OperatorFile, ResourcesFile,
+    RestartFile, Table, TaskFile, UpdateFile,
+};
+pub use values::{Cpu, Duration, PortNumber, Size};
+
+use decode::Reader;
+use error::{Fault, Faults, Place};
+use tree::Node;
+
+/// What stands for the file's name in the errors of a posted job.
+const REQUEST: &str = "job";
+
+/// The job that a YAML or JSON text means, every default filled in, or everything that is wrong with it.
+pub fn parse(file_name: &str, text: &str) -> Result<JobSpec, JobFileErrors> {
+    let mut faults = Faults::default();
+    let root = tree::of_yaml(text, &mut faults);
+    read(root, faults).map_err(|faults| faults.finish(file_name, Some(text)))
 }
 
-/// The specification that a job file means.
-pub fn from_json(_value: &serde_json::Value) -> Result<berth_model::JobSpec, JobFileError> {
-    Err(JobFileError)
+/// The job that a JSON value means: the same schema as a file's, with paths instead of lines in its errors.
+pub fn from_json(value: &serde_json::Value) -> Result<JobSpec, JobFileErrors> {
+    read(tree::of_json(value), Faults::default()).map_err(|faults| faults.finish(REQUEST, None))
+}
+
+/// The job as JSON, with nothing left to defaults; itself a valid job file.
+pub fn to_json(spec: &JobSpec) -> serde_json::Value {
+    serde_json::to_value(show::job(spec)).expect("the schema's types have text keys only")
+}
+
+fn read(root: Result<Rc<Node>, Fault>, faults: Faults) -> Result<JobSpec, Faults> {
+    let faults = RefCell::new(faults);
+    let file = match root {
+        Ok(root) => At::<JobFile>::deserialize(Reader { node: &root, path: String::new(), faults: &faults }),
+        Err(fault) => Err(fault),
+    };
+    let mut faults = faults.into_inner();
+    match file {
+        Ok(file) => build::job(file, faults),
+        Err(fault) => {
+            faults.add(Place::default(), fault);
+            Err(faults)
+        }
+    }
+}
+
+/// The JSON Schema (2020-12) of a job file.
+pub fn json_schema() -> serde_json::Value {
+    let mut parts = Vec::new();
+    JobFile::schemas(&mut parts);
+    parts.sort_by(|a, b| a.0.cmp(&b.0));
+    let defs: serde_json::Map<String, serde_json::Value> =
+        parts.into_iter().map(|(name, schema)| (name, plain(schema))).collect();
+    let mut root = plain(JobFile::schema());
+    let top = root.as_object_mut().expect("a struct's schema is an object");
+    top.insert("$schema".to_owned(), "https://json-schema.org/draft/2020-12/schema".into());
+    top.insert("title".to_owned(), "Berth job file".into());
+    top.insert("$defs".to_owned(), defs.into());
+    root
+}
+
+/// A schema as JSON, its references turned from OpenAPI's place of definitions to JSON Schema's.
+fn plain(schema: utoipa::openapi::RefOr<utoipa::openapi::Schema>) -> serde_json::Value {
+    let mut value = serde_json::to_value(schema).expect("a schema has text keys only");
+    relocate(&mut value);
+    value
+}
+
+fn relocate(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::Object(map) => {
+            for (key, below) in map.iter_mut() {
+                match below {
+                    Value::String(target) if key == "$ref" => {
+                        *target = target.replace("#/components/schemas/", "#/$defs/");
+                    }
+                    _ => relocate(below),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(relocate),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }

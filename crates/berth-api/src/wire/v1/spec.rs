@@ -9,7 +9,7 @@ use crate::jobfile;
 pub enum SpecError {
     /// It is not a job file.
     #[error("it is not a job file")]
-    JobFile(#[source] jobfile::JobFileError),
+    JobFile(#[source] jobfile::JobFileErrors),
     /// It has not exactly one group.
     #[error("it has {groups} groups where one is expected")]
     Groups {

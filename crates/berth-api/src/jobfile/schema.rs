@@ -1,0 +1,394 @@
+//! The schema of a job file: one set of types from which the reader, the writer, the JSON Schema and
+//! the OpenAPI document come. What the values must satisfy beyond their shape is in `build`.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, Serializer};
+use serde::{Deserialize as De, Serialize as Ser};
+use utoipa::ToSchema;
+
+use super::values::{Cpu, Duration, PortNumber, Size};
+
+/// The name by which a reader knows that a value's place is wanted.
+pub(super) const AT: &str = "__berth_at";
+
+/// A value with the number of its place; without a value where the reader has already noted what is wrong.
+#[derive(Clone, Debug)]
+pub struct At<T> {
+    pub(super) value: Option<T>,
+    pub(super) place: usize,
+}
+
+impl<T> At<T> {
+    pub(super) fn new(value: T) -> At<T> {
+        At { value: Some(value), place: usize::MAX }
+    }
+}
+
+impl<T: Ser> Serialize for At<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+impl<'de, T: De<'de>> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AtVisitor<T>(PhantomData<T>);
+        impl<'de, T: De<'de>> Visitor<'de> for AtVisitor<T> {
+            type Value = At<T>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value with its place")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<At<T>, A::Error> {
+                let value = seq.next_element()?;
+                let place: Option<u64> = seq.next_element()?;
+                Ok(At { value, place: place.and_then(|p| usize::try_from(p).ok()).unwrap_or(usize::MAX) })
+            }
+        }
+        deserializer.deserialize_newtype_struct(AT, AtVisitor(PhantomData))
+    }
+}
+
+/// A map in the order of its text, with the places of its keys.
+#[derive(Clone, Debug)]
+pub struct Table<V>(pub(super) Vec<(At<String>, At<V>)>);
+
+impl<V: Ser> Serialize for Table<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(k, v)| (k.value.as_deref().unwrap_or(""), v)))
+    }
+}
+
+impl<'de, V: De<'de>> Deserialize<'de> for Table<V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TableVisitor<V>(PhantomData<V>);
+        impl<'de, V: De<'de>> Visitor<'de> for TableVisitor<V> {
+            type Value = Table<V>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Table<V>, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Table(entries))
+            }
+        }
+        deserializer.deserialize_map(TableVisitor(PhantomData))
+    }
+}
+
+/// A field that may be absent.
+pub(super) type Field<T> = Option<At<T>>;
+/// A list whose items know their places.
+pub(super) type List<T> = Vec<At<T>>;
+
+/// A job: a named specification of groups of tasks that Berth keeps running, or runs to their end.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schema(as = JobFile)]
+pub struct JobFile {
+    /// Name of the job: 1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit.
+    #[schema(value_type = String, required = true, example = "web", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) job: Field<String>,
+    /// The tenant.
+    #[schema(value_type = String, required = false, default = "default", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) namespace: Field<String>,
+    /// What running the job means.
+    #[schema(value_type = KindFile, required = false, default = "service")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Field<KindFile>,
+    /// Who is placed first: the higher.
+    #[schema(value_type = u8, required = false, default = 50, minimum = 0, maximum = 100)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) priority: Field<u8>,
+    /// Demands on a node's attributes; hold for every group.
+    #[schema(value_type = Vec<ConstraintFile>, required = false, max_items = 64)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) constraints: Field<List<ConstraintFile>>,
+    /// Groups of tasks. Names are unique.
+    #[schema(value_type = Vec<GroupFile>, required = true, min_items = 1, max_items = 64)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) groups: Field<List<GroupFile>>,
+    /// Free text for people and programs; not interpreted.
+    #[schema(value_type = BTreeMap<String, String>, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) meta: Field<Table<String>>,
+}
+
+/// What running the job means: `service` runs until stopped, `batch` until every task has ended with
+/// status 0, `system` once on every node that its constraints admit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, De, Ser, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum KindFile {
+    /// Runs until stopped.
+    Service,
+    /// Runs to its end.
+    Batch,
+    /// Runs on every node.
+    System,
+}
+
+/// A demand on a node's attribute. A node without the attribute satisfies only `!=`, `not_in` and `not_exists`.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConstraintFile {
+    /// The attribute's key.
+    #[schema(value_type = String, required = true, example = "kernel.name")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) attribute: Field<String>,
+    /// What must hold.
+    #[schema(value_type = OperatorFile, required = false, default = "=")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) operator: Field<OperatorFile>,
+    /// What to compare with; for every operator but `in`, `not_in`, `exists` and `not_exists`.
+    #[schema(value_type = String, required = false, example = "linux")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) value: Field<String>,
+    /// What to compare with; for `in` and `not_in`.
+    #[schema(value_type = Vec<String>, required = false, min_items = 1, max_items = 256)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) values: Field<List<String>>,
+}
+
+/// What must hold of an attribute. The ordered ones compare integers, or dotted version numbers part
+/// by part; `glob` knows `*` (any run of characters) and `?` (any one).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, De, Ser, ToSchema)]
+pub enum OperatorFile {
+    /// Equal.
+    #[serde(rename = "=")]
+    Is,
+    /// Not equal, or absent.
+    #[serde(rename = "!=")]
+    IsNot,
+    /// One of.
+    #[serde(rename = "in")]
+    In,
+    /// None of, or absent.
+    #[serde(rename = "not_in")]
+    NotIn,
+    /// The node has it.
+    #[serde(rename = "exists")]
+    Set,
+    /// The node does not have it.
+    #[serde(rename = "not_exists")]
+    Unset,
+    /// Less.
+    #[serde(rename = "<")]
+    Less,
+    /// At most.
+    #[serde(rename = "<=")]
+    AtMost,
+    /// Greater.
+    #[serde(rename = ">")]
+    Greater,
+    /// At least.
+    #[serde(rename = ">=")]
+    AtLeast,
+    /// Matches the pattern.
+    #[serde(rename = "glob")]
+    Glob,
+}
+
+/// Tasks that always run together on one node.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct GroupFile {
+    /// Unique within the job; the same form as a job's name.
+    #[schema(value_type = String, required = true, example = "web", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Field<String>,
+    /// How many allocations. A system job has one per node: leave it out, or write 1.
+    #[schema(value_type = u32, required = false, default = 1, minimum = 0, maximum = 100_000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) count: Field<u32>,
+    /// Demands on a node's attributes, beside the job's own.
+    #[schema(value_type = Vec<ConstraintFile>, required = false, max_items = 64)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) constraints: Field<List<ConstraintFile>>,
+    /// How the tasks see the network.
+    #[schema(value_type = NetworkFile, required = false, default = "host")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) network: Field<NetworkFile>,
+    /// What the agent does about a task that ends by itself.
+    #[schema(value_type = RestartFile, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) restart: Field<RestartFile>,
+    /// How a new version takes the place of an old one.
+    #[schema(value_type = UpdateFile, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) update: Field<UpdateFile>,
+    /// The tasks. Names are unique.
+    #[schema(value_type = Vec<TaskFile>, required = true, min_items = 1, max_items = 32)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tasks: Field<List<TaskFile>>,
+    /// Free text.
+    #[schema(value_type = BTreeMap<String, String>, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) meta: Field<Table<String>>,
+}
+
+/// How tasks see the network: `host` is the node's own, `none` has a loopback device and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, De, Ser, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkFile {
+    /// The node's own network.
+    Host,
+    /// Loopback only.
+    None,
+}
+
+/// What the agent does about a task that ends by itself.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RestartFile {
+    /// Restarts on the same node within `interval` before the allocation counts as failed.
+    #[schema(value_type = u32, required = false, default = 3, minimum = 0, maximum = 1000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) attempts: Field<u32>,
+    /// The window in which attempts are counted.
+    #[schema(value_type = Duration, required = false, default = "5m")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) interval: Field<Duration>,
+    /// The wait before the first restart; doubles with each further one in the window.
+    #[schema(value_type = Duration, required = false, default = "1s")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) delay: Field<Duration>,
+    /// What the doubling stops at.
+    #[schema(value_type = Duration, required = false, default = "1m")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_delay: Field<Duration>,
+}
+
+/// How a new version takes the place of an old one.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpdateFile {
+    /// How many allocations may be in the course of being replaced at once.
+    #[schema(value_type = u32, required = false, default = 1, minimum = 1, maximum = 100_000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_parallel: Field<u32>,
+    /// An allocation is ready when all its tasks have run for this long without a restart.
+    #[schema(value_type = Duration, required = false, default = "10s")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) min_ready: Field<Duration>,
+}
+
+/// One process tree.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskFile {
+    /// Unique within the group; the same form as a job's name.
+    #[schema(value_type = String, required = true, example = "nginx", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Field<String>,
+    /// What runs the task. Where it is left out: `container` with an `image`, otherwise `exec`.
+    #[schema(value_type = DriverFile, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) driver: Field<DriverFile>,
+    /// Container only, and required there: `host/name:tag`, `host/name@sha256:…`, `oci:FOLDER[:TAG]` or
+    /// `oci-archive:FILE[:TAG]`.
+    #[schema(value_type = String, required = false, example = "registry.example.org/web/nginx:1.27")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) image: Field<String>,
+    /// Container only: the name of a credential in the agent's configuration. A secret never stands in a job.
+    #[schema(value_type = String, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) credential: Field<String>,
+    /// Container only: whether the root file system is read-only.
+    #[schema(value_type = bool, required = false, default = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) read_only_root: Field<bool>,
+    /// Container only: folders in memory, absolute path to size.
+    #[schema(value_type = BTreeMap<String, Size>, required = false, example = json!({"/tmp": "64MiB"}))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tmpfs: Field<Table<Size>>,
+    /// Container only: capabilities beyond the small default set, without `CAP_`.
+    #[schema(value_type = Vec<String>, required = false, example = json!(["NET_BIND_SERVICE"]))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cap_add: Field<List<String>>,
+    /// The program and its arguments. Required for `exec`; for a container the default is what the image says.
+    #[schema(value_type = Vec<String>, required = false, example = json!(["/bin/echo", "hello"]))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) command: Field<List<String>>,
+    /// Environment, beside what Berth sets itself (`BERTH_…`).
+    #[schema(value_type = BTreeMap<String, String>, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) env: Field<Table<String>>,
+    /// Where the program starts: absolute. Default: the image's, or the work folder.
+    #[schema(value_type = String, required = false, example = "/srv")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) working_dir: Field<String>,
+    /// `name`, `uid`, `name:group` or `uid:gid`. Default: the image's, or `nobody`.
+    #[schema(value_type = String, required = false, example = "1000:1000")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user: Field<String>,
+    /// Limits, and what placement counts.
+    #[schema(value_type = ResourcesFile, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resources: Field<ResourcesFile>,
+    /// Process limit of the task.
+    #[schema(value_type = u32, required = false, default = 1024, minimum = 1, maximum = 4_194_304)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pids_limit: Field<u32>,
+    /// How the task is asked to end.
+    #[schema(value_type = KillFile, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kill: Field<KillFile>,
+    /// Free text.
+    #[schema(value_type = BTreeMap<String, String>, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) meta: Field<Table<String>>,
+}
+
+/// What runs a task: `container` an OCI image, `exec` a program of the host with the host's files read-only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, De, Ser, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DriverFile {
+    /// A container from an OCI image.
+    Container,
+    /// A program of the host.
+    Exec,
+}
+
+/// What a task may use.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResourcesFile {
+    /// Processor time, in cores or thousandths of a core.
+    #[schema(value_type = Cpu, required = false, default = "100m")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cpu: Field<Cpu>,
+    /// Memory.
+    #[schema(value_type = Size, required = false, default = "64MiB")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) memory: Field<Size>,
+    /// Disk in the work folder.
+    #[schema(value_type = Size, required = false, default = "128MiB")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) disk: Field<Size>,
+    /// Ports that the task listens on: name to `dynamic` or a number. Names and numbers are unique in the
+    /// group; every task of the group finds the number in `BERTH_PORT_<NAME>`.
+    #[schema(value_type = BTreeMap<String, PortNumber>, required = false, example = json!({"http": "dynamic", "admin": 8080}))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ports: Field<Table<PortNumber>>,
+}
+
+/// How a task is asked to end.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct KillFile {
+    /// A signal's name or number.
+    #[schema(value_type = String, required = false, default = "SIGTERM")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) signal: Field<String>,
+    /// After this long, `SIGKILL` follows.
+    #[schema(value_type = Duration, required = false, default = "10s")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timeout: Field<Duration>,
+}

@@ -1,0 +1,129 @@
+//! A specification as a job file that leaves nothing to defaults.
+
+use berth_model::{
+    Constraint, ContainerSpec, Driver, GroupSpec, JobKind, JobSpec, NetworkMode, Operator, Ordering, TaskSpec,
+};
+use std::collections::BTreeMap;
+
+use super::schema::{
+    At, ConstraintFile, DriverFile, Field, GroupFile, JobFile, KillFile, KindFile, List, NetworkFile, OperatorFile,
+    ResourcesFile, RestartFile, Table, TaskFile, UpdateFile,
+};
+use super::values::{Cpu, Duration, PortNumber, Size, show_signal};
+
+fn some<T>(value: T) -> Field<T> {
+    Some(At::new(value))
+}
+
+fn list<T>(items: impl IntoIterator<Item = T>) -> Field<List<T>> {
+    some(items.into_iter().map(At::new).collect())
+}
+
+fn table<V>(entries: impl IntoIterator<Item = (String, V)>) -> Field<Table<V>> {
+    some(Table(entries.into_iter().map(|(k, v)| (At::new(k), At::new(v))).collect()))
+}
+
+fn texts(map: &BTreeMap<String, String>) -> Field<Table<String>> {
+    table(map.clone())
+}
+
+pub(super) fn job(spec: &JobSpec) -> JobFile {
+    JobFile {
+        job: some(spec.id.name.to_string()),
+        namespace: some(spec.id.namespace.to_string()),
+        kind: some(match spec.kind {
+            JobKind::Service => KindFile::Service,
+            JobKind::Batch => KindFile::Batch,
+            JobKind::System => KindFile::System,
+        }),
+        priority: some(spec.priority.0),
+        constraints: list(spec.constraints.iter().map(constraint)),
+        groups: list(spec.groups.iter().map(group)),
+        meta: texts(&spec.meta),
+    }
+}
+
+fn constraint(constraint: &Constraint) -> ConstraintFile {
+    let (operator, value, values) = match &constraint.operator {
+        Operator::Is(v) => (OperatorFile::Is, Some(v), None),
+        Operator::IsNot(v) => (OperatorFile::IsNot, Some(v), None),
+        Operator::In(vs) => (OperatorFile::In, None, Some(vs)),
+        Operator::NotIn(vs) => (OperatorFile::NotIn, None, Some(vs)),
+        Operator::Set => (OperatorFile::Set, None, None),
+        Operator::Unset => (OperatorFile::Unset, None, None),
+        Operator::Glob(v) => (OperatorFile::Glob, Some(v), None),
+        Operator::Compare(Ordering::Less, v) => (OperatorFile::Less, Some(v), None),
+        Operator::Compare(Ordering::AtMost, v) => (OperatorFile::AtMost, Some(v), None),
+        Operator::Compare(Ordering::Greater, v) => (OperatorFile::Greater, Some(v), None),
+        Operator::Compare(Ordering::AtLeast, v) => (OperatorFile::AtLeast, Some(v), None),
+    };
+    ConstraintFile {
+        attribute: some(constraint.attribute.clone()),
+        operator: some(operator),
+        value: value.cloned().map(At::new),
+        values: values.and_then(|vs| list(vs.iter().cloned())),
+    }
+}
+
+fn group(group: &GroupSpec) -> GroupFile {
+    GroupFile {
+        name: some(group.name.to_string()),
+        count: some(group.count),
+        constraints: list(group.constraints.iter().map(constraint)),
+        network: some(match group.network {
+            NetworkMode::Host => NetworkFile::Host,
+            NetworkMode::None => NetworkFile::None,
+        }),
+        restart: some(RestartFile {
+            attempts: some(group.restart.attempts),
+            interval: some(Duration(group.restart.interval)),
+            delay: some(Duration(group.restart.delay)),
+            max_delay: some(Duration(group.restart.max_delay)),
+        }),
+        update: some(UpdateFile {
+            max_parallel: some(group.update.max_parallel),
+            min_ready: some(Duration(group.update.min_ready)),
+        }),
+        tasks: list(group.tasks.iter().map(task)),
+        meta: texts(&group.meta),
+    }
+}
+
+fn task(task: &TaskSpec) -> TaskFile {
+    let base = TaskFile {
+        name: some(task.name.to_string()),
+        command: list(task.command.iter().cloned()),
+        env: texts(&task.env),
+        working_dir: task.working_dir.clone().map(At::new),
+        user: task.user.clone().map(At::new),
+        resources: some(ResourcesFile {
+            cpu: some(Cpu(task.resources.cpu)),
+            memory: some(Size(task.resources.memory)),
+            disk: some(Size(task.resources.disk)),
+            ports: table(task.ports.iter().map(|p| (p.name.to_string(), PortNumber(p.fixed)))),
+        }),
+        pids_limit: some(task.pids_limit),
+        kill: some(KillFile {
+            signal: some(show_signal(task.kill.signal)),
+            timeout: some(Duration(task.kill.timeout)),
+        }),
+        meta: texts(&task.meta),
+        ..TaskFile::default()
+    };
+    match &task.driver {
+        Driver::Exec => TaskFile { driver: some(DriverFile::Exec), ..base },
+        Driver::Container(spec) => container(spec, base),
+    }
+}
+
+fn container(spec: &ContainerSpec, base: TaskFile) -> TaskFile {
+    TaskFile {
+        driver: some(DriverFile::Container),
+        image: some(spec.image.clone()),
+        credential: spec.credential.clone().map(At::new),
+        read_only_root: some(spec.read_only_root),
+        tmpfs: table(spec.tmpfs.iter().map(|(path, size)| (path.clone(), Size(*size)))),
+        cap_add: list(spec.cap_add.iter().cloned()),
+        ..base
+    }
+}

@@ -1,0 +1,242 @@
+//! A document as a tree whose every node knows its place, from YAML text or from a JSON value.
+//!
+//! It deliberately gives plain scalars no type: the schema's field says what a scalar has to be, so
+//! that `version: 1.10` stays `1.10` and `country: no` stays `no` where text is wanted.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use berth_model::limits;
+use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span};
+
+use super::error::{Fault, Faults, Place, quoted};
+
+/// Nested lists and maps; a job file needs eight.
+const DEPTH: usize = 24;
+
+pub(super) struct Node {
+    pub line: usize,
+    pub column: usize,
+    pub value: Value,
+    /// Bytes of text below, aliases written out: bounds what a small file can mean.
+    weight: usize,
+}
+
+pub(super) enum Value {
+    Scalar { text: String, plain: bool },
+    List(Vec<Rc<Node>>),
+    Map(Vec<(Key, Rc<Node>)>),
+}
+
+pub(super) struct Key {
+    pub text: String,
+    pub line: usize,
+    pub column: usize,
+}
+
+impl Node {
+    fn new(at: (usize, usize), value: Value) -> Rc<Node> {
+        let below: usize = match &value {
+            Value::Scalar { text, .. } => text.len(),
+            Value::List(items) => items.iter().fold(0, |sum, n| sum.saturating_add(n.weight)),
+            Value::Map(entries) => {
+                entries.iter().fold(0, |sum, (k, n)| sum.saturating_add(k.text.len()).saturating_add(n.weight))
+            }
+        };
+        Rc::new(Node { line: at.0, column: at.1, value, weight: below.saturating_add(1) })
+    }
+
+    /// What it is, for a message.
+    pub fn describe(&self) -> String {
+        match &self.value {
+            Value::Scalar { text, plain: true } if is_null(text) => "nothing".to_owned(),
+            Value::Scalar { text, .. } => quoted(text),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a map".to_owned(),
+        }
+    }
+}
+
+/// How YAML writes that there is nothing.
+pub(super) fn is_null(plain: &str) -> bool {
+    matches!(plain, "" | "~" | "null" | "Null" | "NULL")
+}
+
+fn fault(at: (usize, usize), message: impl Into<String>) -> Fault {
+    let place = Place { line: at.0, column: at.1, path: String::new() };
+    Fault { place: Some(place), message: message.into(), nearest: None }
+}
+
+/// The tree of a YAML text of one document. Twice-given keys go to `faults`; an `Err` ends the reading.
+pub(super) fn of_yaml(text: &str, faults: &mut Faults) -> Result<Rc<Node>, Fault> {
+    if text.len() > limits::JOB_BYTES {
+        let message = format!("{} bytes are too many: a job file has at most {}", text.len(), limits::JOB_BYTES);
+        return Err(fault((1, 1), message));
+    }
+    let mut options = Options::default();
+    options.set_emit_comments(false);
+    options.flow_nesting_limit = DEPTH;
+    options.block_nesting_limit = DEPTH;
+    let mut composer = Composer { open: Vec::new(), anchors: BTreeMap::new(), root: None, faults };
+    for next in Parser::new_from_str_with_options(text, options) {
+        let (event, span) = next
+            .map_err(|e| fault((e.marker().line(), e.marker().col() + 1), format!("not valid YAML: {}", e.info())))?;
+        composer.take(event, span)?;
+    }
+    let root =
+        composer.root.ok_or_else(|| fault((1, 1), "the file is empty: expected a map with `job` and `groups`"))?;
+    if root.weight > limits::JOB_BYTES {
+        return Err(fault((1, 1), format!("the aliases of this file expand to more than {} bytes", limits::JOB_BYTES)));
+    }
+    Ok(root)
+}
+
+struct Open {
+    at: (usize, usize),
+    anchor: usize,
+    kind: OpenKind,
+}
+
+enum OpenKind {
+    List(Vec<Rc<Node>>),
+    Map { entries: Vec<(Key, Rc<Node>)>, key: Option<Rc<Node>> },
+}
+
+struct Composer<'a> {
+    open: Vec<Open>,
+    anchors: BTreeMap<usize, Rc<Node>>,
+    root: Option<Rc<Node>>,
+    faults: &'a mut Faults,
+}
+
+impl Composer<'_> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
+        let at = (span.start.line().max(1), span.start.col() + 1);
+        match event {
+            Event::DocumentStart(..) if self.root.is_some() => {
+                return Err(fault(at, "a second document begins here: a job file holds one job"));
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                let value = Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
+                self.node(Node::new(at, value), anchor)?;
+            }
+            Event::SequenceStart(_, anchor, _) => self.push(at, anchor, OpenKind::List(Vec::new()))?,
+            Event::MappingStart(_, anchor, _) => {
+                self.push(at, anchor, OpenKind::Map { entries: Vec::new(), key: None })?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close()?,
+            Event::Alias(id) => {
+                let node = self.anchors.get(&id).cloned();
+                let node = node.ok_or_else(|| fault(at, "this alias stands within what it names"))?;
+                self.node(node, 0)?;
+            }
+            // Starts and ends of stream and document carry nothing.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, at: (usize, usize), anchor: usize, kind: OpenKind) -> Result<(), Fault> {
+        if self.open.len() >= DEPTH {
+            return Err(fault(at, format!("nested deeper than {DEPTH} lists and maps")));
+        }
+        self.open.push(Open { at, anchor, kind });
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), Fault> {
+        let open = self.open.pop().expect("the parser ends only what it began");
+        let value = match open.kind {
+            OpenKind::List(items) => Value::List(items),
+            OpenKind::Map { entries, .. } => Value::Map(self.merged(entries)),
+        };
+        self.node(Node::new(open.at, value), open.anchor)
+    }
+
+    fn node(&mut self, node: Rc<Node>, anchor: usize) -> Result<(), Fault> {
+        if node.weight > limits::JOB_BYTES {
+            let message = format!("the aliases of this file expand to more than {} bytes", limits::JOB_BYTES);
+            return Err(fault((node.line, node.column), message));
+        }
+        if anchor > 0 {
+            self.anchors.insert(anchor, Rc::clone(&node));
+        }
+        match self.open.last_mut().map(|open| &mut open.kind) {
+            None => self.root = Some(node),
+            Some(OpenKind::List(items)) => items.push(node),
+            Some(OpenKind::Map { key: slot @ None, .. }) => *slot = Some(node),
+            Some(OpenKind::Map { entries, key }) => {
+                let key = key.take().expect("the arm before took the empty slot");
+                let Value::Scalar { text, .. } = &key.value else {
+                    return Err(fault((key.line, key.column), "a key must be a word, not a list or map"));
+                };
+                let key = Key { text: text.clone(), line: key.line, column: key.column };
+                entries.push((key, node));
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops keys given twice, and writes out `<<: *defaults`: its entries where the map has none of its own.
+    fn merged(&mut self, entries: Vec<(Key, Rc<Node>)>) -> Vec<(Key, Rc<Node>)> {
+        let mut own: Vec<(Key, Rc<Node>)> = Vec::new();
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        let mut merges = Vec::new();
+        for (key, node) in entries {
+            if let Some(first) = seen.insert(key.text.clone(), key.line) {
+                let message = format!("the key {} is given twice; the first is in line {first}", quoted(&key.text));
+                self.faults.add(Place::default(), fault((key.line, key.column), message));
+            } else if key.text == "<<" {
+                merges.push(node);
+            } else {
+                own.push((key, node));
+            }
+        }
+        for node in merges {
+            let Value::Map(extra) = &node.value else {
+                let message = format!("`<<` merges a map, found {}", node.describe());
+                self.faults.add(Place::default(), fault((node.line, node.column), message));
+                continue;
+            };
+            for (key, value) in extra {
+                if seen.insert(key.text.clone(), key.line).is_none() {
+                    let key = Key { text: key.text.clone(), line: key.line, column: key.column };
+                    own.push((key, Rc::clone(value)));
+                }
+            }
+        }
+        own
+    }
+}
+
+/// The tree of a JSON value; its nodes have no line.
+pub(super) fn of_json(value: &serde_json::Value) -> Result<Rc<Node>, Fault> {
+    let root = of_json_within(value, DEPTH)?;
+    if root.weight > limits::JOB_BYTES {
+        return Err(fault((0, 0), format!("the job is larger than {} bytes", limits::JOB_BYTES)));
+    }
+    Ok(root)
+}
+
+fn of_json_within(value: &serde_json::Value, depth: usize) -> Result<Rc<Node>, Fault> {
+    use serde_json::Value as Json;
+    let plain = |text: String| Value::Scalar { text, plain: true };
+    let deeper = || depth.checked_sub(1).ok_or_else(|| fault((0, 0), format!("nested deeper than {DEPTH}")));
+    let value = match value {
+        Json::Null => plain("null".to_owned()),
+        Json::Bool(b) => plain(b.to_string()),
+        Json::Number(n) => plain(n.to_string()),
+        Json::String(s) => Value::Scalar { text: s.clone(), plain: false },
+        Json::Array(items) => {
+            let depth = deeper()?;
+            Value::List(items.iter().map(|v| of_json_within(v, depth)).collect::<Result<_, _>>()?)
+        }
+        Json::Object(map) => {
+            let depth = deeper()?;
+            let entry =
+                |(k, v): (&String, &Json)| Ok((Key { text: k.clone(), line: 0, column: 0 }, of_json_within(v, depth)?));
+            Value::Map(map.iter().map(entry).collect::<Result<_, _>>()?)
+        }
+    };
+    Ok(Node::new((0, 0), value))
+}
