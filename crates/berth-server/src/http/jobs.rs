@@ -77,7 +77,8 @@ fn job_file(bytes: &[u8], media_type: &str) -> Result<JobSpec, ApiError> {
     let invalid = |message: String| ApiError::new(ErrorKind::Invalid, message).at("body");
     let text = std::str::from_utf8(bytes).map_err(|_| invalid("the job file is not UTF-8 text".to_owned()))?;
     if media_type == "application/json" {
-        let value = serde_json::from_str(text).map_err(|error| invalid(format!("the job file is not JSON: {error}")))?;
+        let value =
+            serde_json::from_str(text).map_err(|error| invalid(format!("the job file is not JSON: {error}")))?;
         jobfile::from_json(&value).map_err(|errors| faults(&errors))
     } else {
         jobfile::parse("body", text).map_err(|errors| faults(&errors))
