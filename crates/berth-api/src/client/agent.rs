@@ -124,7 +124,7 @@ impl Tunnel {
     }
 }
 
-/// Sends log records into a tunnel. Dropping it ends them.
+/// Sends log records into a tunnel. Dropping it without [`LogSender::finish`] breaks the stream.
 #[derive(Debug)]
 pub struct LogSender {
     sender: BodySender,
@@ -140,6 +140,12 @@ impl LogSender {
     /// Waits until the reader is gone. To be raced against the wait for more lines of a quiet task.
     pub async fn reader_gone(&mut self) {
         while let Ok(Some(_)) = self.body.next().await {}
+    }
+
+    /// Ends the stream: the reader has everything.
+    pub async fn finish(self) {
+        drop(self.sender);
+        self.body.drain().await;
     }
 
     /// Breaks the stream, so that the reader does not take what it has for everything.

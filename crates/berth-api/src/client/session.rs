@@ -1,5 +1,7 @@
 //! A process beside a task, as the user who asked for it sees it; and the halves of every two-way stream.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use reqwest::{Body, Method, Response};
 use tokio::sync::mpsc;
@@ -11,6 +13,9 @@ use crate::wire::v1 as wire;
 
 /// Pieces that may wait to be sent; whoever sends more waits.
 const QUEUED_PIECES: usize = 8;
+
+/// How long the other side may take to end its half.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why the sending side gave up; breaks the stream, so that the other side does not take the cut for an end.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,15 @@ impl BodyReceiver {
     }
 }
 
+impl BodyReceiver {
+    /// Waits, within bounds, until the other side has ended its half.
+    pub(super) async fn drain(mut self) {
+        let ended = async { while let Ok(Some(_)) = self.next().await {} };
+        // One that does not end is cut.
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, ended).await;
+    }
+}
+
 /// Opens a two-way stream on a connection of its own. `first` is sent before the answer is awaited.
 pub(super) async fn open(
     target: &Target,
@@ -86,6 +100,13 @@ impl FrameSender {
     pub async fn send(&self, frame: &wire::Frame) -> Result<(), ClientError> {
         let bytes = frame.encode().map_err(|source| ClientError::Frame { operation: self.0.operation, source })?;
         self.0.send(bytes).await
+    }
+
+    /// Ends the stream, and waits until the other side has ended its half. Whoever drops the two halves instead may
+    /// cut off what was sent last.
+    pub async fn finish(self, receiver: FrameReceiver) {
+        drop(self);
+        receiver.body.drain().await;
     }
 
     /// Breaks the stream, so that the other side does not take what it has for everything.

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use berth_api::jobfile;
+use berth_api::jobfile::{self, JobFileError, JobFileErrors};
 use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
 use berth_model::{Command, CommandRequest, Job, JobSpec, limits};
 use serde::Deserialize;
@@ -67,18 +67,44 @@ pub async fn run(
             .at("header Content-Type")
             .remedy("send `Content-Type: application/json` or `application/yaml`"));
     }
-    let spec = job_file(&read(body, limits::JOB_BYTES).await?)?;
+    let spec = job_file(&read(body, limits::JOB_BYTES).await?, &media_type)?;
     let namespace = spec.id.namespace.clone();
     let command = Command::Run(Box::new(spec));
     command_outcome(&api, CommandRequest { principal: operator(), namespace, key, command }).await
 }
 
-fn job_file(bytes: &[u8]) -> Result<JobSpec, ApiError> {
-    let text = std::str::from_utf8(bytes);
-    let text = text.map_err(|_| ApiError::new(ErrorKind::Invalid, "the job file is not UTF-8 text").at("body"))?;
-    let value = serde_json::from_str(text)
-        .map_err(|error| ApiError::new(ErrorKind::Invalid, format!("the job file is not JSON: {error}")).at("body"))?;
-    jobfile::from_json(&value).map_err(|error| ApiError::new(ErrorKind::Invalid, error.to_string()).at("body"))
+fn job_file(bytes: &[u8], media_type: &str) -> Result<JobSpec, ApiError> {
+    let invalid = |message: String| ApiError::new(ErrorKind::Invalid, message).at("body");
+    let text = std::str::from_utf8(bytes).map_err(|_| invalid("the job file is not UTF-8 text".to_owned()))?;
+    if media_type == "application/json" {
+        let value =
+            serde_json::from_str(text).map_err(|error| invalid(format!("the job file is not JSON: {error}")))?;
+        jobfile::from_json(&value).map_err(|errors| faults(&errors))
+    } else {
+        jobfile::parse("body", text).map_err(|errors| faults(&errors))
+    }
+}
+
+/// What is wrong with a job file, the first fault with its place.
+fn faults(errors: &JobFileErrors) -> ApiError {
+    let place = |error: &JobFileError| match (error.line, error.column) {
+        (Some(line), Some(column)) => format!("line {line}, column {column}"),
+        (Some(_), None) | (None, Some(_)) | (None, None) if error.path.is_empty() => "body".to_owned(),
+        (Some(_), None) | (None, Some(_)) | (None, None) => error.path.clone(),
+    };
+    let (first, others) = errors.errors.split_first().expect("there is at least one");
+    let mut message = first.message.clone();
+    for other in others {
+        message.push_str(&format!("; {}: {}", place(other), other.message));
+    }
+    if errors.omitted > 0 {
+        message.push_str(&format!("; and {} more", errors.omitted));
+    }
+    let error = ApiError::new(ErrorKind::Invalid, message).at(place(first));
+    match &first.nearest {
+        Some(nearest) => error.remedy(format!("did you mean `{nearest}`?")),
+        None => error,
+    }
 }
 
 /// Hands in a command and tells what came of it.

@@ -88,6 +88,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(whys::alloc))
         .routes(routes!(whys::job))
         .routes(routes!(status::status))
+        .routes(routes!(status::job_schema))
         .routes(routes!(status::openapi_document))
         .routes(routes!(agent::stream))
         .routes(routes!(streams::tunnel))

@@ -54,6 +54,12 @@ pub async fn openapi_document() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], super::openapi())
 }
 
+/// Gives the JSON Schema of job files.
+#[utoipa::path(get, path = "/v1/schema", tag = "jobs", responses((status = 200, body = Object)))]
+pub async fn job_schema() -> Json<serde_json::Value> {
+    Json(berth_api::jobfile::json_schema())
+}
+
 /// Says that the server answers. Needs no token.
 pub async fn healthz() -> &'static str {
     "ok\n"

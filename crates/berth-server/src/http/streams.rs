@@ -68,7 +68,7 @@ pub async fn logs(
     let (from_agent, to_agent, permit) = open_tunnel(&api, node, wanted).await?;
     // Nothing is sent to the agent; that its half ends tells it that the user has gone.
     let gone = CancellationToken::new();
-    let user = Spliced { body: from_agent.into_data_stream(), _permit: permit, _gone: Some(gone.clone().drop_guard()) };
+    let user = Spliced { body: from_agent.into_data_stream(), _permit: permit, _gone: gone.clone().drop_guard() };
     let nothing =
         stream::once(async move { gone.cancelled_owned().await }).filter_map(|()| async { None::<Infallibly> });
     drop(to_agent.send(Body::from_stream(nothing)));
@@ -105,11 +105,13 @@ pub async fn exec(
     }
     let (node, _) = find_task(&api, id, Some(request.task.0.clone()), Needs::Running)?;
     let (from_agent, to_agent, permit) = open_tunnel(&api, node, wire::TunnelKind::Exec(request)).await?;
+    // Once the agent's half has ended, or the user has gone, the agent is told by the end of the user's half.
+    let over = CancellationToken::new();
+    let guard = over.clone().drop_guard();
     let rest = stream::iter((!rest.is_empty()).then_some(Ok(rest)));
-    let to_agent_body =
-        Spliced { body: Body::from_stream(rest.chain(body)).into_data_stream(), _permit: permit.clone(), _gone: None };
-    drop(to_agent.send(Body::from_stream(to_agent_body)));
-    let user = Spliced { body: from_agent.into_data_stream(), _permit: permit, _gone: None };
+    let from_user = rest.chain(body).take_until(over.cancelled_owned());
+    drop(to_agent.send(Body::from_stream(from_user)));
+    let user = Spliced { body: from_agent.into_data_stream(), _permit: permit, _gone: guard };
     Ok(([(header::CONTENT_TYPE, "application/x-berth-frames")], Body::from_stream(user)).into_response())
 }
 
@@ -217,7 +219,7 @@ struct Spliced {
     body: BodyDataStream,
     _permit: Arc<OwnedSemaphorePermit>,
     /// Tells the other side when this one is dropped.
-    _gone: Option<DropGuard>,
+    _gone: DropGuard,
 }
 
 impl Stream for Spliced {

@@ -1,0 +1,7 @@
+//! A server as its users and agents meet it: over HTTP, with an agent that speaks the real protocol and runs nothing.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod cluster;
+mod document;
+mod requests;
+mod work;

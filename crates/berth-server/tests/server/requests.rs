@@ -1,0 +1,303 @@
+//! Requests that are not as they should be, each with its status and its exact message.
+
+use berth_api::wire::v1::{ErrorBody, JobSummary, Page};
+use berth_server::StoreKind;
+use reqwest::{Method, RequestBuilder};
+
+use crate::cluster::Cluster;
+
+/// A request, and the status, message, place and remedy that it gets.
+struct Case {
+    method: Method,
+    path: &'static str,
+    with: fn(RequestBuilder) -> RequestBuilder,
+    status: u16,
+    message: &'static str,
+    place: Option<&'static str>,
+    remedy: Option<&'static str>,
+}
+
+const KEY_REMEDY: &str = "send 1 to 128 printable ASCII characters of your own making, the same again when you repeat";
+const TYPE_REMEDY: &str = "send `Content-Type: application/json` or `application/yaml`";
+const HTTP2_REMEDY: &str = "use HTTP/2 with prior knowledge (curl: --http2-prior-knowledge)";
+
+fn json(request: RequestBuilder, body: impl Into<reqwest::Body>) -> RequestBuilder {
+    request.header("Idempotency-Key", "k").header("Content-Type", "application/json").body(body)
+}
+
+fn cases() -> Vec<Case> {
+    let case = |method, path, with, status, message, place, remedy| Case {
+        method,
+        path,
+        with,
+        status,
+        message,
+        place,
+        remedy,
+    };
+    vec![
+        case(
+            Method::GET,
+            "/v1/nothing",
+            |r| r,
+            404,
+            "no such path: /v1/nothing",
+            None,
+            Some("GET /v1/openapi.json lists the paths"),
+        ),
+        case(
+            Method::PUT,
+            "/v1/jobs",
+            |r| r,
+            405,
+            "/v1/jobs does not take PUT",
+            None,
+            Some("the header Allow of this answer lists what it takes"),
+        ),
+        case(
+            Method::POST,
+            "/v1/jobs",
+            |r| r.body("{}"),
+            400,
+            "an idempotency key is needed",
+            Some("header Idempotency-Key"),
+            Some(KEY_REMEDY),
+        ),
+        case(
+            Method::POST,
+            "/v1/jobs",
+            |r| r.header("Idempotency-Key", "a b").body("{}"),
+            400,
+            "the idempotency key is not 1 to 128 printable ASCII characters",
+            Some("header Idempotency-Key"),
+            Some(KEY_REMEDY),
+        ),
+        case(
+            Method::POST,
+            "/v1/jobs",
+            |r| r.header("Idempotency-Key", "k").body("{}"),
+            415,
+            "the body's type is not told",
+            Some("header Content-Type"),
+            Some(TYPE_REMEDY),
+        ),
+        case(
+            Method::POST,
+            "/v1/jobs",
+            |r| r.header("Idempotency-Key", "k").header("Content-Type", "text/html; charset=utf-8").body("{}"),
+            415,
+            "a job file is not of type text/html",
+            Some("header Content-Type"),
+            Some(TYPE_REMEDY),
+        ),
+        case(
+            Method::POST,
+            "/v1/jobs",
+            |r| json(r, "{\"job\": "),
+            422,
+            "the job file is not JSON: EOF while parsing a value at line 1 column 8",
+            Some("body"),
+            None,
+        ),
+        case(
+            Method::POST,
+            "/v1/jobs",
+            |r| json(r, vec![0xff, 0xfe]),
+            422,
+            "the job file is not UTF-8 text",
+            Some("body"),
+            None,
+        ),
+        case(
+            Method::POST,
+            "/v1/jobs",
+            |r| json(r, vec![b' '; (256 << 10) + 1]),
+            413,
+            "the body is over the limit of 262144 bytes",
+            Some("body"),
+            Some("split the job, or keep large data outside the job file"),
+        ),
+        case(
+            Method::GET,
+            "/v1/jobs/default/web",
+            |r| r,
+            404,
+            "no job default/web",
+            None,
+            Some("`berth status` lists the jobs; old ones are forgotten after a while"),
+        ),
+        case(
+            Method::DELETE,
+            "/v1/jobs/default/web",
+            |r| r.header("Idempotency-Key", "k"),
+            404,
+            "no job default/web",
+            None,
+            Some("`berth status` lists the jobs; old ones are forgotten after a while"),
+        ),
+        case(
+            Method::GET,
+            "/v1/jobs/default/We%20b",
+            |r| r,
+            400,
+            "`We b` is not a job name: expected 1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit",
+            Some("path"),
+            None,
+        ),
+        case(
+            Method::GET,
+            "/v1/allocs/17",
+            |r| r,
+            400,
+            "`17` is not an allocation id: expected the form a1-23",
+            Some("path"),
+            None,
+        ),
+        case(
+            Method::GET,
+            "/v1/allocs/a1-99",
+            |r| r,
+            404,
+            "no allocation a1-99",
+            None,
+            Some("`berth status JOB` lists the allocations of a job; old ones are forgotten after a while"),
+        ),
+        case(
+            Method::GET,
+            "/v1/allocs?node=far",
+            |r| r,
+            404,
+            "no node `far`",
+            None,
+            Some("`berth node list` lists the nodes"),
+        ),
+        case(
+            Method::GET,
+            "/v1/allocs/a1-99/logs",
+            |r| r,
+            404,
+            "no allocation a1-99",
+            None,
+            Some("`berth status JOB` lists the allocations of a job; old ones are forgotten after a while"),
+        ),
+        case(
+            Method::GET,
+            "/v1/nodes/far",
+            |r| r,
+            404,
+            "no node `far`",
+            None,
+            Some("`berth node list` lists the nodes"),
+        ),
+        case(
+            Method::GET,
+            "/v1/jobs?limit=0",
+            |r| r,
+            400,
+            "limit 0 is out of range: expected 1 to 1000",
+            Some("query"),
+            None,
+        ),
+        case(
+            Method::GET,
+            "/v1/jobs?colour=red",
+            |r| r,
+            400,
+            "Failed to deserialize query string: colour: unknown field `colour`, expected one of `namespace`, `after`, `limit`",
+            Some("query"),
+            None,
+        ),
+        case(
+            Method::GET,
+            "/v1/events?after=yesterday",
+            |r| r,
+            400,
+            "`yesterday` is not an event id: expected the form e1-23",
+            Some("query, after"),
+            Some("give an event id or `now`"),
+        ),
+        case(
+            Method::POST,
+            "/v1/agent/stream",
+            |r| r.body("{}"),
+            400,
+            "this path works in both directions at once, which HTTP/1.1 cannot",
+            None,
+            Some(HTTP2_REMEDY),
+        ),
+        case(
+            Method::POST,
+            "/v1/allocs/a1-1/exec",
+            |r| r.body("x"),
+            400,
+            "this path works in both directions at once, which HTTP/1.1 cannot",
+            None,
+            Some(HTTP2_REMEDY),
+        ),
+    ]
+}
+
+fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap()
+}
+
+#[tokio::test]
+async fn wrong_requests_get_their_messages() {
+    let cluster = Cluster::start(StoreKind::Memory).await;
+    let http = http();
+    for case in cases() {
+        let request = http.request(case.method.clone(), cluster.url(case.path)).bearer_auth(&cluster.ready.token);
+        let response = (case.with)(request).send().await.unwrap();
+        let name = format!("{} {}", case.method, case.path);
+        assert_eq!(response.status().as_u16(), case.status, "{name}");
+        let body: ErrorBody = response.json().await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let error = body.error;
+        assert_eq!(error.message, case.message, "{name}");
+        assert_eq!(error.place.as_deref(), case.place, "{name}");
+        assert_eq!(error.remedy.as_deref(), case.remedy, "{name}");
+        assert_eq!(error.kind.status(), case.status, "{name}");
+    }
+    let jobs: Page<JobSummary> =
+        http.get(cluster.url("/v1/jobs")).bearer_auth(&cluster.ready.token).send().await.unwrap().json().await.unwrap();
+    assert!(jobs.items.is_empty(), "nothing was half done");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_but_health_is_told_without_the_token() {
+    let cluster = Cluster::start(StoreKind::Memory).await;
+    let http = http();
+    let other = format!("{}x", &cluster.ready.token[1..]);
+    let cases = [
+        (None, "a token is needed"),
+        (Some("Basic abc".to_owned()), "the header is not of the form `Bearer TOKEN`"),
+        (Some(format!("Bearer {other}")), "the token is not this server's"),
+        (Some("Bearer ".to_owned()), "the header is not of the form `Bearer TOKEN`"),
+    ];
+    for path in ["/v1/status", "/v1/jobs", "/v1/openapi.json", "/v1/agent/stream", "/nothing"] {
+        for (header, message) in &cases {
+            let request = http.get(cluster.url(path));
+            let request = header.iter().fold(request, |request, header| request.header("Authorization", header));
+            let response = request.send().await.unwrap();
+            assert_eq!(response.status().as_u16(), 401, "{path} {header:?}");
+            assert_eq!(response.headers()["WWW-Authenticate"], "Bearer");
+            assert_eq!(&response.json::<ErrorBody>().await.unwrap().error.message, message);
+        }
+    }
+    let health = http.get(cluster.url("/healthz")).send().await.unwrap();
+    assert_eq!((health.status().as_u16(), health.text().await.unwrap().as_str()), (200, "ok\n"));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn faults_of_a_job_file_are_told_with_their_place() {
+    let cluster = Cluster::start(StoreKind::Memory).await;
+    let request = http().post(cluster.url("/v1/jobs")).bearer_auth(&cluster.ready.token);
+    let response = json(request, r#"{"job": "web", "kind": "servise", "groups": []}"#).send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 422);
+    let error = response.json::<ErrorBody>().await.unwrap().error;
+    assert_eq!(error.place.as_deref(), Some("kind"), "{error}");
+    assert_eq!(error.remedy.as_deref(), Some("did you mean `service`?"), "{error}");
+    cluster.stop().await;
+}
