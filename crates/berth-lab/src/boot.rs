@@ -18,12 +18,7 @@ use crate::{LabError, NodeName, cgroup, net};
 const BOOT: Duration = Duration::from_secs(60);
 
 /// Boots a node and records it as on.
-pub(crate) fn power_on(
-    state: &mut LabState,
-    dir: &LabsDir,
-    name: &NodeName,
-    node_dir: &Path,
-) -> Result<(), LabError> {
+pub(crate) fn power_on(state: &mut LabState, dir: &LabsDir, name: &NodeName, node_dir: &Path) -> Result<(), LabError> {
     let node = state.node(name)?;
     let config = BootConfig {
         lab: state.name.clone(),

@@ -30,7 +30,9 @@ pub(crate) struct Hierarchy {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// With the mount option that names its controllers, such as `cpu,cpuacct` or `name=systemd`.
-    V1 { option: String },
+    V1 {
+        option: String,
+    },
     V2,
 }
 
@@ -235,7 +237,8 @@ mod tests {
         let options = [("rw", None), ("cpu", None), ("cpuacct", None), ("xattr", None)];
         let options: Vec<_> = options.iter().map(|(k, v)| ((*k).to_owned(), v.map(str::to_owned))).collect();
         assert_eq!(v1_option(options.iter().map(|(k, v)| (k, v))), "cpu,cpuacct");
-        let named = [("name".to_owned(), Some("systemd".to_owned())), ("release_agent".to_owned(), Some("/x".to_owned()))];
+        let named =
+            [("name".to_owned(), Some("systemd".to_owned())), ("release_agent".to_owned(), Some("/x".to_owned()))];
         assert_eq!(v1_option(named.iter().map(|(k, v)| (k, v))), "name=systemd");
     }
 }

@@ -69,11 +69,19 @@ pub(crate) struct RoleRecord {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RoleRecordState {
     /// With the pid as the node sees it.
-    Running { pid: i32 },
-    Exited { code: i32 },
-    Killed { signal: i32 },
+    Running {
+        pid: i32,
+    },
+    Exited {
+        code: i32,
+    },
+    Killed {
+        signal: i32,
+    },
     /// The program could not be started at all.
-    Failed { message: String },
+    Failed {
+        message: String,
+    },
 }
 
 /// Entry of the hidden command: `boot FILE`, `node FILE`, `role -- CMD`, `enter LAB NODE PID START -- CMD`.
@@ -314,7 +322,14 @@ fn run_role(program: &str, arguments: &[&str]) -> LabError {
 }
 
 /// From the host: runs a command inside a node and ends as it ended.
-fn enter(lab: &str, node: &str, pid: &str, start: &str, program: &str, arguments: &[&str]) -> Result<ExitCode, LabError> {
+fn enter(
+    lab: &str,
+    node: &str,
+    pid: &str,
+    start: &str,
+    program: &str,
+    arguments: &[&str],
+) -> Result<ExitCode, LabError> {
     let (lab, node): (LabName, NodeName) = (lab.parse()?, node.parse()?);
     let off = || LabError::NodeOff(node.to_string());
     let (Ok(pid), Ok(start_ticks)) = (pid.parse(), start.parse()) else { return Err(off()) };

@@ -463,11 +463,7 @@ impl NodeState {
     }
 }
 
-fn poll_until(
-    what: &str,
-    timeout: Duration,
-    mut done: impl FnMut() -> Result<bool, LabError>,
-) -> Result<(), LabError> {
+fn poll_until(what: &str, timeout: Duration, mut done: impl FnMut() -> Result<bool, LabError>) -> Result<(), LabError> {
     let deadline = Instant::now() + timeout;
     while !done()? {
         if Instant::now() > deadline {

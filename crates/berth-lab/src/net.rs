@@ -47,9 +47,7 @@ where
             result
         })
     };
-    std::thread::scope(|scope| {
-        scope.spawn(on_thread).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    std::thread::scope(|scope| scope.spawn(on_thread).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
 }
 
 fn netlink(operation: &'static str, object: &str) -> impl FnOnce(rtnetlink::Error) -> LabError {

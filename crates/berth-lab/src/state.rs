@@ -149,8 +149,8 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, LabError>
 
 /// Replaces a JSON file in one step: a reader sees the old or the new one, also after a crash.
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), LabError> {
-    let text = serde_json::to_vec_pretty(value)
-        .map_err(|source| LabError::Json { path: path.to_path_buf(), source })?;
+    let text =
+        serde_json::to_vec_pretty(value).map_err(|source| LabError::Json { path: path.to_path_buf(), source })?;
     let temporary = path.with_extension("new");
     let mut file = OpenOptions::new()
         .create(true)
