@@ -1,0 +1,72 @@
+//! Walks over the files of the workspace and collects what the checks of the other modules find.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+use crate::layers::PURE;
+use crate::{markdown, rust_source, text};
+
+/// Something that should be otherwise, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Line from 1; 0 for the whole file.
+    pub line: usize,
+    pub message: String,
+}
+
+impl Fault {
+    pub fn new(line: usize, message: impl Into<String>) -> Fault {
+        Fault { line, message: message.into() }
+    }
+}
+
+/// All faults of the workspace at `root`.
+pub fn run(root: &Path) -> anyhow::Result<Vec<String>> {
+    let makefile = fs::read_to_string(root.join("Makefile")).context("cannot read Makefile")?;
+    let targets = markdown::make_targets(&makefile);
+    let mut all = Vec::new();
+    for path in files(root)? {
+        // What is not text is nobody's style; a file that was deleted but not yet committed is gone.
+        let Ok(content) = fs::read_to_string(root.join(&path)) else { continue };
+        let name = path.to_string_lossy();
+        let faults = check_file(root, &path, &name, &content, &targets);
+        all.extend(faults.into_iter().map(|fault| format!("{name}:{}: {}", fault.line, fault.message)));
+    }
+    for name in PURE {
+        let path = format!("crates/{name}/clippy.toml");
+        if !root.join(&path).exists() {
+            all.push(format!("{path}:0: a pure crate bans clock, randomness, environment and IO in a file of its own"));
+        }
+    }
+    Ok(all)
+}
+
+/// Files that git knows or would take.
+fn files(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let arguments = ["ls-files", "--cached", "--others", "--exclude-standard", "-z"];
+    let output = Command::new("git").current_dir(root).args(arguments).output().context("cannot run git")?;
+    ensure!(output.status.success(), "git ls-files failed: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).context("a file name is not UTF-8")?;
+    Ok(text.split('\0').filter(|name| !name.is_empty()).map(PathBuf::from).collect())
+}
+
+fn check_file(root: &Path, path: &Path, name: &str, content: &str, targets: &[String]) -> Vec<Fault> {
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    // Made by machines, or wrong on purpose: inputs of tests.
+    let data =
+        path.components().any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "golden" | "snapshots")));
+    if name == "Cargo.lock" || name == "LICENSE" || extension == "snap" || (data && extension != "rs") {
+        return Vec::new();
+    }
+    let mut faults = text::check(name, content);
+    match extension {
+        "rs" => faults.extend(rust_source::check(name, content)),
+        "md" => faults.extend(markdown::check(root, path, content, targets)),
+        "toml" if name.ends_with("clippy.toml") || name == "deny.toml" => faults.extend(text::check_reasons(content)),
+        _other => {}
+    }
+    faults
+}
