@@ -1,1 +1,15 @@
-//! Placeholder while the workspace is being laid out.
+//! Finds faults in a plan before it is written: room, ports, constraints, lost nodes, budgets, causes, fences.
+//!
+//! It makes nothing, repairs nothing, and shares no code with what makes plans: constraints, sums and counts are
+//! worked out here in another, simpler way. A finding is a broken invariant of the planner, never bad input.
+
+#![forbid(unsafe_code)]
+
+mod constraint;
+mod fence;
+mod findings;
+mod plan;
+
+pub use fence::{Fence, MAX_MUTATIONS, check_commit};
+pub use findings::Finding;
+pub use plan::{Budget, Granted, NodeView, PlanView, check};

@@ -28,6 +28,8 @@ pub struct Core {
     pub(crate) sessions: BTreeMap<SessionId, NodeId>,
     pub(crate) links: BTreeMap<NodeId, Link>,
     pub(crate) now: Timestamp,
+    /// The counters of the last commit that went out, or of the store.
+    pub(crate) written: Meta,
     /// What set off the step.
     pub(crate) root: Option<Cause>,
     pub(crate) latest_reasons: BTreeMap<crate::index::ClassKey, berth_model::WaitReason>,
@@ -40,6 +42,7 @@ impl Core {
     /// When `epoch` is not newer than the one that the store holds: the driver has to raise it.
     pub fn load(settings: Settings, snapshot: Snapshot, epoch: Epoch, now: Timestamp, out: &mut Vec<Effect>) -> Core {
         let mut state = State::load(snapshot);
+        let written = state.meta;
         assert!(epoch > state.meta.epoch, "epoch {epoch} is not newer than the store's {}", state.meta.epoch);
         if epoch.incarnation != state.meta.incarnation {
             state.meta = Meta { incarnation: epoch.incarnation, ..Meta::default() };
@@ -53,6 +56,7 @@ impl Core {
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
             now,
+            written,
             root: None,
             latest_reasons: BTreeMap::new(),
         };

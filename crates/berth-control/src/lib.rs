@@ -23,9 +23,12 @@ mod state;
 mod timers;
 mod verify;
 mod view;
+mod why;
 
 pub use crate::core::Core;
 pub use event::*;
+pub use view::Summary;
+pub use why::{Kin, Why};
 
 use berth_model::{Millis, Policy};
 

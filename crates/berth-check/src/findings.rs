@@ -1,0 +1,130 @@
+//! What can be wrong with a plan.
+
+use berth_model::{AllocId, Constraint, Dimension, Epoch, GroupName, JobId, NodeId, Port, PortName};
+
+/// A fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Finding {
+    /// A node has promised more than it has.
+    #[error("node {node} has promised {used} of {capacity} in {dimension:?}")]
+    OverCapacity {
+        /// The node.
+        node: NodeId,
+        /// In what.
+        dimension: Dimension,
+        /// What it has promised.
+        used: u128,
+        /// What it has.
+        capacity: u64,
+    },
+    /// Two allocations, or one twice, were given the same port.
+    #[error("node {node} has given port {port} to {first} and {second}")]
+    PortTwice {
+        /// The node.
+        node: NodeId,
+        /// The port.
+        port: Port,
+        /// Who has it.
+        first: AllocId,
+        /// Who was given it as well.
+        second: AllocId,
+    },
+    /// A port has no number, another than was asked for, or a dynamic one outside of the node's range.
+    #[error("allocation {alloc} has a wrong number for port {port}")]
+    PortWrong {
+        /// The allocation.
+        alloc: AllocId,
+        /// The port.
+        port: PortName,
+    },
+    /// A constraint does not hold on the chosen node.
+    #[error("allocation {alloc} is on node {node}, of which {constraint:?} does not hold")]
+    ConstraintBroken {
+        /// The allocation.
+        alloc: AllocId,
+        /// The node.
+        node: NodeId,
+        /// The constraint.
+        constraint: Constraint,
+    },
+    /// The chosen node is lost.
+    #[error("allocation {alloc} is placed on node {node}, which is lost")]
+    NodeLost {
+        /// The allocation.
+        alloc: AllocId,
+        /// The node.
+        node: NodeId,
+    },
+    /// The chosen node has not the driver.
+    #[error("allocation {alloc} is placed on node {node}, which has no driver {driver}")]
+    DriverMissing {
+        /// The allocation.
+        alloc: AllocId,
+        /// The node.
+        node: NodeId,
+        /// The driver.
+        driver: &'static str,
+    },
+    /// An allocation for one node is on another.
+    #[error("allocation {alloc} is on node {node} and not on the one it is for")]
+    WrongNode {
+        /// The allocation.
+        alloc: AllocId,
+        /// The node.
+        node: NodeId,
+    },
+    /// Too many of a group are in the course of being replaced.
+    #[error("{replacing} of {job} {group} are being replaced at once, {allowed} are allowed")]
+    BudgetExceeded {
+        /// The job.
+        job: JobId,
+        /// The group.
+        group: GroupName,
+        /// How many are.
+        replacing: u32,
+        /// How many may be.
+        allowed: u32,
+    },
+    /// An allocation was made for which nothing in the ledger tells.
+    #[error("allocation {alloc} was made without an entry that tells its cause")]
+    NoCause {
+        /// The allocation.
+        alloc: AllocId,
+    },
+    /// A commit does not begin with the counters, or has them twice.
+    #[error("a commit has {count} meta records, not one at its front")]
+    MetaMissing {
+        /// How many it has.
+        count: usize,
+    },
+    /// A commit is of another reign.
+    #[error("a commit carries epoch {found} in the reign of {expected}")]
+    WrongEpoch {
+        /// What it carries.
+        found: Epoch,
+        /// What it should.
+        expected: Epoch,
+    },
+    /// A counter went back.
+    #[error("the counter of {counter} went from {before} to {after}")]
+    CounterWentBack {
+        /// Of what.
+        counter: &'static str,
+        /// From.
+        before: u64,
+        /// To.
+        after: u64,
+    },
+    /// An object has an id that its commit's counters have not issued.
+    #[error("{what} was never issued")]
+    NotIssued {
+        /// The id.
+        what: String,
+    },
+    /// A commit has more writes than the store takes.
+    #[error("a commit has {count} writes")]
+    TooManyMutations {
+        /// How many.
+        count: usize,
+    },
+}
