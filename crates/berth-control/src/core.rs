@@ -101,8 +101,10 @@ impl Core {
                 self.links.insert(*id, Link::new(self.now));
             }
         }
-        self.timers.set(self.now + self.collect_interval(), Due::Collect);
+        // Soon, or a cluster whose leaders do not last would never collect.
+        self.timers.set(self.now + crate::collect::SOON, Due::Collect);
         self.resume_allocs();
+        self.recall_ghosts();
         let jobs: Vec<_> = self.state.jobs.keys().cloned().collect();
         for job in jobs {
             self.mark_job(&job);
