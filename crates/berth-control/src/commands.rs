@@ -173,7 +173,7 @@ impl Core {
 
     /// The command that made the job what it is: the cause of whatever follows from its specification.
     pub(crate) fn job_cause(&self, alloc: &Alloc) -> Cause {
-        self.state.jobs.get(&alloc.job).map_or_else(|| alloc.cause.clone(), |job| wish_of(job))
+        self.state.jobs.get(&alloc.job).map_or_else(|| alloc.cause.clone(), wish_of)
     }
 }
 

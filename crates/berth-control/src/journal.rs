@@ -152,7 +152,7 @@ pub(crate) fn cut(state: &mut State) -> Cut {
             continue;
         }
         if cut.mutations.len() == 1 {
-            split(entry.into_mut(), &mut cut.mutations);
+            split(state, entry.into_mut(), &mut cut.mutations);
         }
         break;
     }
@@ -160,19 +160,37 @@ pub(crate) fn cut(state: &mut State) -> Cut {
     cut
 }
 
-/// A unit that is too large for any commit gives up its oldest entries first.
-fn split(unit: &mut Unit, mutations: &mut Vec<Mutation>) {
+/// A unit that is too large for any commit goes out in parts: older versions, the entries about the object, the object,
+/// and only then the records of commands. A record must not be there before what it answers for; the other way round, a
+/// client that never got its answer asks again, and asks for what is so already.
+fn split(state: &State, unit: &mut Unit, mutations: &mut Vec<Mutation>) {
     let mut bytes = 0;
-    while mutations.len() < MAX_MUTATIONS {
-        let Some(entry) = unit.ledger.pop_front() else { break };
-        let write = Mutation::PutLedger(entry);
+    let mut push = |mutations: &mut Vec<Mutation>, write: Mutation| {
         bytes += estimate(&write);
         mutations.push(write);
-        if bytes > MAX_BYTES / 2 {
-            break;
+        mutations.len() < MAX_MUTATIONS && bytes < MAX_BYTES / 2
+    };
+    let mut room = true;
+    while let Some(version) = room.then(|| unit.versions.pop()).flatten() {
+        let kept = version_of(state, &unit.key, version);
+        room = kept.is_none_or(|write| push(mutations, write));
+    }
+    while let Some(entry) = room.then(|| unit.ledger.pop_front()).flatten() {
+        room = push(mutations, Mutation::PutLedger(entry));
+    }
+    if room && !unit.commands.is_empty() {
+        room = push(mutations, object(state, &unit.key));
+        while room && !unit.commands.is_empty() {
+            room = push(mutations, Mutation::PutCommand(unit.commands.remove(0)));
         }
     }
     assert!(mutations.len() > 1, "the object {:?} alone is larger than a commit", unit.key);
+}
+
+fn version_of(state: &State, key: &Key, version: JobVersion) -> Option<Mutation> {
+    let Key::Job(id) = key else { return None };
+    let spec = state.versions.get(&(id.clone(), version))?;
+    Some(Mutation::PutJobVersion(version, Box::new(spec.clone())))
 }
 
 /// The writes of a unit: the object as it is now, and what belongs to it.
@@ -180,11 +198,15 @@ fn write(state: &State, unit: &Unit) -> Vec<Mutation> {
     // An entry that was forgotten before it was written must not come back behind its own deletion.
     let entries = unit.ledger.iter().filter(|entry| state.ledger.contains_key(&entry.id));
     let mut writes: Vec<Mutation> = entries.cloned().map(Mutation::PutLedger).collect();
-    if let Key::Job(id) = &unit.key {
-        let kept = unit.versions.iter().filter_map(|v| Some((*v, state.versions.get(&(id.clone(), *v))?)));
-        writes.extend(kept.map(|(version, spec)| Mutation::PutJobVersion(version, Box::new(spec.clone()))));
-    }
-    writes.push(match &unit.key {
+    writes.extend(unit.versions.iter().filter_map(|version| version_of(state, &unit.key, *version)));
+    writes.push(object(state, &unit.key));
+    writes.extend(unit.commands.iter().cloned().map(Mutation::PutCommand));
+    writes
+}
+
+/// The object as it is now.
+fn object(state: &State, key: &Key) -> Mutation {
+    match key {
         Key::Node(id) => state.nodes.get(id).map_or(Mutation::DeleteNode(*id), |n| Mutation::PutNode(n.clone())),
         Key::Job(id) => state
             .jobs
@@ -199,7 +221,5 @@ fn write(state: &State, unit: &Unit) -> Vec<Mutation> {
             Mutation::DeleteCommand(principal.clone(), namespace.clone(), key.clone())
         }
         Key::Ledger(id) => Mutation::DeleteLedger(*id),
-    });
-    writes.extend(unit.commands.iter().cloned().map(Mutation::PutCommand));
-    writes
+    }
 }

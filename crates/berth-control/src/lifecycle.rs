@@ -145,10 +145,10 @@ impl Core {
 
     pub(crate) fn end(&mut self, id: AllocId, outcome: Outcome, cause: Cause) {
         let mut alloc = self.alloc(id).clone();
-        if let AllocState::Running { ready: Some(ready), .. } = alloc.state {
-            if self.now.since(ready) >= crate::reconcile::FORGIVEN_AFTER {
-                alloc.failures = 0;
-            }
+        if let AllocState::Running { ready: Some(ready), .. } = alloc.state
+            && self.now.since(ready) >= crate::reconcile::FORGIVEN_AFTER
+        {
+            alloc.failures = 0;
         }
         let what = Happening::AllocEnded { alloc: id, job: alloc.job.clone(), outcome: outcome.clone() };
         let placement = alloc.placement().cloned();

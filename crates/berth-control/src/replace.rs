@@ -38,6 +38,7 @@ impl Core {
             let index = self.state.index.group_mut(job, group);
             index.outdated.remove(&slot);
             index.busy.insert(slot);
+            self.state.dirty.begun.insert((job.clone(), group.clone()));
         }
     }
 

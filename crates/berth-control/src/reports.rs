@@ -112,10 +112,10 @@ impl Core {
     /// Not every task runs any more: being ready begins anew.
     fn unready(&mut self, id: AllocId) {
         let mut alloc = self.alloc(id).clone();
-        if let AllocState::Running { ready, .. } = &mut alloc.state {
-            if ready.take().is_some() {
-                self.state.put_alloc(alloc);
-            }
+        if let AllocState::Running { ready, .. } = &mut alloc.state
+            && ready.take().is_some()
+        {
+            self.state.put_alloc(alloc);
         }
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Dirty {
     pub(crate) touched: BTreeSet<NodeId>,
     /// What was placed in this step, for the checker.
     pub(crate) placed: BTreeSet<AllocId>,
+    /// Groups in which this step began a replacement, for the checker.
+    pub(crate) begun: BTreeSet<(JobId, GroupName)>,
     /// What was made in this step, for the checker.
     pub(crate) created: BTreeSet<AllocId>,
 }
@@ -142,14 +144,14 @@ impl State {
         self.index.add_templates(job.version, &job.spec);
         self.journal.touch(Key::Job(id.clone()), Takes::Nothing);
         let version = job.version;
-        if let Some(old) = self.jobs.insert(id.clone(), job) {
-            if old.version != version {
-                if self.index.version_refs.contains_key(&(id.clone(), old.version)) {
-                    self.journal.tie_version(&id, old.version);
-                    self.versions.insert((id.clone(), old.version), old.spec);
-                } else {
-                    self.index.drop_templates(&id, old.version);
-                }
+        if let Some(old) = self.jobs.insert(id.clone(), job)
+            && old.version != version
+        {
+            if self.index.version_refs.contains_key(&(id.clone(), old.version)) {
+                self.journal.tie_version(&id, old.version);
+                self.versions.insert((id.clone(), old.version), old.spec);
+            } else {
+                self.index.drop_templates(&id, old.version);
             }
         }
         self.dirty.jobs.insert(id);

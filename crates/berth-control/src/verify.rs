@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use berth_check::{Budget, Fence, Finding, Granted, NodeView, PlanView, check, check_commit};
-use berth_model::{Alloc, AllocId, GroupName, GroupSpec, JobId, JobKind, JobSpec, Mutation, NodeId};
+use berth_model::{Alloc, AllocId, AllocState, GroupName, GroupSpec, JobId, JobKind, JobSpec, Mutation, NodeId};
 
 use crate::core::Core;
 use crate::event::Effect;
@@ -16,6 +16,7 @@ impl Core {
         assert!(findings.is_empty(), "a plan with faults: {}", listed(&findings));
         self.state.dirty.placed.clear();
         self.state.dirty.created.clear();
+        self.state.dirty.begun.clear();
     }
 
     /// Checks what goes out.
@@ -45,7 +46,7 @@ impl Core {
         PlanView {
             nodes: nodes.iter().filter_map(|node| self.node_view(*node)).collect(),
             granted: placed.iter().filter_map(|alloc| self.granted(alloc)).collect(),
-            budgets: self.replaced_groups().into_iter().filter_map(|(job, group)| self.budget(job, group)).collect(),
+            budgets: self.state.dirty.begun.iter().filter_map(|(job, group)| self.budget(job, group)).collect(),
             created: created.map(|id| (*id, self.ledger_of(*id).next())).collect(),
         }
     }
@@ -68,25 +69,17 @@ impl Core {
         Some(Granted { alloc, node: self.state.nodes.get(&alloc.occupies()?)?, job, group })
     }
 
-    /// Groups in which this step began to replace something that goes on meanwhile.
-    fn replaced_groups(&self) -> BTreeSet<(&JobId, &GroupName)> {
-        let made = self.state.dirty.created.iter().filter_map(|id: &AllocId| self.state.allocs.get(id));
-        let replacing = made.filter(|alloc| {
-            let old = alloc.replaces.and_then(|old| self.state.allocs.get(&old));
-            old.is_some_and(|old| !old.is_ended() && old.version != alloc.version)
-        });
-        replacing.map(|alloc| (&alloc.job, &alloc.group)).collect()
-    }
-
-    /// Counted from the allocations themselves: slots in which an older version and its successor live side by side.
+    /// Counted from the allocations themselves: slots in which an older version and its successor are
+    /// both wanted. One that was told to stop is on its way, whoever told it.
     fn budget<'a>(&'a self, job: &'a JobId, group: &'a GroupName) -> Option<Budget<'a>> {
         let held = self.state.jobs.get(job).filter(|job| job.spec.kind != JobKind::Batch)?;
         let allowed = held.spec.group(group)?.update.max_parallel;
         let version = held.version;
         let slots = self.state.index.group(job, group)?.slots.values();
+        let wanted = |id: &AllocId| !matches!(self.alloc(*id).state, AllocState::Stopping { .. });
         let both = |slot: &&SlotIndex| {
             let newest = slot.live.iter().any(|id| self.alloc(*id).version == version);
-            newest && slot.live.iter().any(|id| self.alloc(*id).version != version)
+            newest && slot.live.iter().any(|id| self.alloc(*id).version != version && wanted(id))
         };
         let replacing = u32::try_from(slots.filter(both).count()).unwrap_or(u32::MAX);
         Some(Budget { job, group, replacing, allowed })

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, CommandId, CommandRecord, Happening, JobId, LedgerEntry, NodeId, NodeName,
-    Outcome, WaitReason,
+    Alloc, AllocId, AllocState, Cause, CommandRecord, Happening, JobId, LedgerEntry, NodeId, NodeName, Outcome,
+    WaitReason,
 };
 
 use crate::core::Core;

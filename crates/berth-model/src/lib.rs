@@ -4,6 +4,8 @@
 //! encoding: stored records (`berth-record`) and wire types (`berth-api`) are sets of their own, so
 //! that a field can be renamed here without breaking a disk or a running agent.
 
+#![forbid(unsafe_code)]
+
 pub mod alloc;
 pub mod command;
 pub mod ids;

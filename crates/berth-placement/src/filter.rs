@@ -63,7 +63,7 @@ pub(crate) fn first(seat: &Seat, class: Class<'_>, wanted: Resources) -> Option<
     if let Err(filter) = choose_ports(seat, class) {
         return Some(filter);
     }
-    exhausted(wanted, seat.free()).map(Filter::Exhausted)
+    exhausted(seat.used + wanted, seat.fingerprint.resources).map(Filter::Exhausted)
 }
 
 /// Whether the node could take the allocation if it were empty and not lost.
@@ -99,13 +99,14 @@ pub(crate) fn choose_ports(seat: &Seat, class: Class<'_>) -> Result<BTreeMap<Por
     Ok(chosen)
 }
 
-/// The first dimension of which too little is left.
-fn exhausted(wanted: Resources, free: Resources) -> Option<Dimension> {
-    if wanted.cpu > free.cpu {
+/// The first dimension that would be promised beyond what there is. A machine that has shrunk below its promises takes
+/// nothing, not even what wants nothing of it.
+fn exhausted(promised: Resources, capacity: Resources) -> Option<Dimension> {
+    if promised.cpu > capacity.cpu {
         Some(Dimension::Cpu)
-    } else if wanted.memory > free.memory {
+    } else if promised.memory > capacity.memory {
         Some(Dimension::Memory)
-    } else if wanted.disk > free.disk {
+    } else if promised.disk > capacity.disk {
         Some(Dimension::Disk)
     } else {
         None

@@ -1,0 +1,135 @@
+//! The checker is checked: every fault is planted in a sound plan, and must be found alone.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+
+use berth_check::{Budget, Fence, Finding, Granted, NodeView, PlanView, check, check_commit};
+use berth_model::testkit::{machine, name, service};
+use berth_model::*;
+
+const LIFE: Incarnation = Incarnation(1);
+
+struct Case {
+    node: Node,
+    job: JobSpec,
+    allocs: Vec<Alloc>,
+    entries: Vec<Option<LedgerEntry>>,
+    budget: (u32, u32),
+}
+
+fn sound() -> Case {
+    let job =
+        service("web").fixed_port("http", 80).dynamic_port("admin").constraint("zone", Operator::Is("z".into())).0;
+    let node = Node {
+        id: NodeId::new(LIFE, 1),
+        agent: AgentKey("k".to_owned()),
+        fingerprint: machine("a").attribute("zone", "z").0,
+        state: NodeState::Ready { since: Timestamp(1) },
+    };
+    let alloc = alloc(&job, 1, 80, 20_000);
+    let what = Happening::AllocCreated { alloc: alloc.id, job: job.id.clone(), replaces: None };
+    let cause = Cause::Command(CommandId::new(LIFE, 1));
+    let entry = LedgerEntry { id: EventId::new(LIFE, 1), at: Timestamp(1), cause, what };
+    Case { node, job, allocs: vec![alloc], entries: vec![Some(entry)], budget: (1, 1) }
+}
+
+fn alloc(job: &JobSpec, counter: u64, http: u16, admin: u16) -> Alloc {
+    let explanation = Explanation {
+        policy: Policy::Spread,
+        considered: 1,
+        filtered: Filtered::new(),
+        chosen: vec![],
+        runner_up: None,
+    };
+    let ports = BTreeMap::from([(name("http"), Port(http)), (name("admin"), Port(admin))]);
+    let placement = Placement { node: NodeId::new(LIFE, 1), ports, decision: DecisionId::new(LIFE, 1), explanation };
+    Alloc {
+        id: AllocId::new(LIFE, counter),
+        job: job.id.clone(),
+        version: JobVersion(1),
+        group: name("main"),
+        index: 0,
+        bound_to: None,
+        replaces: None,
+        failures: 0,
+        created: Timestamp(1),
+        cause: Cause::Command(CommandId::new(LIFE, 1)),
+        state: AllocState::Placed { placement, since: Timestamp(1) },
+        tasks: BTreeMap::new(),
+    }
+}
+
+fn findings(case: &Case) -> Vec<Finding> {
+    let group = &case.job.groups[0];
+    check(&PlanView {
+        nodes: vec![NodeView { node: &case.node, allocs: case.allocs.iter().map(|a| (a, group)).collect() }],
+        granted: case.allocs.iter().map(|alloc| Granted { alloc, node: &case.node, job: &case.job, group }).collect(),
+        budgets: vec![Budget {
+            job: &case.job.id,
+            group: &group.name,
+            replacing: case.budget.0,
+            allowed: case.budget.1,
+        }],
+        created: case.allocs.iter().zip(&case.entries).map(|(a, e)| (a.id, e.as_ref())).collect(),
+    })
+}
+
+#[test]
+fn a_sound_plan_has_no_findings() {
+    assert_eq!(findings(&sound()), []);
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    let plant = |fault: fn(&mut Case)| {
+        let mut case = sound();
+        fault(&mut case);
+        findings(&case)
+    };
+    let cpu = plant(|c| c.job.groups[0].tasks[0].resources.cpu = CpuMillis(5_000));
+    assert!(matches!(cpu[..], [Finding::OverCapacity { dimension: Dimension::Cpu, used: 5_000, .. }]), "{cpu:?}");
+    let memory = plant(|c| c.node.fingerprint.resources.memory = Bytes(1));
+    assert!(matches!(memory[..], [Finding::OverCapacity { dimension: Dimension::Memory, .. }]), "{memory:?}");
+    let disk = plant(|c| c.job.groups[0].tasks[0].resources.disk = Bytes(u64::MAX));
+    assert!(matches!(disk[..], [Finding::OverCapacity { dimension: Dimension::Disk, .. }]), "{disk:?}");
+    let twice = plant(|c| c.allocs = vec![alloc(&c.job, 1, 80, 20_000), alloc(&c.job, 2, 80, 20_001)]);
+    assert!(matches!(twice[..], [Finding::PortTwice { port: Port(80), .. }]), "{twice:?}");
+    let fixed = plant(|c| c.allocs = vec![alloc(&c.job, 1, 81, 20_000)]);
+    assert!(matches!(fixed[..], [Finding::PortWrong { .. }]), "{fixed:?}");
+    let dynamic = plant(|c| c.allocs = vec![alloc(&c.job, 1, 80, 30_000)]);
+    assert!(matches!(dynamic[..], [Finding::PortWrong { .. }]), "{dynamic:?}");
+    let zone = plant(|c| drop(c.node.fingerprint.attributes.insert("zone".to_owned(), "y".to_owned())));
+    assert!(matches!(zone[..], [Finding::ConstraintBroken { .. }]), "{zone:?}");
+    let driver = plant(|c| drop(c.node.fingerprint.attributes.remove("driver.exec")));
+    assert!(matches!(driver[..], [Finding::DriverMissing { driver: "exec", .. }]), "{driver:?}");
+    let cause = Cause::Timer { timer: Timer::Heartbeat, due: Timestamp(1) };
+    let mut case = sound();
+    case.node.state = NodeState::Lost { since: Timestamp(1), cause };
+    assert!(matches!(findings(&case)[..], [Finding::NodeLost { .. }]));
+    let bound = plant(|c| c.allocs[0].bound_to = Some(NodeId::new(LIFE, 9)));
+    assert!(matches!(bound[..], [Finding::WrongNode { .. }]), "{bound:?}");
+    let budget = plant(|c| c.budget = (2, 1));
+    assert!(matches!(budget[..], [Finding::BudgetExceeded { replacing: 2, .. }]), "{budget:?}");
+    let cause = plant(|c| c.entries = vec![None]);
+    assert!(matches!(cause[..], [Finding::NoCause { .. }]), "{cause:?}");
+}
+
+#[test]
+fn a_commit_beyond_its_fences_is_found() {
+    let epoch = Epoch { incarnation: LIFE, counter: 2 };
+    let meta = Meta { incarnation: LIFE, epoch, allocs: 5, nodes: 1, commands: 1, decisions: 1, events: 1 };
+    let fence = Fence { epoch, before: meta };
+    let put = Mutation::PutMeta;
+    assert_eq!(check_commit(&fence, &[put(meta)]), []);
+    assert!(matches!(check_commit(&fence, &[])[..], [Finding::MetaMissing { count: 0 }]));
+    assert!(matches!(check_commit(&fence, &[put(meta), put(meta)])[..], [Finding::MetaMissing { count: 2 }]));
+    let old = Meta { epoch: Epoch { incarnation: LIFE, counter: 1 }, ..meta };
+    assert!(matches!(check_commit(&fence, &[put(old)])[..], [Finding::WrongEpoch { .. }]));
+    let back = Meta { allocs: 4, ..meta };
+    assert!(matches!(check_commit(&fence, &[put(back)])[..], [Finding::CounterWentBack { before: 5, after: 4, .. }]));
+    let unknown = Mutation::PutAlloc(Box::new(alloc(&service("web").0, 6, 80, 20_000)));
+    assert!(matches!(check_commit(&fence, &[put(meta), unknown])[..], [Finding::NotIssued { .. }]));
+    let many = vec![Mutation::DeleteNode(NodeId::new(LIFE, 1)); 100];
+    let many = [vec![put(meta)], many].concat();
+    assert!(matches!(check_commit(&fence, &many)[..], [Finding::TooManyMutations { count: 101 }]));
+}

@@ -1,0 +1,133 @@
+//! Laws: whatever happens, the store holds what the core believes, a new leader believes the same, equal events have
+//! equal effects, and no node is promised more than it has.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod world;
+
+use berth_control::*;
+use berth_model::testkit::{batch, machine, service, system};
+use berth_model::*;
+use proptest::prelude::*;
+use world::{EPOCH, Fate, World};
+
+#[derive(Clone, Debug)]
+enum Deed {
+    Run { kind: u8, job: u8, count: u32, cpu: u64, program: u8, port: bool, parallel: u32 },
+    Stop(u8),
+    StopAlloc(u64),
+    Node(u8),
+    Cut(u8),
+    Connect(u8),
+    Fate(u8, u8),
+    Pass(u64),
+    Collect,
+    Leader,
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        5 => (0..3u8, 0..4u8, 0..6u32, 1..5u64, 0..3u8, any::<bool>(), 1..3u32).prop_map(
+            |(kind, job, count, cpu, program, port, parallel)| Deed::Run { kind, job, count, cpu, program, port, parallel }
+        ),
+        1 => (0..4u8).prop_map(Deed::Stop),
+        2 => (1..40u64).prop_map(Deed::StopAlloc),
+        3 => (0..5u8).prop_map(Deed::Node),
+        2 => (0..5u8).prop_map(Deed::Cut),
+        2 => (0..5u8).prop_map(Deed::Connect),
+        2 => (0..4u8, 0..4u8).prop_map(|(job, fate)| Deed::Fate(job, fate)),
+        5 => prop_oneof![Just(500u64), Just(2_000), Just(8_000)].prop_map(Deed::Pass),
+        1 => Just(Deed::Collect),
+        1 => Just(Deed::Leader),
+    ]
+}
+
+fn perform(w: &mut World, deed: &Deed) {
+    match deed {
+        Deed::Run { kind, job, count, cpu, program, port, parallel } => {
+            let name = format!("job{job}");
+            let spec = match kind {
+                0 => service(&name).count(*count),
+                1 => batch(&name).count(*count),
+                _ => system(&name),
+            };
+            let spec = spec.cpu(cpu * 600).command(&format!("/bin/{program}")).max_parallel(*parallel);
+            let spec = if *port { spec.fixed_port("http", 80) } else { spec.dynamic_port("any") };
+            let _ = w.run(spec);
+        }
+        Deed::Stop(job) => drop(w.stop(&format!("job{job}"))),
+        Deed::StopAlloc(id) => drop(w.answer(Command::StopAlloc(AllocId::new(Incarnation(1), *id)))),
+        Deed::Node(n) => {
+            let name = format!("n{n}");
+            if !w.agents.contains_key(&name) {
+                w.node(machine(&name));
+            }
+        }
+        Deed::Cut(n) => {
+            let name = format!("n{n}");
+            if w.agents.contains_key(&name) {
+                w.cut(&name);
+            }
+        }
+        Deed::Connect(n) => {
+            let name = format!("n{n}");
+            if w.agents.contains_key(&name) {
+                w.connect(&name);
+            }
+        }
+        Deed::Fate(job, fate) => {
+            let fate = [Fate::Run, Fate::Fail, Fate::Complete, Fate::Hang][usize::from(*fate)];
+            w.fates.insert(format!("job{job}"), fate);
+        }
+        Deed::Pass(millis) => w.pass(*millis),
+        Deed::Collect => {
+            w.now = w.now + Millis::from_secs(25 * 3600);
+            w.pass(62_000);
+        }
+        Deed::Leader => new_leader(w),
+    }
+}
+
+/// Another leader takes over what the store holds: it must have nothing to add but its epoch.
+fn new_leader(w: &mut World) {
+    let before = w.disk.snapshot();
+    let epoch = Epoch { counter: before.meta.epoch.counter + 1, ..EPOCH };
+    let mut out = Vec::new();
+    let core = Core::load(w.core.settings().clone(), before.clone(), epoch, w.now, &mut out);
+    assert_eq!(core.snapshot().allocs, before.allocs, "a new leader finds nothing to change");
+    assert_eq!(core.snapshot().jobs, before.jobs);
+    w.core = core;
+    w.commits.clear();
+    for agent in w.agents.values_mut() {
+        agent.session = None;
+    }
+    for effect in out {
+        match effect {
+            Effect::Commit { commit, mutations } => w.commits.push_back((commit, mutations)),
+            Effect::WakeAt(at) => w.wake = Some(at),
+            other => panic!("{other:?} before the epoch is durable"),
+        }
+    }
+    w.drain();
+    let up: Vec<String> = w.agents.iter().filter(|(_, a)| a.up).map(|(n, _)| n.clone()).collect();
+    for name in up {
+        w.connect(&name);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn memory_and_store_agree_and_equal_events_have_equal_effects(deeds in prop::collection::vec(deed(), 1..40)) {
+        let (mut one, mut two) = (World::new(), World::new());
+        for deed in &deeds {
+            perform(&mut one, deed);
+            one.check();
+            perform(&mut two, deed);
+            prop_assert_eq!(one.core.state_digest(), two.core.state_digest());
+        }
+        for alloc in one.core.allocs().values() {
+            prop_assert!(one.core.why(alloc.id).is_some());
+        }
+    }
+}

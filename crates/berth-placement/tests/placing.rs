@@ -1,0 +1,132 @@
+//! Filters, costs, ports and reasons, told on small boards.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fmt::Write as _;
+
+use berth_model::testkit::{Machine, Spec, machine, service};
+use berth_model::*;
+use berth_placement::{Board, Class, Eligibility, Want, place};
+use proptest::prelude::*;
+
+const LIFE: Incarnation = Incarnation(1);
+
+fn board(machines: &[Machine]) -> Board {
+    let mut board = Board::default();
+    for (at, machine) in (1..).zip(machines) {
+        board.put_node(NodeId::new(LIFE, at), &machine.0, Eligibility::Ready);
+    }
+    board
+}
+
+fn wants(from: u64, count: u64) -> Vec<Want> {
+    let want = |n| Want { alloc: AllocId::new(LIFE, n), only: None, avoid: Vec::new(), leaving: None };
+    (from..from + count).map(want).collect()
+}
+
+/// One line per placed allocation and per reason.
+fn told(board: &mut Board, spec: &Spec, wants: &[Want], policy: Policy) -> String {
+    let class = Class { job: &spec.0, group: &spec.0.groups[0] };
+    let outcome = place(board, class, wants, policy, DecisionId::new(LIFE, 1));
+    let mut text = String::new();
+    for (alloc, placement) in outcome.placed {
+        let terms = |terms: &[CostTerm]| {
+            terms.iter().map(|t| format!("{:?} {}", t.term, t.cost)).collect::<Vec<_>>().join(", ")
+        };
+        let ports: Vec<String> = placement.ports.iter().map(|(name, port)| format!(" {name}={port}")).collect();
+        let why = &placement.explanation;
+        let next = why.runner_up.as_ref().map_or("nobody".to_owned(), |(n, t)| format!("{n} ({})", terms(t)));
+        writeln!(text, "{alloc} on {}{} ({}) before {next}", placement.node, ports.concat(), terms(&why.chosen))
+            .unwrap();
+    }
+    for (reason, allocs) in outcome.waiting {
+        let allocs: Vec<String> = allocs.iter().map(ToString::to_string).collect();
+        match reason {
+            WaitReason::NoNodeFits { filtered, nearest, verdict, .. } => {
+                let near = nearest.map(|(n, s)| format!("{n} {:?} {}/{}", s.dimension, s.free, s.wanted));
+                writeln!(text, "{} wait {verdict:?} {filtered:?} near {near:?}", allocs.join(" ")).unwrap();
+            }
+            other => writeln!(text, "{} wait {other:?}", allocs.join(" ")).unwrap(),
+        }
+    }
+    text
+}
+
+#[test]
+fn spread_evens_and_pack_fills() {
+    let machines = [machine("a"), machine("b")];
+    insta::assert_snapshot!(told(&mut board(&machines), &service("web"), &wants(1, 3), Policy::Spread), @r"
+    a1-1 on n1-1 (Utilisation 125, SameGroup 0) before n1-2 (Utilisation 125, SameGroup 0)
+    a1-2 on n1-2 (Utilisation 125, SameGroup 0) before n1-1 (Utilisation 250, SameGroup 500)
+    a1-3 on n1-1 (Utilisation 250, SameGroup 500) before n1-2 (Utilisation 250, SameGroup 500)
+    ");
+    insta::assert_snapshot!(told(&mut board(&machines), &service("web"), &wants(1, 3), Policy::Pack), @r"
+    a1-1 on n1-1 (Utilisation 875) before n1-2 (Utilisation 875)
+    a1-2 on n1-1 (Utilisation 750) before n1-2 (Utilisation 875)
+    a1-3 on n1-1 (Utilisation 625) before n1-2 (Utilisation 875)
+    ");
+}
+
+#[test]
+fn where_the_last_one_failed_is_dearer_and_not_forbidden() {
+    let spec = service("web");
+    let mut avoiding = wants(1, 1);
+    avoiding[0].avoid = vec![NodeId::new(LIFE, 1)];
+    insta::assert_snapshot!(told(&mut board(&[machine("a"), machine("b")]), &spec, &avoiding, Policy::Spread), @r"
+    a1-1 on n1-2 (Utilisation 125, SameGroup 0) before n1-1 (Utilisation 125, SameGroup 0, FailedHere 2000)
+    ");
+    insta::assert_snapshot!(told(&mut board(&[machine("a")]), &spec, &avoiding, Policy::Spread), @r"
+    a1-1 on n1-1 (Utilisation 125, SameGroup 0, FailedHere 2000) before nobody
+    ");
+}
+
+#[test]
+fn filters_count_and_the_nearest_miss_is_named() {
+    let machines = [
+        machine("a").cpu(100),
+        machine("b").cpu(400),
+        machine("c").without("driver.exec"),
+        machine("d").attribute("zone", "y"),
+    ];
+    let spec = service("web").constraint("zone", Operator::IsNot("y".into()));
+    insta::assert_snapshot!(told(&mut board(&machines), &spec, &wants(1, 2), Policy::Spread), @r#"
+    a1-1 a1-2 wait Never {DriverMissing("exec"): 1, Constraint(Constraint { attribute: "zone", operator: IsNot("y") }): 1, Exhausted(Cpu): 2} near Some("n1-2 Cpu 400/500")
+    "#);
+}
+
+#[test]
+fn ports_are_given_once() {
+    let mut board = board(&[machine("a").dynamic_ports(20_000, 20_001)]);
+    let spec = service("web").dynamic_port("x");
+    insta::assert_snapshot!(told(&mut board, &spec, &wants(1, 3), Policy::Spread), @r"
+    a1-1 on n1-1 x=20000 (Utilisation 125, SameGroup 0) before nobody
+    a1-2 on n1-1 x=20001 (Utilisation 250, SameGroup 500) before nobody
+    a1-3 wait Waiting {DynamicPortsExhausted: 1} near None
+    ");
+    let spec = service("lb").fixed_port("http", 80);
+    insta::assert_snapshot!(told(&mut board, &spec, &wants(10, 2), Policy::Spread), @r"
+    a1-10 on n1-1 http=80 (Utilisation 375, SameGroup 0) before nobody
+    a1-11 wait Waiting {PortTaken(Port(80)): 1} near None
+    ");
+}
+
+proptest! {
+    /// What is placed fits, exactly; who waits would not have fitted on any node.
+    #[test]
+    fn nothing_over_capacity_and_nothing_waits_without_need(
+        cpus in prop::collection::vec(100u64..5_000, 1..8), cpu in 50u64..2_000, count in 1u64..40, pack in any::<bool>()
+    ) {
+        let machines: Vec<Machine> = cpus.iter().map(|cpu| machine("m").cpu(*cpu)).collect();
+        let mut board = board(&machines);
+        let spec = service("web").cpu(cpu).memory(1);
+        let class = Class { job: &spec.0, group: &spec.0.groups[0] };
+        let policy = if pack { Policy::Pack } else { Policy::Spread };
+        let outcome = place(&mut board, class, &wants(1, count), policy, DecisionId::new(LIFE, 1));
+        let room: u64 = cpus.iter().map(|have| have / cpu).sum();
+        prop_assert_eq!(outcome.placed.len() as u64, room.min(count));
+        for (at, have) in (1..).zip(&cpus) {
+            let node = NodeId::new(LIFE, at);
+            let held = outcome.placed.iter().filter(|(_, p)| p.node == node).count() as u64;
+            prop_assert!(held * cpu <= *have);
+        }
+    }
+}
