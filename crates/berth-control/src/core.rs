@@ -141,6 +141,11 @@ impl Core {
 
     /// Does an effect as soon as everything decided so far is durable.
     pub(crate) fn when_durable(&mut self, effect: Held, out: &mut Vec<Effect>) {
+        #[cfg(feature = "planted-bugs")]
+        if self.state.bug == Some(crate::planted::Bug::OrdersBeforeDurable) {
+            self.release(effect, out);
+            return;
+        }
         if let Some(effect) = self.pipeline.hold_for_all(&mut self.state, effect) {
             self.release(effect, out);
         }
