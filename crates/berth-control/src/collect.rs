@@ -10,7 +10,7 @@ use crate::timers::Due;
 /// Objects of a kind that one run forgets at most.
 const PER_RUN: usize = 500;
 /// The wait to the next run when the last one left something over.
-const SOON: Millis = Millis(1_000);
+pub(crate) const SOON: Millis = Millis(1_000);
 
 impl Core {
     pub(crate) fn collect_interval(&self) -> Millis {

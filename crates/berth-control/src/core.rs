@@ -101,8 +101,10 @@ impl Core {
                 self.links.insert(*id, Link::new(self.now));
             }
         }
-        self.timers.set(self.now + self.collect_interval(), Due::Collect);
+        // Soon, or a cluster whose leaders do not last would never collect.
+        self.timers.set(self.now + crate::collect::SOON, Due::Collect);
         self.resume_allocs();
+        self.recall_ghosts();
         let jobs: Vec<_> = self.state.jobs.keys().cloned().collect();
         for job in jobs {
             self.mark_job(&job);
@@ -139,6 +141,11 @@ impl Core {
 
     /// Does an effect as soon as everything decided so far is durable.
     pub(crate) fn when_durable(&mut self, effect: Held, out: &mut Vec<Effect>) {
+        #[cfg(feature = "planted-bugs")]
+        if self.state.bug == Some(crate::planted::Bug::OrdersBeforeDurable) {
+            self.release(effect, out);
+            return;
+        }
         if let Some(effect) = self.pipeline.hold_for_all(&mut self.state, effect) {
             self.release(effect, out);
         }

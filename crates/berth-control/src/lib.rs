@@ -14,6 +14,8 @@ mod journal;
 mod lifecycle;
 mod nodes;
 mod pipeline;
+#[cfg(feature = "planted-bugs")]
+mod planted;
 mod reconcile;
 mod replace;
 mod reports;
@@ -27,6 +29,8 @@ mod why;
 
 pub use crate::core::Core;
 pub use event::*;
+#[cfg(feature = "planted-bugs")]
+pub use planted::Bug;
 pub use view::Summary;
 pub use why::{Kin, Why};
 

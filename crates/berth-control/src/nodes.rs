@@ -176,6 +176,10 @@ impl Core {
         node.state = NodeState::Lost { since: self.now, cause: cause.clone() };
         self.state.put_node(node);
         let event = self.state.note(self.now, Key::Node(id), cause, Happening::NodeLost { node: id, name });
+        #[cfg(feature = "planted-bugs")]
+        if self.state.bug == Some(crate::planted::Bug::LossForgetsAllocs) {
+            return;
+        }
         self.bury(id, &Cause::Event(event));
         self.mark_system_slots(id);
     }

@@ -44,6 +44,10 @@ impl Core {
 
     /// Stops the old instance as soon as the new one is ready, or at once where it alone is in the new one's way.
     pub(crate) fn hand_over(&mut self, newcomer: AllocId, incumbent: AllocId) {
+        #[cfg(feature = "planted-bugs")]
+        if self.state.bug == Some(crate::planted::Bug::UpdateKeepsOld) {
+            return;
+        }
         let ready = self.is_ready(newcomer);
         if ready || self.is_only_obstacle(newcomer, incumbent) {
             let cause = self.state.cause_of(self.alloc(newcomer));

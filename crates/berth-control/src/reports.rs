@@ -190,6 +190,26 @@ impl Core {
         }
     }
 
+    /// What was given up with a lost node that has come back may still run there: nobody but the node knows, and a
+    /// new leader has not heard of it yet. It holds its room until the node's first report.
+    pub(crate) fn recall_ghosts(&mut self) {
+        let returned: Vec<NodeId> = self.state.nodes.values().filter(|n| n.is_eligible()).map(|n| n.id).collect();
+        for node in returned {
+            let ended = self.state.index.ended_on.get(&node).into_iter().flatten().copied();
+            let given_up =
+                |id: &AllocId| matches!(self.alloc(*id).state, AllocState::Ended { outcome: Outcome::Lost(_), .. });
+            for id in ended.filter(given_up).collect::<Vec<_>>() {
+                let alloc = self.alloc(id);
+                if let Some(hold) = self.state.hold_of(alloc, alloc.placement()) {
+                    self.state.board.hold(id, hold);
+                    if let Some(link) = self.links.get_mut(&node) {
+                        link.ghosts.insert(id);
+                    }
+                }
+            }
+        }
+    }
+
     /// Ghosts that a whole report does not show any more are gone.
     fn lay_ghosts(&mut self, node: NodeId, seen: &BTreeSet<AllocId>) {
         let Some(link) = self.links.get_mut(&node) else { return };

@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) board: Board,
     pub(crate) journal: Journal,
     pub(crate) dirty: Dirty,
+    #[cfg(feature = "planted-bugs")]
+    pub(crate) bug: Option<crate::planted::Bug>,
 }
 
 impl State {
@@ -123,6 +125,12 @@ impl State {
         // Also less of it is worth a look: those who wait may do so for another reason now.
         let room = old.is_none_or(|old| old.is_eligible() != node.is_eligible() || old.fingerprint != node.fingerprint);
         self.board.put_node(node.id, &node.fingerprint, eligibility);
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(crate::planted::Bug::CapacityOffByOne) {
+            let mut larger = node.fingerprint.clone();
+            larger.resources.cpu.0 += 1000;
+            self.board.put_node(node.id, &larger, eligibility);
+        }
         self.dirty.room |= room;
         self.index.agents.insert(node.agent.clone(), node.id);
         self.journal.touch(Key::Node(node.id), Takes::Nothing);
@@ -245,6 +253,10 @@ impl State {
 
     /// Puts a command's outcome into the same transaction as the object that `with` names.
     pub(crate) fn put_command(&mut self, record: CommandRecord, with: Key) {
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(crate::planted::Bug::KeyNotStored) {
+            return;
+        }
         self.journal.tie_command(with, record.clone());
         self.index.commands_at.insert((record.at, command_key(&record)));
         self.commands.insert(command_key(&record), record);

@@ -46,6 +46,13 @@ pub(crate) enum Listed {
     No,
 }
 
+/// Whether what the server does not know of still runs here. It has given the room of it away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Free,
+    Taken,
+}
+
 /// One allocation of this node.
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
@@ -100,7 +107,7 @@ impl Work {
         };
         work.recall_end();
         work.meet_shim(found.shim, ended.is_some(), now, out);
-        work.advance(now, out);
+        work.advance(now, Room::Free, out);
         work
     }
 
@@ -304,12 +311,11 @@ impl Work {
     }
 
     /// Asks for whatever is missing on the way to the goal. The ledger hears of it first.
-    pub(crate) fn advance(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+    pub(crate) fn advance(&mut self, now: Timestamp, room: Room, out: &mut Vec<Effect>) {
         let mut asked = Vec::new();
-        if self.ending.is_some() {
-            self.advance_to_end(now, &mut asked)
-        } else {
-            self.advance_to_run(now, &mut asked)
+        match self.ending {
+            Some(_) => self.advance_to_end(now, &mut asked),
+            None => self.advance_to_run(now, room, &mut asked),
         }
         if self.unsaved {
             out.push(Effect::Remember(Box::new(self.remember())));
@@ -318,10 +324,12 @@ impl Work {
         out.append(&mut asked);
     }
 
-    fn advance_to_run(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+    fn advance_to_run(&mut self, now: Timestamp, room: Room, out: &mut Vec<Effect>) {
         match self.keeper {
             Keeper::None => self.prepare(out),
             Keeper::BackOff { until } if until <= now => self.prepare(out),
+            // What ran before holds its room since then; what is new waits until it has its own.
+            Keeper::Shim if self.waits_for(room) => {}
             Keeper::Shim => {
                 for task in self.tasks.iter_mut().filter(|t| t.is_due(now)) {
                     task.begin_run(now);
@@ -334,6 +342,10 @@ impl Work {
                 unreachable!("allocation {} is removed before its end was decided", self.desired.id)
             }
         }
+    }
+
+    fn waits_for(&self, room: Room) -> bool {
+        room == Room::Taken && self.tasks.iter().all(|t| t.run == 0)
     }
 
     fn prepare(&mut self, out: &mut Vec<Effect>) {
@@ -374,9 +386,9 @@ impl Work {
     }
 
     /// When `advance` has something to do although nothing happens.
-    pub(crate) fn next_wake(&self) -> Option<Timestamp> {
+    pub(crate) fn next_wake(&self, room: Room) -> Option<Timestamp> {
         let tasks = self.tasks.iter().filter_map(|task| match (&task.state, task.killing) {
-            (Run::BackOff { until }, _) if self.keeper == Keeper::Shim => Some(*until),
+            (Run::BackOff { until }, _) if self.keeper == Keeper::Shim && !self.waits_for(room) => Some(*until),
             (Run::Starting | Run::Running { .. }, Killing::Asked { force_at }) => Some(force_at),
             (Run::Pending | Run::Starting | Run::Running { .. } | Run::BackOff { .. } | Run::Done, _) => None,
         });
@@ -390,6 +402,11 @@ impl Work {
             | Keeper::Removed => None,
         };
         tasks.chain(keeper).min()
+    }
+
+    /// Whether it may hold room here that the server has given away.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.listed == Listed::No && self.keeper != Keeper::Removed
     }
 
     /// Whether nothing is left of it, and the server has forgotten it.

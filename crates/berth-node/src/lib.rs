@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{AllocId, Desired, Digest, Epoch, Found, Goal, Millis, NodeReport, Timestamp};
 
-use crate::alloc::Work;
+use crate::alloc::{Room, Work};
 
 /// The shortest time between two reports of news. The first news is told at once; what follows within this
 /// time travels together, so that a burst of starts costs a few reports instead of one each.
@@ -102,10 +102,6 @@ impl Core {
     }
 
     fn is_stale(&self, epoch: Epoch) -> bool {
-        #[cfg(feature = "planted-bugs")]
-        if self.bug == Some(Bug::ObeysOldEpochs) {
-            return false;
-        }
         epoch < self.epoch
     }
 
@@ -148,11 +144,16 @@ impl Core {
 
     /// Asks for what is missing, stops before starts: what is to be stopped may hold what is to be started waits for.
     fn advance_all(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let room = self.room();
         let (stops, starts): (Vec<_>, Vec<_>) = self.allocs.values_mut().partition(|work| work.goal() == Goal::Stop);
         for work in stops.into_iter().chain(starts) {
-            work.advance(now, out);
+            work.advance(now, room, out);
         }
         self.forget(out);
+    }
+
+    fn room(&self) -> Room {
+        if self.allocs.values().any(Work::is_unknown) { Room::Taken } else { Room::Free }
     }
 
     /// Lets one allocation take an event, then go on. One that is unknown is over: what is said of it is late.
@@ -163,10 +164,13 @@ impl Core {
         out: &mut Vec<Effect>,
         take: impl FnOnce(&mut Work, &mut Vec<Effect>),
     ) {
-        if let Some(work) = self.allocs.get_mut(&alloc) {
-            take(work, out);
-            work.advance(now, out);
-            self.forget(out);
+        let before = self.room();
+        let Some(work) = self.allocs.get_mut(&alloc) else { return };
+        take(work, out);
+        work.advance(now, before, out);
+        self.forget(out);
+        if before != self.room() {
+            self.advance_all(now, out);
         }
     }
 
@@ -203,7 +207,8 @@ impl Core {
             self.news = false; // The first report of a session tells everything.
         }
         let report = self.session.as_ref().and_then(|session| session.due(self.news, gap));
-        let next = self.allocs.values().filter_map(Work::next_wake).chain(report).min();
+        let room = self.room();
+        let next = self.allocs.values().filter_map(|work| work.next_wake(room)).chain(report).min();
         if next.is_some() && next != self.wake {
             self.wake = next;
             out.extend(next.map(Effect::WakeAt));

@@ -5,8 +5,6 @@ use crate::Core;
 /// A bug of the node core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// Orders of a server that has lost the lead are obeyed.
-    ObeysOldEpochs,
     /// What the server no longer lists runs on.
     KeepsUnlisted,
     /// Restarts are not counted.

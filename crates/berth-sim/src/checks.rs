@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use berth_control::Event;
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, CommandResult, Goal, LedgerEntry, Mutation, NodeState, Order, Resources,
+    Alloc, AllocId, AllocState, Cause, CommandResult, Goal, LedgerEntry, Mutation, NodeState, Order, Port, Resources,
     TaskName, Timestamp,
 };
 
@@ -261,15 +261,20 @@ impl World {
         let machine = &self.machines[number];
         let used: Resources = machine.live().map(|desired| desired.group.resources()).sum();
         let capacity = machine.fingerprint.resources;
-        let ports: Vec<_> = machine.live().flat_map(|desired| desired.ports.values().copied()).collect();
-        let different = ports.iter().collect::<BTreeSet<_>>().len();
         self.holds(
             Invariant::Capacity,
-            used.fits_in(&capacity) && different == ports.len(),
-            format_args!(
-                "processes on machine {number} hold {used:?} of {capacity:?} and ports {ports:?} with {alloc}"
-            ),
+            used.fits_in(&capacity),
+            format_args!("processes on machine {number} hold {used:?} of {capacity:?} with {alloc}"),
         );
+        let live = self.machines[number].live();
+        let ours: BTreeSet<Port> = live.filter(|d| d.id == alloc).flat_map(|d| d.ports.values().copied()).collect();
+        let mut rivals = self.machines[number].live().filter(|d| d.ports.values().any(|port| ours.contains(port)));
+        let rival = rivals.find(|d| d.id != alloc).map(|d| d.id);
+        drop(rivals);
+        if let Some(other) = rival {
+            let what = format_args!("{other} still has a port of {alloc}, which begins on machine {number}");
+            self.broken(Invariant::Capacity, what);
+        }
         let first = *self.facts.ran_on.entry(alloc).or_insert(number);
         self.holds(
             Invariant::OneNode,

@@ -10,6 +10,8 @@ pub enum Bug {
     StoreIgnoresGuards,
     /// An agent's ledger loses a write now and then.
     LedgerLosesWrites,
+    /// One of the control core.
+    Control(berth_control::Bug),
     /// One of the node core.
     Node(berth_node::Bug),
 }
@@ -20,16 +22,28 @@ impl Bug {
         Bug::StoreDoesNotSync,
         Bug::StoreIgnoresGuards,
         Bug::LedgerLosesWrites,
-        Bug::Node(berth_node::Bug::ObeysOldEpochs),
+        Bug::Control(berth_control::Bug::CapacityOffByOne),
+        Bug::Control(berth_control::Bug::LossForgetsAllocs),
+        Bug::Control(berth_control::Bug::KeyNotStored),
+        Bug::Control(berth_control::Bug::UpdateKeepsOld),
+        Bug::Control(berth_control::Bug::OrdersBeforeDurable),
         Bug::Node(berth_node::Bug::KeepsUnlisted),
         Bug::Node(berth_node::Bug::RestartsNotCounted),
     ];
+
+    /// The part of it that is planted in a control core.
+    pub(crate) fn in_control(self) -> Option<berth_control::Bug> {
+        match self {
+            Bug::Control(bug) => Some(bug),
+            Bug::Node(_) | Bug::StoreDoesNotSync | Bug::StoreIgnoresGuards | Bug::LedgerLosesWrites => None,
+        }
+    }
 
     /// The part of it that is planted in a node core.
     pub(crate) fn in_node(self) -> Option<berth_node::Bug> {
         match self {
             Bug::Node(bug) => Some(bug),
-            Bug::StoreDoesNotSync | Bug::StoreIgnoresGuards | Bug::LedgerLosesWrites => None,
+            Bug::Control(_) | Bug::StoreDoesNotSync | Bug::StoreIgnoresGuards | Bug::LedgerLosesWrites => None,
         }
     }
 }

@@ -100,7 +100,13 @@ impl World {
     }
 
     fn load_core(&self, epoch: Epoch, clock: Clock, out: &mut Vec<Effect>) -> Core {
-        Core::load(settings(), self.store.snapshot(), epoch, clock.read(self.now), out)
+        #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "only a planted bug changes it"))]
+        let mut core = Core::load(settings(), self.store.snapshot(), epoch, clock.read(self.now), out);
+        #[cfg(feature = "planted-bugs")]
+        if let Some(bug) = self.bug.and_then(crate::Bug::in_control) {
+            core.plant(bug);
+        }
+        core
     }
 
     /// The leading server dies: what the store has not taken yet is lost, but for what it was just taking.

@@ -91,8 +91,7 @@ impl World {
             let name = format!("{}.{}[{index}]", job.spec.id, group.name);
             let at_index = || allocs.iter().copied().filter(|a| a.index == index);
             let newest: Vec<&Alloc> = at_index().filter(|a| self.is_current(job, a)).collect();
-            let done = |a: &&Alloc| matches!(a.state, AllocState::Ended { outcome: Outcome::Complete, .. });
-            if job.spec.kind == JobKind::Batch && at_index().any(|a| done(&a)) {
+            if job.spec.kind == JobKind::Batch && work_is_over(at_index()) {
                 continue;
             }
             let open: Vec<&Alloc> = newest.iter().copied().filter(|a| !a.is_ended()).collect();
@@ -279,6 +278,21 @@ fn admits(job: &Job, group: &GroupSpec, node: &Node) -> bool {
         | Operator::Unset
         | Operator::Compare(..)
         | Operator::Glob(_) => unreachable!("simulated jobs demand equality only"),
+    })
+}
+
+/// Whether a batch job has nothing left to do at an index: its newest instance has ended, by itself or told to. One
+/// that was lost with its node has to be made good.
+fn work_is_over<'a>(at_index: impl Iterator<Item = &'a Alloc>) -> bool {
+    at_index.max_by_key(|alloc| alloc.id).is_some_and(|newest| match &newest.state {
+        AllocState::Ended { outcome, .. } => match outcome {
+            Outcome::Complete | Outcome::Stopped | Outcome::Failed(_) => true,
+            Outcome::Lost(_) => false,
+        },
+        AllocState::Waiting { .. }
+        | AllocState::Placed { .. }
+        | AllocState::Running { .. }
+        | AllocState::Stopping { .. } => false,
     })
 }
 

@@ -201,6 +201,17 @@ fn a_restarted_agent_refuses_what_its_earlier_life_would_have_refused() {
 }
 
 #[test]
+fn what_the_server_does_not_know_of_is_gone_before_anything_new_begins() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.desire(1, vec![desired(2, JobKind::Service, &["web"])], true);
+    run_now(&mut machine);
+    assert_eq!((machine.live(alloc_id(1)), machine.live(alloc_id(2))), (1, 0), "its room may be the same");
+    assert!(machine.shims.contains_key(&alloc_id(2)), "made ready in the meantime");
+    machine.settle();
+    assert_eq!((machine.live(alloc_id(1)), machine.live(alloc_id(2))), (0, 1));
+}
+
+#[test]
 fn nothing_is_sent_without_a_stream_and_each_stream_counts_from_1() {
     let mut machine = running(JobKind::Service, &["web"]);
     machine.step(Event::Disconnected);
