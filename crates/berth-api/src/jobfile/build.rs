@@ -13,7 +13,7 @@ use berth_model::{
     UpdatePolicy, limits,
 };
 
-use super::error::{Faults, nearest, quoted};
+use super::error::{Faults, harmless, nearest, quoted};
 use super::image;
 use super::schema::{
     At, ConstraintFile, DriverFile, Field, GroupFile, JobFile, KillFile, KindFile, List, NetworkFile, OperatorFile,
@@ -24,6 +24,10 @@ use super::values::{CAPABILITIES, Duration, PortNumber, Size, signal, signal_nam
 const LONGEST_TIME: Millis = Millis::from_secs(720 * 3600);
 /// Characters of a key of `meta`, an attribute, or a user.
 const WORD: usize = 128;
+/// Folders in memory of a container.
+const TMPFS: usize = 64;
+/// Words of a command.
+const COMMAND: usize = 1024;
 /// What a fault's stand-in is called; it never leaves this module.
 const STAND_IN: &str = "x";
 
@@ -43,7 +47,7 @@ fn top(file: JobFile, place: usize, faults: &mut Faults) -> JobSpec {
         KindFile::Batch => JobKind::Batch,
         KindFile::System => JobKind::System,
     };
-    let priority = in_range(file.priority, 50, 0..=100, faults);
+    let priority = u8::try_from(in_range(file.priority, 50, 0..=100, faults)).unwrap_or(u8::MAX);
     let constraints = constraints(file.constraints, faults);
     let groups = required_list(file.groups, "groups", limits::GROUPS, place, faults);
     let mut names = BTreeMap::new();
@@ -106,6 +110,8 @@ struct Shared {
 fn restart(file: Field<RestartFile>, faults: &mut Faults) -> RestartPolicy {
     let place = file.as_ref().map_or(usize::MAX, |f| f.place);
     let file = value(file, RestartFile::default());
+    let delay_place = file.max_delay.as_ref().or(file.delay.as_ref()).map_or(place, |f| f.place);
+    let by_default = if file.max_delay.is_none() { ", its default" } else { "" };
     let policy = RestartPolicy {
         attempts: in_range(file.attempts, 3, 0..=1000, faults),
         interval: time(file.interval, Millis::from_secs(300), Millis(1), faults),
@@ -113,7 +119,9 @@ fn restart(file: Field<RestartFile>, faults: &mut Faults) -> RestartPolicy {
         max_delay: time(file.max_delay, Millis::from_secs(60), Millis(0), faults),
     };
     if policy.max_delay < policy.delay {
-        faults.at(place, format!("`max_delay` ({}) is less than `delay` ({})", policy.max_delay, policy.delay));
+        let (most, delay) = (policy.max_delay, policy.delay);
+        let message = format!("`delay` ({delay}) is more than `max_delay` ({most}{by_default}): raise `max_delay`");
+        faults.at(delay_place, message);
     }
     policy
 }
@@ -128,8 +136,9 @@ fn update(file: Field<UpdateFile>, faults: &mut Faults) -> UpdatePolicy {
 
 fn task(mut file: TaskFile, place: usize, shared: &mut Shared, faults: &mut Faults) -> TaskSpec {
     unique(&file.name, "task", &mut shared.names, faults);
+    let sure = file.driver.as_ref().is_none_or(|d| d.value.is_some());
     let driver = driver(&mut file, place, faults);
-    let command = command(file.command, &driver, place, faults);
+    let command = command(file.command, sure && driver == Driver::Exec, place, faults);
     let file_resources = value(file.resources, ResourcesFile::default());
     let (resources, ports) = resources(file_resources, shared, faults);
     TaskSpec {
@@ -149,7 +158,10 @@ fn task(mut file: TaskFile, place: usize, shared: &mut Shared, faults: &mut Faul
 
 fn driver(file: &mut TaskFile, place: usize, faults: &mut Faults) -> Driver {
     let by_image = if file.image.is_some() { DriverFile::Container } else { DriverFile::Exec };
+    let spoiled = file.driver.as_ref().is_some_and(|d| d.value.is_none());
     match value(file.driver.take(), by_image) {
+        // Which keys belong is not known then.
+        DriverFile::Exec if spoiled => Driver::Exec,
         DriverFile::Container => Driver::Container(container(file, place, faults)),
         DriverFile::Exec => {
             let strays = [
@@ -171,10 +183,12 @@ fn driver(file: &mut TaskFile, place: usize, faults: &mut Faults) -> Driver {
 
 fn container(file: &mut TaskFile, place: usize, faults: &mut Faults) -> ContainerSpec {
     if file.image.is_none() {
-        faults.at(place, "`image` is missing: the driver `container` needs one");
+        faults
+            .at(place, "`image` is missing: the driver `container` needs one, such as `docker.io/library/nginx:1.27`");
     }
+    let tmpfs_place = file.tmpfs.as_ref().map_or(place, |f| f.place);
     let tmpfs = value(file.tmpfs.take(), Table(Vec::new()));
-    limit(tmpfs.0.len(), 64, "folders in `tmpfs`", place, faults);
+    limit(tmpfs.0.len(), TMPFS, "folders in `tmpfs`", tmpfs_place, faults);
     let tmpfs: BTreeMap<String, Bytes> = tmpfs
         .0
         .into_iter()
@@ -183,8 +197,9 @@ fn container(file: &mut TaskFile, place: usize, faults: &mut Faults) -> Containe
             Some((path, space(Some(size), Bytes::mib(1), faults)))
         })
         .collect();
+    let caps_place = file.cap_add.as_ref().map_or(place, |f| f.place);
     let caps = value(file.cap_add.take(), Vec::new());
-    limit(caps.len(), CAPABILITIES.len(), "entries in `cap_add`", place, faults);
+    limit(caps.len(), CAPABILITIES.len(), "entries in `cap_add`", caps_place, faults);
     ContainerSpec {
         image: checked(file.image.take(), faults, |text| {
             image::check(text).map_err(|e| format!("{}: {e}", quoted(text)))
@@ -202,25 +217,33 @@ fn capability(cap: At<String>, faults: &mut Faults) -> Option<String> {
     let bare = text.strip_prefix("CAP_").unwrap_or(&text);
     if !CAPABILITIES.contains(&bare) {
         let meant = nearest(bare, CAPABILITIES);
-        faults.at_nearest(cap.place, format!("unknown capability {}", quoted(&text)), meant);
+        faults.at_nearest(
+            cap.place,
+            format!("unknown capability {}: expected one of Linux's, such as `NET_ADMIN`", quoted(&text)),
+            meant,
+        );
     }
     Some(bare.to_owned())
 }
 
-fn command(file: Field<List<String>>, driver: &Driver, place: usize, faults: &mut Faults) -> Vec<String> {
+fn command(file: Field<List<String>>, required: bool, place: usize, faults: &mut Faults) -> Vec<String> {
     let at = file.as_ref().map_or(place, |f| f.place);
     let spoiled = file.as_ref().is_some_and(|f| f.value.is_none());
-    let words: Vec<String> = value(file, Vec::new())
-        .into_iter()
-        .map(|word| checked(Some(word), faults, no_nul).unwrap_or_default())
-        .collect();
-    if *driver == Driver::Exec && words.is_empty() && !spoiled {
-        faults.at(at, "`command` is missing: a task without an `image` names the program to run");
+    let given = value(file, Vec::new());
+    if let Some(At { value: Some(program), place }) = given.first()
+        && program.is_empty()
+    {
+        faults.at(*place, "the first word of `command` is the program: it cannot be empty");
     }
-    if words.first().is_some_and(String::is_empty) && faults.is_empty() {
-        faults.at(at, "the first word of `command` is the program: it cannot be empty");
+    let words: Vec<String> =
+        given.into_iter().map(|word| checked(Some(word), faults, no_nul).unwrap_or_default()).collect();
+    if required && words.is_empty() && !spoiled {
+        faults.at(
+            at,
+            "`command` is missing or empty: a task of the driver `exec` names its program, such as `[/bin/echo, hello]`",
+        );
     }
-    limit(words.len(), 1024, "words in `command`", at, faults);
+    limit(words.len(), COMMAND, "words in `command`", at, faults);
     words
 }
 
@@ -286,14 +309,15 @@ fn constraints(file: Field<List<ConstraintFile>>, faults: &mut Faults) -> Vec<Co
 
 fn constraint(file: ConstraintFile, place: usize, faults: &mut Faults) -> Constraint {
     if file.attribute.is_none() {
-        faults.at(place, "`attribute` is missing");
+        faults.at(place, "`attribute` is missing: expected the name of a node's attribute, such as `kernel.name`");
     }
     let attribute = checked(file.attribute, faults, word).unwrap_or_default();
     let values_place = file.values.as_ref().map(|v| v.place);
     let value_place = file.value.as_ref().map(|v| v.place);
     let one = checked(file.value, faults, no_nul).unwrap_or_default();
     let many = value(file.values, Vec::new());
-    limit(many.len(), limits::VALUES, "values", place, faults);
+    let empty = many.is_empty();
+    limit(many.len(), limits::VALUES, "values", values_place.unwrap_or(place), faults);
     let many: Vec<String> = many.into_iter().filter_map(|v| checked(Some(v), faults, no_nul)).collect();
     let spoiled = file.operator.as_ref().is_some_and(|o| o.value.is_none());
     let operator = value(file.operator, OperatorFile::Is);
@@ -304,7 +328,7 @@ fn constraint(file: ConstraintFile, place: usize, faults: &mut Faults) -> Constr
         OperatorFile::Less | OperatorFile::AtMost | OperatorFile::Greater | OperatorFile::AtLeast => Wants::Version,
     };
     if !spoiled {
-        wants.check(Given { place, value: value_place, values: values_place, text: &one }, faults);
+        wants.check(Given { place, value: value_place, values: values_place, empty, text: &one }, faults);
     }
     let operator = match operator {
         OperatorFile::Is => Operator::Is(one),
@@ -336,20 +360,40 @@ struct Given<'a> {
     place: usize,
     value: Option<usize>,
     values: Option<usize>,
+    empty: bool,
     text: &'a str,
 }
 
 impl Wants {
+    fn no_value(self) -> &'static str {
+        match self {
+            Wants::Many => "this operator takes no `value` but a list: write `values: [...]`",
+            Wants::Nothing | Wants::One | Wants::Version => "this operator takes no `value`: leave it out",
+        }
+    }
+
+    fn no_values(self) -> &'static str {
+        match self {
+            Wants::One => "this operator takes one `value`, not `values`; for a list write `operator: in`",
+            Wants::Nothing | Wants::Version | Wants::Many => "this operator takes no `values`: leave them out",
+        }
+    }
+
     fn check(self, given: Given<'_>, faults: &mut Faults) {
+        if let (Wants::Many, Some(place), true) = (self, given.values, given.empty) {
+            faults.at(place, "`values` is empty: expected at least one");
+        }
         let one = matches!(self, Wants::One | Wants::Version);
         match (given.value, one) {
-            (None, true) => faults.at(given.place, "`value` is missing: this operator compares with one"),
-            (Some(place), false) => faults.at(place, "this operator takes no `value`"),
+            (None, true) => faults.at(given.place, "`value` is missing: this operator compares the attribute with it"),
+            (Some(place), false) => faults.at(place, self.no_value()),
             (Some(_), true) | (None, false) => {}
         }
         match (given.values, self == Wants::Many) {
-            (None, true) => faults.at(given.place, "`values` is missing: this operator compares with a list"),
-            (Some(place), false) => faults.at(place, "this operator takes no `values`"),
+            (None, true) => {
+                faults.at(given.place, "`values` is missing: this operator takes a list, such as `values: [a, b]`")
+            }
+            (Some(place), false) => faults.at(place, self.no_values()),
             (Some(_), true) | (None, false) => {}
         }
         let part = |p: &str| !p.is_empty() && p.len() <= 18 && p.bytes().all(|b| b.is_ascii_digit());
@@ -408,7 +452,7 @@ where
     N::Err: Display,
 {
     let field = field.unwrap_or_else(|| {
-        faults.at(place, format!("`{key}` is missing"));
+        faults.at(place, format!("`{key}` is missing: expected a name, such as `{key}: web`"));
         At { value: None, place }
     });
     name_of(field, faults)
@@ -423,11 +467,19 @@ where
     match field.value.as_deref().map(str::parse) {
         Some(Ok(name)) => name,
         Some(Err(source)) => {
-            faults.at(field.place, source.to_string().escape_default().to_string());
+            faults.at_nearest(field.place, harmless(&source.to_string()), as_name::<N>(field.value.as_deref()));
             stand_in()
         }
         None => stand_in(),
     }
+}
+
+/// The name that is left of a text when what cannot be in a name is gone.
+fn as_name<N: FromStr>(text: Option<&str>) -> Option<String> {
+    let text: String = text?.chars().take(64).flat_map(char::to_lowercase).collect();
+    let name = text.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let name = name.trim_matches('-').to_owned();
+    N::from_str(&name).is_ok().then_some(name)
 }
 
 fn required_list<T>(field: Field<List<T>>, key: &str, most: usize, place: usize, faults: &mut Faults) -> List<T> {
@@ -492,7 +544,7 @@ fn texts(
 }
 
 fn no_nul(text: &str) -> Result<(), String> {
-    if text.contains('\0') { Err("text cannot hold a NUL character".to_owned()) } else { Ok(()) }
+    if text.contains('\0') { Err("text cannot hold a NUL character (`\\0`): leave it out".to_owned()) } else { Ok(()) }
 }
 
 fn word(text: &str) -> Result<(), String> {
@@ -506,7 +558,10 @@ fn word(text: &str) -> Result<(), String> {
 
 fn meta_key(key: &str) -> Result<(), String> {
     if key.is_empty() || key.len() > WORD || key.chars().any(char::is_control) {
-        return Err(format!("a key must have 1 to {WORD} characters, none of them control characters"));
+        return Err(format!(
+            "expected a key of 1 to {WORD} characters without control characters, found {}",
+            quoted(key)
+        ));
     }
     Ok(())
 }

@@ -10,7 +10,8 @@ use std::rc::Rc;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 use serde::forward_to_deserialize_any;
 
-use super::error::{Fault, Faults, Place, nearest, quoted};
+use super::error::{Fault, Faults, Place, nearest};
+use super::hint;
 use super::schema::AT;
 use super::tree::{Key, Node, Value, is_null};
 
@@ -28,7 +29,10 @@ impl<'a> Reader<'a> {
     }
 
     fn expected(&self, what: &str) -> Fault {
-        let message = format!("expected {what}, found {}", self.node.describe());
+        self.instead(format!("expected {what}, found {}", self.node.describe()))
+    }
+
+    fn instead(&self, message: String) -> Fault {
         Fault { place: Some(self.place()), message, nearest: None }
     }
 
@@ -44,13 +48,16 @@ impl<'a> Reader<'a> {
     fn text(&self, what: &str) -> Result<&'a str, Fault> {
         match &self.node.value {
             Value::Scalar { text, plain } if !(*plain && is_null(text)) => Ok(text),
-            Value::Scalar { .. } | Value::List(_) | Value::Map(_) => Err(self.expected(what)),
+            Value::Scalar { .. } => {
+                Err(self.instead(format!("expected {what}, found nothing{}", hint::no_text(&self.path))))
+            }
+            Value::List(_) | Value::Map(_) => Err(self.expected(what)),
         }
     }
 
     fn map<V: Visitor<'a>>(self, known: Option<&'static [&'static str]>, visitor: V) -> Result<V::Value, Fault> {
         let Value::Map(entries) = &self.node.value else {
-            return Err(self.expected("a map"));
+            return Err(self.instead(hint::as_map(&self.path, self.node)));
         };
         visitor.visit_map(Entries { reader: self, entries: entries.iter(), known, value: None })
     }
@@ -128,7 +135,7 @@ impl<'a> de::Deserializer<'a> for Reader<'a> {
 
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         let Value::List(items) = &self.node.value else {
-            return Err(self.expected("a list"));
+            return Err(self.instead(hint::as_list(&self.path, self.node)));
         };
         visitor.visit_seq(Items { reader: self, items: items.iter(), position: 0 })
     }
@@ -152,7 +159,7 @@ impl<'a> de::Deserializer<'a> for Reader<'a> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let what = format!("one of {}", words(variants));
+        let what = format!("one of {}", hint::words(variants));
         let text = self.text(&what)?;
         if variants.contains(&text) {
             return visitor.visit_enum(text.into_deserializer());
@@ -166,10 +173,6 @@ impl<'a> de::Deserializer<'a> for Reader<'a> {
         <W: Visitor<'a>>
         i8 i16 i32 i64 i128 u128 f32 f64 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
     }
-}
-
-fn words(valid: &[&str]) -> String {
-    valid.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// The two halves of an [`super::schema::At`]: the value, or nothing where it is wrong, and the number of its place.
@@ -225,8 +228,7 @@ impl<'a> de::MapAccess<'a> for Entries<'a> {
         for (key, node) in self.entries.by_ref() {
             let place = Place { line: key.line, column: key.column, path: self.reader.path.clone() };
             if let Some(known) = self.known.filter(|known| !known.contains(&key.text.as_str())) {
-                let message = format!("unknown key {}: expected one of {}", quoted(&key.text), words(known));
-                let nearest = nearest(&key.text, known.iter().copied());
+                let (message, nearest) = hint::unknown_key(&key.text, known);
                 self.reader.faults.borrow_mut().add(place, Fault { place: None, message, nearest });
                 continue;
             }

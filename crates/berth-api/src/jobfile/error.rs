@@ -188,11 +188,14 @@ fn window(text: &str, line: usize, column: usize) -> (String, usize) {
 
 /// What `text` looks like in a message: bounded, and without control characters.
 pub(super) fn quoted(text: &str) -> String {
-    let mut shown: String = text.chars().take(60).flat_map(Escape::escape_debug_keeping_quotes).collect();
-    if text.chars().count() > 60 {
-        shown.push('…');
-    }
-    format!("`{shown}`")
+    let shown: String = text.chars().take(60).collect();
+    let rest = if text.chars().count() > 60 { "…" } else { "" };
+    format!("`{}{rest}`", harmless(&shown))
+}
+
+/// `text` with its control characters written out.
+pub(super) fn harmless(text: &str) -> String {
+    text.chars().flat_map(Escape::escape_debug_keeping_quotes).collect()
 }
 
 trait Escape {

@@ -7,6 +7,7 @@
 mod build;
 mod decode;
 mod error;
+mod hint;
 mod image;
 mod schema;
 mod show;

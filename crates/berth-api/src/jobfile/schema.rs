@@ -106,7 +106,7 @@ pub struct JobFile {
     /// Who is placed first: the higher.
     #[schema(value_type = u8, required = false, default = 50, minimum = 0, maximum = 100)]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) priority: Field<u8>,
+    pub(super) priority: Field<u32>,
     /// Demands on a node's attributes; hold for every group.
     #[schema(value_type = Vec<ConstraintFile>, required = false, max_items = 64)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -36,7 +36,7 @@ pub(super) fn job(spec: &JobSpec) -> JobFile {
             JobKind::Batch => KindFile::Batch,
             JobKind::System => KindFile::System,
         }),
-        priority: some(spec.priority.0),
+        priority: some(u32::from(spec.priority.0)),
         constraints: list(spec.constraints.iter().map(constraint)),
         groups: list(spec.groups.iter().map(group)),
         meta: texts(&spec.meta),

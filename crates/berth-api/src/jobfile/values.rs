@@ -81,8 +81,9 @@ fn cpu(text: &str) -> Result<CpuMillis, String> {
     };
     millis.map(CpuMillis).ok_or_else(|| {
         format!(
-            "expected processor time such as `500m` or `0.5` (cores, at most three decimals), found {}",
-            quoted(text)
+            "expected processor time such as `500m` or `0.5` (cores, at most three decimals), found {}{}",
+            quoted(text),
+            instead(cpu_meant(text))
         )
     })
 }
@@ -110,10 +111,51 @@ fn size(text: &str) -> Result<Bytes, String> {
         .unwrap_or((text, 1));
     digits(number).and_then(|n| n.checked_mul(factor)).map(Bytes).ok_or_else(|| {
         format!(
-            "expected an amount such as `128MiB` or `1GiB` (B, KiB, MiB, GiB, TiB, kB, MB, GB, TB), found {}",
-            quoted(text)
+            "expected an amount such as `128MiB` (a whole number of B, KiB, MiB, GiB, TiB, kB, MB, GB or TB), found {}{}",
+            quoted(text),
+            instead(size_meant(text))
         )
     })
+}
+
+/// `text` cut after its leading digits, the rest without blanks.
+fn number_and_unit(text: &str) -> Option<(u64, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    digits(&text[..end]).map(|number| (number, text[end..].trim()))
+}
+
+fn instead(meant: Option<String>) -> String {
+    meant.map_or_else(String::new, |meant| format!("; write `{meant}`"))
+}
+
+/// The amount that a unit in other letters, or Kubernetes' `Mi`, means.
+fn size_meant(text: &str) -> Option<String> {
+    let (number, unit) = number_and_unit(text)?;
+    let same = |unit: &str| SIZES.iter().find(|(known, _)| known.eq_ignore_ascii_case(unit));
+    same(unit).or_else(|| same(&format!("{unit}B"))).map(|(known, _)| format!("{number}{known}"))
+}
+
+/// The time that a bare number, or a unit by another name, means.
+fn duration_meant(text: &str) -> Option<String> {
+    let (number, unit) = number_and_unit(text)?;
+    match unit.to_ascii_lowercase().trim_end_matches('s') {
+        "" | "sec" | "second" => Some(format!("{number}s")),
+        "min" | "minute" | "m" => Some(format!("{number}m")),
+        "hour" | "hr" | "h" => Some(format!("{number}h")),
+        "d" | "day" => Some(format!("{}h", number.checked_mul(24)?)),
+        _ => None,
+    }
+}
+
+/// The processor time that a number with a word for cores means.
+fn cpu_meant(text: &str) -> Option<String> {
+    let (number, unit) = number_and_unit(text)?;
+    match unit.to_ascii_lowercase().as_str() {
+        "core" | "cores" | "cpu" | "cpus" => Some(number.to_string()),
+        "milli" | "millicores" | "mcpu" => Some(format!("{number}m")),
+        "%" => Some(format!("{}m", number.checked_mul(10)?)),
+        _ => None,
+    }
 }
 
 fn show_size(bytes: Bytes) -> String {
@@ -125,7 +167,11 @@ fn duration(text: &str) -> Result<Millis, String> {
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
     let found = units.iter().find_map(|(unit, factor)| digits(text.strip_suffix(unit)?).map(|n| (n, *factor)));
     found.and_then(|(n, factor): (u64, u64)| n.checked_mul(factor)).map(Millis).ok_or_else(|| {
-        format!("expected a length of time such as `10s`, `500ms` or `2m` (ms, s, m, h), found {}", quoted(text))
+        format!(
+            "expected a length of time such as `10s` (a whole number of ms, s, m or h), found {}{}",
+            quoted(text),
+            instead(duration_meant(text))
+        )
     })
 }
 
