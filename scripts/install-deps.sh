@@ -7,7 +7,7 @@ set -euo pipefail
 needed=(
   "build-essential|/usr/bin/cc|compiles the C parts of dependencies (zstd)"
   "pkg-config|/usr/bin/pkg-config|finds libraries while building"
-  "libseccomp-dev|/usr/include/seccomp.h|system call filters of containers; linked into the program"
+  "libseccomp-dev|/usr/include/seccomp.h|system call filters of containers"
   "ca-certificates|/etc/ssl/certs/ca-certificates.crt|trust for image registries"
   "busybox-static|/bin/busybox|the content of the images that demo and tests make"
   "runc|/usr/sbin/runc|the runtime that ours is tested and measured against"
