@@ -11,6 +11,17 @@ const EXAMPLES: [(&str, &str); 3] = [
     ("node-metrics.yaml", include_str!("../../../examples/node-metrics.yaml")),
 ];
 
+/// Every file of `examples/`, the demo's with an image in the place of its placeholder.
+fn examples() -> Vec<(String, String)> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths.filter(|path| path.extension().is_some_and(|ext| ext == "yaml")).collect();
+    files.sort();
+    let read =
+        |path: &std::path::PathBuf| std::fs::read_to_string(path).unwrap().replace("IMAGE", "oci:/images/demo:latest");
+    files.iter().map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), read(path))).collect()
+}
+
 fn good(text: &str) -> JobSpec {
     parse("job.yaml", text).unwrap_or_else(|e| panic!("{e}"))
 }
@@ -21,11 +32,40 @@ fn bad(text: &str) -> String {
 
 #[test]
 fn examples_are_valid_and_survive_the_wire() {
-    for (name, text) in EXAMPLES {
-        let spec = parse(name, text).unwrap_or_else(|e| panic!("{e}"));
+    let examples = examples();
+    assert!(examples.len() >= 8, "{} examples", examples.len());
+    for (name, text) in examples {
+        let spec = parse(&name, &text).unwrap_or_else(|e| panic!("{e}"));
         let json = to_json(&spec);
         assert_eq!(from_json(&json).unwrap_or_else(|e| panic!("{e}\n{json:#}")), spec, "{name} as a value");
         assert_eq!(good(&json.to_string()), spec, "{name} as a file of JSON");
+    }
+}
+
+#[test]
+fn samples_of_the_reference_are_valid() {
+    let reference = include_str!("../../../docs/job-file.md");
+    let samples: Vec<&str> = reference.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(samples.len() >= 3, "{} samples", samples.len());
+    for sample in samples {
+        good(sample);
+    }
+}
+
+/// What is written in the reference and what is checked are the same words.
+#[test]
+fn the_reference_names_every_field_and_operator() {
+    let reference = include_str!("../../../docs/job-file.md");
+    let schema = json_schema();
+    let defs = schema["$defs"].as_object().unwrap();
+    let mut words: Vec<String> = Vec::new();
+    for def in defs.values().chain([&schema]) {
+        words.extend(def["properties"].as_object().into_iter().flat_map(|p| p.keys().cloned()));
+        words.extend(def["enum"].as_array().into_iter().flatten().map(|v| v.as_str().unwrap().to_owned()));
+    }
+    assert!(words.len() > 40, "{words:?}");
+    for word in words {
+        assert!(reference.contains(&format!("`{word}`")), "docs/job-file.md does not tell of `{word}`");
     }
 }
 
@@ -98,6 +138,13 @@ fn faults_are_bounded() {
     let text: String = (0..50).map(|i| format!("k{i}: 1\n")).collect();
     let error = parse("job.yaml", &text).unwrap_err();
     assert_eq!((error.errors.len(), error.omitted), (MAX_ERRORS, 42));
+}
+
+#[test]
+fn the_schema_claims_no_default_that_there_is_not() {
+    let text = json_schema().to_string();
+    assert!(!text.contains("\"default\":null"), "null is a value that no field takes");
+    assert!(!text.contains("\"example\":"), "JSON Schema knows `examples` only");
 }
 
 #[test]

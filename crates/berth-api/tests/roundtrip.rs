@@ -1,0 +1,168 @@
+//! A specification survives being written and read again, whatever it is: as a JSON value and as a file's text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::str::FromStr;
+
+use berth_api::jobfile::{from_json, parse, to_json};
+use berth_model::{
+    Bytes, Constraint, ContainerSpec, CpuMillis, Driver, GroupSpec, JobId, JobKind, JobSpec, KillPolicy, Millis,
+    NetworkMode, Operator, Ordering, Port, PortSpec, Priority, Resources, RestartPolicy, TaskSpec, UpdatePolicy,
+};
+use proptest::collection::{btree_map, btree_set, vec};
+use proptest::option::of;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+const NAME: &str = "[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?";
+const WORD: &str = "[a-zA-Z0-9._/-]{1,12}";
+
+/// Text of every sort but NUL: quotes, colons, line ends, other scripts.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![3 => "[ -~]{0,12}", 1 => "\\PC{0,8}", 1 => select(vec!["null", "~", "yes", "1.10", "a: b", "- a", "a\nb", "\t", "<<"]).prop_map(str::to_owned)]
+}
+
+fn name<N>() -> impl Strategy<Value = N>
+where
+    N: FromStr + Debug,
+    N::Err: Debug,
+{
+    NAME.prop_map(|text| text.parse().expect("the pattern is a name's"))
+}
+
+fn meta() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map("[ -;=-~]{1,10}", text(), 0..3)
+}
+
+fn time(least: u64) -> impl Strategy<Value = Millis> {
+    prop_oneof![least..5000, (1..720 * 60u64).prop_map(|m| m * 60_000)].prop_map(Millis)
+}
+
+fn size() -> impl Strategy<Value = Bytes> {
+    prop_oneof![1..=1u64 << 50, (1..=1u64 << 20).prop_map(|n| n << 30)].prop_map(Bytes)
+}
+
+fn constraint() -> impl Strategy<Value = Constraint> {
+    let order = select(vec![Ordering::Less, Ordering::AtMost, Ordering::Greater, Ordering::AtLeast]);
+    let operator = prop_oneof![
+        text().prop_map(Operator::Is),
+        text().prop_map(Operator::IsNot),
+        text().prop_map(Operator::Glob),
+        vec(text(), 1..4).prop_map(Operator::In),
+        vec(text(), 1..4).prop_map(Operator::NotIn),
+        Just(Operator::Set),
+        Just(Operator::Unset),
+        (order, "-?[0-9]{1,4}(\\.[0-9]{1,3}){0,2}").prop_map(|(order, value)| Operator::Compare(order, value)),
+    ];
+    (WORD, operator).prop_map(|(attribute, operator)| Constraint { attribute, operator })
+}
+
+fn image() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z]{1,5}\\.[a-z]{2,3}(:[1-9][0-9]{0,3})?/[a-z0-9]{1,6}(/[a-z0-9]{1,4})?:[a-zA-Z0-9_][a-z.-]{0,5}",
+        "localhost/[a-z]{1,6}(:v1)?@sha256:[0-9a-f]{64}",
+        "oci(-archive)?:/[a-z/]{0,9}[a-z](:[a-z]{1,4})?",
+    ]
+}
+
+fn driver() -> impl Strategy<Value = Driver> {
+    let tmpfs = btree_map("/[a-z]{1,6}", size(), 0..3);
+    let caps = vec(select(vec!["NET_ADMIN", "SYS_TIME", "CHOWN"]).prop_map(str::to_owned), 0..3);
+    let container =
+        (image(), of(WORD), any::<bool>(), tmpfs, caps).prop_map(|(image, credential, root, tmpfs, cap_add)| {
+            let tmpfs = tmpfs.into_iter().collect();
+            Driver::Container(ContainerSpec { image, credential, read_only_root: root, tmpfs, cap_add })
+        });
+    prop_oneof![Just(Driver::Exec), container]
+}
+
+/// Without ports: those have to differ within a group.
+fn task() -> impl Strategy<Value = TaskSpec> {
+    let resources = (1..=1_024_000u64, size(), size()).prop_map(|(cpu, memory, disk)| Resources {
+        cpu: CpuMillis(cpu),
+        memory,
+        disk,
+    });
+    let kill = (1..=64u8, time(0)).prop_map(|(signal, timeout)| KillPolicy { signal, timeout });
+    let env = btree_map("[A-Z_][A-Z0-9]{0,5}", text(), 0..3);
+    let command = ("[ -~]{1,8}", vec(text(), 0..3)).prop_map(|(program, rest)| [vec![program], rest].concat());
+    let user = of("[a-z0-9]{1,4}(:[a-z0-9]{1,4})?");
+    let runs = (driver(), command, env, of("/[a-z/]{0,9}"), user);
+    (runs, resources, 1..=4_194_304u32, kill, meta()).prop_map(|(runs, resources, pids_limit, kill, meta)| {
+        let (driver, command, env, working_dir, user) = runs;
+        let name = "t".parse().expect("a letter is a name");
+        TaskSpec { name, driver, command, env, working_dir, user, resources, pids_limit, ports: vec![], kill, meta }
+    })
+}
+
+/// Tasks with names and ports of their own, dealt out in turn.
+fn tasks() -> impl Strategy<Value = Vec<TaskSpec>> {
+    let numbers = btree_set(1..=u16::MAX, 0..4);
+    (vec(task(), 1..4), btree_set(NAME, 3), btree_set(NAME, 0..4), numbers).prop_map(deal)
+}
+
+fn deal(given: (Vec<TaskSpec>, BTreeSet<String>, BTreeSet<String>, BTreeSet<u16>)) -> Vec<TaskSpec> {
+    let (mut tasks, names, port_names, numbers) = given;
+    for (task, name) in tasks.iter_mut().zip(&names) {
+        task.name = name.parse().expect("the pattern is a name's");
+    }
+    let mut numbers = numbers.into_iter().map(Port);
+    let count = tasks.len();
+    for (i, name) in port_names.iter().enumerate() {
+        let name = name.parse().expect("the pattern is a name's");
+        tasks[i % count].ports.push(PortSpec { name, fixed: numbers.next() });
+    }
+    tasks
+}
+
+fn group() -> impl Strategy<Value = GroupSpec> {
+    let restart = (0..=1000u32, time(1), time(0), time(0)).prop_map(|(attempts, interval, a, b)| RestartPolicy {
+        attempts,
+        interval,
+        delay: a.min(b),
+        max_delay: a.max(b),
+    });
+    let update =
+        (1..=100_000u32, time(0)).prop_map(|(max_parallel, min_ready)| UpdatePolicy { max_parallel, min_ready });
+    let parts = (vec(constraint(), 0..3), any::<bool>(), restart, update, meta());
+    (name(), 0..=100_000u32, tasks(), parts).prop_map(
+        |(name, count, tasks, (constraints, alone, restart, update, meta))| {
+            let ports = tasks.iter().any(|t| !t.ports.is_empty());
+            let network = if alone && !ports { NetworkMode::None } else { NetworkMode::Host };
+            GroupSpec { name, count, constraints, network, tasks, restart, update, meta }
+        },
+    )
+}
+
+fn job() -> impl Strategy<Value = JobSpec> {
+    let id = (name(), name()).prop_map(|(namespace, name)| JobId { namespace, name });
+    let kind = select(vec![JobKind::Service, JobKind::Batch, JobKind::System]);
+    let groups = (vec(group(), 1..4), btree_set(NAME, 3)).prop_map(|(mut groups, names)| {
+        for (group, name) in groups.iter_mut().zip(&names) {
+            group.name = name.parse().expect("the pattern is a name's");
+        }
+        groups
+    });
+    (id, kind, 0..=100u8, vec(constraint(), 0..3), groups, meta()).prop_map(
+        |(id, kind, priority, constraints, mut groups, meta)| {
+            if kind == JobKind::System {
+                groups.iter_mut().for_each(|group| group.count = 1);
+            }
+            JobSpec { id, kind, priority: Priority(priority), constraints, groups, meta }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { max_shrink_iters: 2000, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn a_job_survives_the_wire_and_a_file(spec in job()) {
+        let json = to_json(&spec);
+        let again = from_json(&json).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(&again, &spec, "as a value");
+        let text = serde_json::to_string_pretty(&json).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let again = parse("job.json", &text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
+        prop_assert_eq!(&again, &spec, "as a file");
+    }
+}
