@@ -19,7 +19,7 @@ use super::schema::{
     At, ConstraintFile, DriverFile, Field, GroupFile, JobFile, KillFile, KindFile, List, NetworkFile, OperatorFile,
     ResourcesFile, RestartFile, Table, TaskFile, UpdateFile,
 };
-use super::values::{CAPABILITIES, Duration, PortNumber, Size, signal, signal_names};
+use super::values::{CAPABILITIES, Duration, PortNumber, Size, signal, signal_names, told};
 
 const LONGEST_TIME: Millis = Millis::from_secs(720 * 3600);
 /// Characters of a key of `meta`, an attribute, or a user.
@@ -85,7 +85,7 @@ fn group(file: GroupFile, place: usize, kind: JobKind, names: &mut Names, faults
     });
     let tasks = tasks.collect();
     if shared.ports.len() > limits::PORTS {
-        faults.at(place, format!("a group has at most {} ports", limits::PORTS));
+        faults.at(place, format!("{} ports: a group has at most {}", shared.ports.len(), limits::PORTS));
     }
     GroupSpec {
         name,
@@ -119,7 +119,7 @@ fn restart(file: Field<RestartFile>, faults: &mut Faults) -> RestartPolicy {
         max_delay: time(file.max_delay, Millis::from_secs(60), Millis(0), faults),
     };
     if policy.max_delay < policy.delay {
-        let (most, delay) = (policy.max_delay, policy.delay);
+        let (most, delay) = (told(policy.max_delay), told(policy.delay));
         let message = format!("`delay` ({delay}) is more than `max_delay` ({most}{by_default}): raise `max_delay`");
         faults.at(delay_place, message);
     }
@@ -159,6 +159,7 @@ fn task(mut file: TaskFile, place: usize, shared: &mut Shared, faults: &mut Faul
 fn driver(file: &mut TaskFile, place: usize, faults: &mut Faults) -> Driver {
     let by_image = if file.image.is_some() { DriverFile::Container } else { DriverFile::Exec };
     let spoiled = file.driver.as_ref().is_some_and(|d| d.value.is_none());
+    let remedy = if file.driver.is_some() { "write `driver: container`" } else { "give the task an `image`" };
     match value(file.driver.take(), by_image) {
         // Which keys belong is not known then.
         DriverFile::Exec if spoiled => Driver::Exec,
@@ -173,7 +174,7 @@ fn driver(file: &mut TaskFile, place: usize, faults: &mut Faults) -> Driver {
             ];
             for (key, place) in strays {
                 if let Some(place) = place {
-                    faults.at(place, format!("`{key}` is for the driver `container`; this task has `exec`"));
+                    faults.at(place, format!("`{key}` is for containers: leave it out, or {remedy}"));
                 }
             }
             Driver::Exec
@@ -251,7 +252,7 @@ fn resources(file: ResourcesFile, shared: &mut Shared, faults: &mut Faults) -> (
     let cpu_place = file.cpu.as_ref().map_or(usize::MAX, |c| c.place);
     let cpu = file.cpu.and_then(|c| c.value).map_or(CpuMillis(100), |c| c.0);
     if cpu.0 == 0 || cpu > limits::CPU {
-        faults.at(cpu_place, format!("expected 1m to {}, found {cpu}", limits::CPU));
+        faults.at(cpu_place, format!("expected 1m to {} ({} cores), found {cpu}", limits::CPU, limits::CPU.0 / 1000));
     }
     let resources = Resources {
         cpu,
@@ -346,6 +347,9 @@ fn constraint(file: ConstraintFile, place: usize, faults: &mut Faults) -> Constr
     Constraint { attribute, operator }
 }
 
+const NO_VALUE: &str = "`value` is missing: expected what to compare the attribute with; to ask whether a node has it, write `operator: exists`";
+const NO_VALUES: &str = "`values` is missing: this operator compares with a list, such as `values: [a, b]`";
+
 /// What an operator needs beside itself.
 #[derive(Clone, Copy, PartialEq)]
 enum Wants {
@@ -365,42 +369,43 @@ struct Given<'a> {
 }
 
 impl Wants {
-    fn no_value(self) -> &'static str {
+    fn one_only(self) -> &'static str {
         match self {
-            Wants::Many => "this operator takes no `value` but a list: write `values: [...]`",
-            Wants::Nothing | Wants::One | Wants::Version => "this operator takes no `value`: leave it out",
-        }
-    }
-
-    fn no_values(self) -> &'static str {
-        match self {
-            Wants::One => "this operator takes one `value`, not `values`; for a list write `operator: in`",
-            Wants::Nothing | Wants::Version | Wants::Many => "this operator takes no `values`: leave them out",
+            Wants::Version => "this operator compares with one `value`, not with `values`",
+            Wants::Nothing | Wants::One | Wants::Many => {
+                "this operator compares with one `value`: write it, or `operator: in` (or `not_in`) for a list"
+            }
         }
     }
 
     fn check(self, given: Given<'_>, faults: &mut Faults) {
-        if let (Wants::Many, Some(place), true) = (self, given.values, given.empty) {
-            faults.at(place, "`values` is empty: expected at least one");
-        }
+        let many = self == Wants::Many;
         let one = matches!(self, Wants::One | Wants::Version);
-        match (given.value, one) {
-            (None, true) => faults.at(given.place, "`value` is missing: this operator compares the attribute with it"),
-            (Some(place), false) => faults.at(place, self.no_value()),
-            (Some(_), true) | (None, false) => {}
-        }
-        match (given.values, self == Wants::Many) {
-            (None, true) => {
-                faults.at(given.place, "`values` is missing: this operator takes a list, such as `values: [a, b]`")
+        match (given.value, given.values) {
+            (None, None) if one => faults.at(given.place, NO_VALUE),
+            (None, None) if many => faults.at(given.place, NO_VALUES),
+            (Some(place), None) if many => {
+                faults.at(place, "this operator compares with a list: write `values: [...]`")
             }
-            (Some(place), false) => faults.at(place, self.no_values()),
-            (Some(_), true) | (None, false) => {}
+            (None, Some(place)) if one => faults.at(place, self.one_only()),
+            (value, values) => {
+                if let Some(place) = value.filter(|_| !one) {
+                    faults.at(place, "this operator takes no `value`: leave it out");
+                }
+                if let Some(place) = values.filter(|_| !many) {
+                    faults.at(place, "this operator takes no `values`: leave them out");
+                }
+            }
+        }
+        if let (true, Some(place), true) = (many, given.values, given.empty) {
+            faults.at(place, "`values` is empty: expected at least one");
         }
         let part = |p: &str| !p.is_empty() && p.len() <= 18 && p.bytes().all(|b| b.is_ascii_digit());
         if let (Wants::Version, Some(place)) = (self, given.value)
             && !given.text.trim_start_matches('-').split('.').all(part)
         {
-            let message = format!("expected a whole number or a dotted version, found {}", quoted(given.text));
+            let message =
+                format!("expected a whole number or a dotted version such as `5.10`, found {}", quoted(given.text));
             faults.at(place, message);
         }
     }
@@ -427,7 +432,7 @@ where
 fn time(field: Field<Duration>, default: Millis, least: Millis, faults: &mut Faults) -> Millis {
     let Some(At { value: Some(Duration(found)), place }) = field else { return default };
     if found < least || found > LONGEST_TIME {
-        faults.at(place, format!("expected {least} to 720h, found {found}"));
+        faults.at(place, format!("expected {} to {}, found {}", told(least), told(LONGEST_TIME), told(found)));
     }
     found
 }
@@ -476,7 +481,8 @@ where
 
 /// The name that is left of a text when what cannot be in a name is gone.
 fn as_name<N: FromStr>(text: Option<&str>) -> Option<String> {
-    let text: String = text?.chars().take(64).flat_map(char::to_lowercase).collect();
+    let text = text.filter(|t| t.chars().all(|c| c.is_ascii_graphic() || c == ' '))?;
+    let text: String = text.chars().take(64).flat_map(char::to_lowercase).collect();
     let name = text.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let name = name.trim_matches('-').to_owned();
     N::from_str(&name).is_ok().then_some(name)
@@ -484,12 +490,15 @@ fn as_name<N: FromStr>(text: Option<&str>) -> Option<String> {
 
 fn required_list<T>(field: Field<List<T>>, key: &str, most: usize, place: usize, faults: &mut Faults) -> List<T> {
     let Some(field) = field else {
-        faults.at(place, format!("`{key}` is missing: expected a list of at least one"));
+        faults.at(
+            place,
+            format!("`{key}` is missing: expected a list of at least one, with items such as `- name: web`"),
+        );
         return Vec::new();
     };
     let Some(list) = field.value else { return Vec::new() };
     if list.is_empty() {
-        faults.at(field.place, format!("`{key}` is empty: expected at least one"));
+        faults.at(field.place, format!("`{key}` is empty: expected at least one, such as `- name: web`"));
     }
     limit(list.len(), most, key, field.place, faults);
     list

@@ -36,6 +36,11 @@ impl<'a> Reader<'a> {
         Fault { place: Some(self.place()), message, nearest: None }
     }
 
+    /// Whether this is right but for its quotes.
+    fn is_quoted(&self, right: impl Fn(&str) -> bool) -> bool {
+        matches!(&self.node.value, Value::Scalar { text, plain: false } if right(text))
+    }
+
     fn below(&self, node: &'a Node, path: String) -> Reader<'a> {
         Reader { node, path, faults: self.faults }
     }
@@ -72,6 +77,9 @@ macro_rules! number {
             };
             let place = self.place();
             match number {
+                None if self.is_quoted(|text| text.parse::<u64>().is_ok()) => {
+                    Err(self.instead(format!("expected a whole number, found text: write {} without quotes", self.node.describe())))
+                }
                 None => Err(self.expected("a whole number")),
                 Some(n) => visitor.visit_u64(n).map_err(|mut e: Fault| {
                     e.message = format!("{n} is too large a number");
@@ -100,6 +108,11 @@ impl<'a> de::Deserializer<'a> for Reader<'a> {
         match &self.node.value {
             Value::Scalar { text, plain: true } if text == "true" => visitor.visit_bool(true),
             Value::Scalar { text, plain: true } if text == "false" => visitor.visit_bool(false),
+            Value::Scalar { .. } if self.is_quoted(|text| matches!(text, "true" | "false")) => {
+                let message =
+                    format!("expected `true` or `false`, found text: write {} without quotes", self.node.describe());
+                Err(self.instead(message))
+            }
             Value::Scalar { text, .. } => {
                 let mut fault = self.expected("`true` or `false`");
                 fault.nearest = match text.to_lowercase().as_str() {
@@ -165,7 +178,7 @@ impl<'a> de::Deserializer<'a> for Reader<'a> {
             return visitor.visit_enum(text.into_deserializer());
         }
         let mut fault = self.expected(&what);
-        fault.nearest = nearest(text, variants.iter().copied());
+        fault.nearest = hint::meant(text, variants);
         Err(fault)
     }
 

@@ -4,8 +4,17 @@
 use super::error::{nearest, quoted};
 use super::tree::{Node, Value, is_null};
 
-/// What other systems call our keys.
-const SYNONYMS: [(&str, &str); 24] = [
+/// What other systems call our keys and words.
+const SYNONYMS: [(&str, &str); 33] = [
+    ("==", "="),
+    ("<>", "!="),
+    ("docker", "container"),
+    ("oci", "container"),
+    ("process", "exec"),
+    ("raw_exec", "exec"),
+    ("daemonset", "system"),
+    ("global", "system"),
+    ("deployment", "service"),
     ("args", "command"),
     ("annotations", "meta"),
     ("capabilities", "cap_add"),
@@ -68,9 +77,14 @@ pub(super) fn unknown_key(key: &str, known: &[&str]) -> (String, Option<String>)
     if let Some(home) = home {
         return (format!("{} does not belong here: it stands {home}", quoted(key)), None);
     }
-    let synonym = SYNONYMS.iter().find(|(word, ours)| key == *word && known.contains(ours));
-    let meant = synonym.map(|(_, ours)| (*ours).to_owned()).or_else(|| nearest(key, known.iter().copied()));
-    (format!("unknown key {}: expected one of {}", quoted(key), words(known)), meant)
+    (format!("unknown key {}: expected one of {}", quoted(key), words(known)), meant(key, known))
+}
+
+/// The one of `known` that was meant by another word.
+pub(super) fn meant(found: &str, known: &[&str]) -> Option<String> {
+    let found = found.to_lowercase();
+    let synonym = SYNONYMS.iter().find(|(word, ours)| found == *word && known.contains(ours));
+    synonym.map(|(_, ours)| (*ours).to_owned()).or_else(|| nearest(&found, known.iter().copied()))
 }
 
 /// Words as a message lists them.
@@ -88,6 +102,9 @@ fn last_key(path: &str) -> (&str, bool) {
 pub(super) fn as_list(path: &str, node: &Node) -> String {
     let (key, _) = last_key(path);
     let advice = match (key, &node.value) {
+        ("groups" | "tasks", Value::Scalar { text, plain: true }) if is_null(text) => {
+            format!("write items such as {} below it", item_of(None))
+        }
         (_, Value::Scalar { text, plain: true }) if is_null(text) => {
             "leave the key out, or write the items below it, each after a dash".to_owned()
         }
@@ -159,17 +176,18 @@ pub(super) fn as_map(path: &str, node: &Node) -> String {
         ("env" | "meta", _) => entries_advice(node, "KEY: value"),
         ("ports", _) => entries_advice(node, "http: dynamic"),
         ("tmpfs", _) => entries_advice(node, "/tmp: 64MiB"),
-        ("resources", _) => fields_advice("cpu: 500m, memory: 128MiB"),
-        ("restart", _) => fields_advice("attempts: 3, delay: 1s"),
-        ("update", _) => fields_advice("max_parallel: 1, min_ready: 10s"),
-        ("kill", _) => fields_advice("signal: SIGTERM, timeout: 10s"),
+        ("resources", _) => fields_advice(node, "cpu: 500m, memory: 128MiB"),
+        ("restart", _) => fields_advice(node, "attempts: 3, delay: 1s"),
+        ("update", _) => fields_advice(node, "max_parallel: 1, min_ready: 10s"),
+        ("kill", _) => fields_advice(node, "signal: SIGTERM, timeout: 10s"),
         (_, _) => "write keys and values".to_owned(),
     };
     format!("expected a map, found {}: {advice}", node.describe())
 }
 
-fn fields_advice(example: &str) -> String {
-    format!("write keys and values without a dash, such as `{{{example}}}`")
+fn fields_advice(node: &Node, example: &str) -> String {
+    let dash = if matches!(node.value, Value::List(_)) { " without a dash" } else { "" };
+    format!("write keys and values{dash}, such as `{{{example}}}`")
 }
 
 /// How the first item of a list would be an entry of a map.
@@ -179,7 +197,7 @@ fn entries_advice(node: &Node, example: &str) -> String {
         Value::Scalar { .. } | Value::Map(_) => None,
     };
     let entry = first.and_then(|item| match (&item.value, entries_text(item, "name")) {
-        (Value::Scalar { text, .. }, _) => text.split_once('=').map(|(key, value)| (key, value)),
+        (Value::Scalar { text, .. }, _) => text.split_once('='),
         (Value::Map(_), Some(name)) => entries_text(item, "value").map(|value| (name, value)),
         (Value::Map(entries), None) => entries.first().and_then(|(k, v)| Some((k.text.as_str(), scalar(v)?))),
         (Value::List(_), _) => None,

@@ -83,27 +83,31 @@ pub fn json_schema() -> serde_json::Value {
     root
 }
 
-/// A schema as JSON, its references turned from OpenAPI's place of definitions to JSON Schema's.
+/// A schema as JSON, in the words of JSON Schema where OpenAPI's differ.
 fn plain(schema: utoipa::openapi::RefOr<utoipa::openapi::Schema>) -> serde_json::Value {
     let mut value = serde_json::to_value(schema).expect("a schema has text keys only");
-    relocate(&mut value);
+    translate(&mut value);
     value
 }
 
-fn relocate(value: &mut serde_json::Value) {
+/// References point to JSON Schema's place of definitions, an `example` becomes `examples`, and a default of
+/// nothing, which is how the derived schema tells of an absent field, goes.
+fn translate(value: &mut serde_json::Value) {
     use serde_json::Value;
     match value {
         Value::Object(map) => {
-            for (key, below) in map.iter_mut() {
-                match below {
-                    Value::String(target) if key == "$ref" => {
-                        *target = target.replace("#/components/schemas/", "#/$defs/");
-                    }
-                    _ => relocate(below),
-                }
+            if map.get("default").is_some_and(Value::is_null) {
+                map.remove("default");
             }
+            if let Some(example) = map.remove("example") {
+                map.insert("examples".to_owned(), Value::Array(vec![example]));
+            }
+            if let Some(Value::String(target)) = map.get_mut("$ref") {
+                *target = target.replace("#/components/schemas/", "#/$defs/");
+            }
+            map.iter_mut().filter(|(key, _)| *key != "examples").for_each(|(_, below)| translate(below));
         }
-        Value::Array(items) => items.iter_mut().for_each(relocate),
+        Value::Array(items) => items.iter_mut().for_each(translate),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

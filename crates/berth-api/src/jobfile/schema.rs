@@ -9,7 +9,7 @@ use serde::ser::{Serialize, Serializer};
 use serde::{Deserialize as De, Serialize as Ser};
 use utoipa::ToSchema;
 
-use super::values::{Cpu, Duration, PortNumber, Size};
+use super::values::{Cpu, Duration, PortNumber, Size, Text};
 
 /// The name by which a reader knows that a value's place is wanted.
 pub(super) const AT: &str = "__berth_at";
@@ -116,7 +116,7 @@ pub struct JobFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) groups: Field<List<GroupFile>>,
     /// Free text for people and programs; not interpreted.
-    #[schema(value_type = BTreeMap<String, String>, required = false)]
+    #[schema(value_type = BTreeMap<String, Text>, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) meta: Field<Table<String>>,
 }
@@ -147,11 +147,11 @@ pub struct ConstraintFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) operator: Field<OperatorFile>,
     /// What to compare with; for every operator but `in`, `not_in`, `exists` and `not_exists`.
-    #[schema(value_type = String, required = false, example = "linux")]
+    #[schema(value_type = Text, required = false, example = "linux")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) value: Field<String>,
     /// What to compare with; for `in` and `not_in`.
-    #[schema(value_type = Vec<String>, required = false, min_items = 1, max_items = 256)]
+    #[schema(value_type = Vec<Text>, required = false, min_items = 1, max_items = 256)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) values: Field<List<String>>,
 }
@@ -228,7 +228,7 @@ pub struct GroupFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tasks: Field<List<TaskFile>>,
     /// Free text.
-    #[schema(value_type = BTreeMap<String, String>, required = false)]
+    #[schema(value_type = BTreeMap<String, Text>, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) meta: Field<Table<String>>,
 }
@@ -313,11 +313,11 @@ pub struct TaskFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cap_add: Field<List<String>>,
     /// The program and its arguments. Required for `exec`; for a container the default is what the image says.
-    #[schema(value_type = Vec<String>, required = false, example = json!(["/bin/echo", "hello"]))]
+    #[schema(value_type = Vec<Text>, required = false, example = json!(["/bin/echo", "hello"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) command: Field<List<String>>,
     /// Environment, beside what Berth sets itself (`BERTH_…`).
-    #[schema(value_type = BTreeMap<String, String>, required = false)]
+    #[schema(value_type = BTreeMap<String, Text>, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) env: Field<Table<String>>,
     /// Where the program starts: absolute. Default: the image's, or the work folder.
@@ -325,7 +325,7 @@ pub struct TaskFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) working_dir: Field<String>,
     /// `name`, `uid`, `name:group` or `uid:gid`. Default: the image's, or `nobody`.
-    #[schema(value_type = String, required = false, example = "1000:1000")]
+    #[schema(value_type = Text, required = false, example = "1000:1000")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) user: Field<String>,
     /// Limits, and what placement counts.
@@ -341,7 +341,7 @@ pub struct TaskFile {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) kill: Field<KillFile>,
     /// Free text.
-    #[schema(value_type = BTreeMap<String, String>, required = false)]
+    #[schema(value_type = BTreeMap<String, Text>, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) meta: Field<Table<String>>,
 }
@@ -384,7 +384,7 @@ pub struct ResourcesFile {
 #[serde(deny_unknown_fields, default)]
 pub struct KillFile {
     /// A signal's name or number.
-    #[schema(value_type = String, required = false, default = "SIGTERM")]
+    #[schema(value_type = Text, required = false, default = "SIGTERM")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signal: Field<String>,
     /// After this long, `SIGKILL` follows.

@@ -79,8 +79,10 @@ pub(super) fn of_yaml(text: &str, faults: &mut Faults) -> Result<Rc<Node>, Fault
     options.block_nesting_limit = DEPTH;
     let mut composer = Composer { open: Vec::new(), anchors: BTreeMap::new(), root: None, faults };
     for next in Parser::new_from_str_with_options(text, options) {
-        let (event, span) = next
-            .map_err(|e| fault((e.marker().line(), e.marker().col() + 1), format!("not valid YAML: {}", e.info())))?;
+        let (event, span) = next.map_err(|e| {
+            let at = (e.marker().line(), e.marker().col() + 1);
+            fault(at, in_our_words(&e.info()))
+        })?;
         composer.take(event, span)?;
     }
     let root =
@@ -89,6 +91,29 @@ pub(super) fn of_yaml(text: &str, faults: &mut Faults) -> Result<Rc<Node>, Fault
         return Err(fault((1, 1), format!("the aliases of this file expand to more than {} bytes", limits::JOB_BYTES)));
     }
     Ok(root)
+}
+
+/// What the parser found, told with what to do about it; as the parser tells it where that says enough.
+fn in_our_words(found: &str) -> String {
+    let known = [
+        ("tabs disallowed", "indent with blanks, not with a tab"),
+        (
+            "mapping values are not allowed",
+            "a `:` is out of place: check the indentation of this line and the one before, and quote text that holds `: `",
+        ),
+        ("unclosed bracket", "a bracket that opens here is never closed"),
+        (
+            "multiline quoted scalar",
+            "a quoted text that began above is not closed, or goes on too far to the left: close its quotes",
+        ),
+        ("unknown anchor", "this `*name` names nothing: no `&name` stands before it"),
+        ("unknown escape", "unknown escape in double quotes: write `\\\\` for a backslash, or use single quotes"),
+    ];
+    if found.contains("recursion limit") {
+        return format!("nested deeper than {DEPTH} lists and maps");
+    }
+    let ours = known.iter().find(|(theirs, _)| found.contains(theirs)).map_or(found, |(_, ours)| *ours);
+    format!("not valid YAML: {ours}")
 }
 
 struct Open {
@@ -127,7 +152,9 @@ impl Composer<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.close()?,
             Event::Alias(id) => {
                 let node = self.anchors.get(&id).cloned();
-                let node = node.ok_or_else(|| fault(at, "this alias stands within what it names"))?;
+                let node = node.ok_or_else(|| {
+                    fault(at, "this alias stands within what it names: a value cannot contain itself")
+                })?;
                 self.node(node, 0)?;
             }
             // Starts and ends of stream and document carry nothing.
@@ -194,7 +221,7 @@ impl Composer<'_> {
         }
         for node in merges {
             let Value::Map(extra) = &node.value else {
-                let message = format!("`<<` merges a map, found {}", node.describe());
+                let message = format!("`<<` merges a map such as `<<: *defaults`, found {}", node.describe());
                 self.faults.add(Place::default(), fault((node.line, node.column), message));
                 continue;
             };

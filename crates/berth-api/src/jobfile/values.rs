@@ -1,6 +1,6 @@
 //! Values that are written as text with a unit, read and written exactly.
 
-use berth_model::{Bytes, CpuMillis, Millis, Port};
+use berth_model::{Bytes, CpuMillis, Millis, Port, limits};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
@@ -64,6 +64,20 @@ text_value!(
     PortNumber, Option<Port>, port, show_port, text_or(Type::Integer), r"^(dynamic|[0-9]{1,5})$", ["dynamic", "8080"]
 );
 
+/// How the schema tells of free text: YAML may take `1.10` or `no` for something else, the reader does not.
+pub(super) struct Text;
+
+impl PartialSchema for Text {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Number, Type::Boolean]))
+            .description(Some("Text. A number or a truth value is taken as it is written: `1.10` stays `1.10`."))
+            .into()
+    }
+}
+
+impl ToSchema for Text {}
+
 /// A whole number in digits only; none where it is something else or does not fit.
 fn digits(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -109,6 +123,9 @@ fn size(text: &str) -> Result<Bytes, String> {
         .iter()
         .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number.trim_end(), *factor)))
         .unwrap_or((text, 1));
+    if digits(number).is_some_and(|n| n.checked_mul(factor).is_none()) {
+        return Err(format!("expected 1B to {}, found {}", limits::SPACE, quoted(text)));
+    }
     digits(number).and_then(|n| n.checked_mul(factor)).map(Bytes).ok_or_else(|| {
         format!(
             "expected an amount such as `128MiB` (a whole number of B, KiB, MiB, GiB, TiB, kB, MB, GB or TB), found {}{}",
@@ -180,6 +197,12 @@ fn show_duration(time: Millis) -> String {
         ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
         ms => format!("{ms}ms"),
     }
+}
+
+/// A time as a message tells it: in the largest unit that leaves a whole number.
+pub(super) fn told(time: Millis) -> String {
+    let unit = [("h", 3_600_000), ("m", 60_000)].into_iter().find(|(_, ms)| time.0 > 0 && time.0.is_multiple_of(*ms));
+    unit.map_or_else(|| show_duration(time), |(unit, ms)| format!("{}{unit}", time.0 / ms))
 }
 
 fn port(text: &str) -> Result<Option<Port>, String> {
