@@ -57,14 +57,17 @@ async fn logs_of(runtime: &Runtime, mut out: LogSender, request: LogsRequest) ->
             () = out.reader_gone(), if request.follow => return Ok(()),
         };
         match next {
-            None => return Ok(()),
+            None => break,
             Some(Ok(record)) => out.send(&LogRecord::Line(line(record))).await?,
             Some(Err(error)) => {
                 let error = ErrorInfo::new(ErrorKind::Internal, format!("cannot read the logs on the node: {error}"));
-                return out.send(&LogRecord::Error { error }).await;
+                out.send(&LogRecord::Error { error }).await?;
+                break;
             }
         }
     }
+    out.finish().await;
+    Ok(())
 }
 
 fn line(record: logs::LogRecord) -> LogLine {
@@ -89,21 +92,29 @@ async fn exec(
         env: Default::default(),
         terminal: request.terminal.map(window),
     };
-    match runtime.exec(request.alloc.into(), &request.task.into(), wanted).await {
-        Ok(session) => attach(session, output, input).await,
-        Err(error) => {
-            let error = ErrorInfo::new(ErrorKind::Invalid, crate::link::chain(&error));
-            output.send(&Frame::Error(error)).await
-        }
+    let mut input = input;
+    let last = match runtime.exec(request.alloc.into(), &request.task.into(), wanted).await {
+        Ok(session) => attach(session, &output, &mut input).await?,
+        Err(error) => Some(Frame::Error(ErrorInfo::new(ErrorKind::Invalid, crate::link::chain(&error)))),
+    };
+    if let Some(last) = last {
+        output.send(&last).await?;
     }
+    output.finish(input).await;
+    Ok(())
 }
 
 fn window(size: TerminalSize) -> WindowSize {
     WindowSize { columns: size.columns, rows: size.rows }
 }
 
-/// Joins a command and its user until one of them ends. Dropping the session ends the command.
-async fn attach(session: ExecSession, user: FrameSender, mut typed: FrameReceiver) -> Result<(), ClientError> {
+/// Joins a command and its user until one of them ends: gives the last frame, or none when the user has
+/// gone. Dropping the session ends the command.
+async fn attach(
+    session: ExecSession,
+    user: &FrameSender,
+    typed: &mut FrameReceiver,
+) -> Result<Option<Frame>, ClientError> {
     let ExecSession { input, output, mut control } = session;
     let mut input = Some(input);
     let mut pieces = read_output(output);
@@ -130,17 +141,16 @@ async fn attach(session: ExecSession, user: FrameSender, mut typed: FrameReceive
                 }
                 Some(Frame::Open(_) | Frame::Stdout(_) | Frame::Stderr(_) | Frame::Exit(_) | Frame::Error(_)) => {
                     let error = ErrorInfo::new(ErrorKind::BadRequest, "a user sends only input and sizes");
-                    return user.send(&Frame::Error(error)).await;
+                    return Ok(Some(Frame::Error(error)));
                 }
-                None => return Ok(()),
+                None => return Ok(None),
             },
         }
     }
-    let last = match control.exit().await {
+    Ok(Some(match control.exit().await {
         Ok(how) => Frame::Exit(how.into()),
         Err(error) => Frame::Error(ErrorInfo::new(ErrorKind::Internal, crate::link::chain(&error))),
-    };
-    user.send(&last).await
+    }))
 }
 
 /// Output as frames; the channel ends when the command has closed all of it.

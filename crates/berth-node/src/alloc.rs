@@ -389,7 +389,10 @@ impl Work {
     pub(crate) fn next_wake(&self, room: Room) -> Option<Timestamp> {
         let tasks = self.tasks.iter().filter_map(|task| match (&task.state, task.killing) {
             (Run::BackOff { until }, _) if self.keeper == Keeper::Shim && !self.waits_for(room) => Some(*until),
-            (Run::Starting | Run::Running { .. }, Killing::Asked { force_at }) => Some(force_at),
+            // Without its shim a run cannot be signalled: it ends with the orphans.
+            (Run::Starting | Run::Running { .. }, Killing::Asked { force_at }) if self.keeper == Keeper::Shim => {
+                Some(force_at)
+            }
             (Run::Pending | Run::Starting | Run::Running { .. } | Run::BackOff { .. } | Run::Done, _) => None,
         });
         let keeper = match self.keeper {

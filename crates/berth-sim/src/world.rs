@@ -19,6 +19,9 @@ use crate::server::{Server, ServerId};
 use crate::store::Store;
 use crate::{Invariant, Options};
 
+/// Happenings in one millisecond, at most: beyond it something wakes itself without end.
+const MAX_AT_ONCE: u32 = 100_000;
+
 /// The number of a machine.
 pub(crate) type MachineId = usize;
 
@@ -188,11 +191,20 @@ impl World {
 
     /// Runs to the end, or to the first broken invariant.
     pub(crate) fn run(&mut self) {
+        let mut at_once = 0_u32;
         while !self.done && self.violation.is_none() {
             let Some(Reverse(entry)) = self.queue.pop() else {
                 self.broken(Invariant::Settles, format_args!("nothing will ever happen again"));
                 return;
             };
+            at_once = if entry.at == self.now { at_once + 1 } else { 0 };
+            if at_once > MAX_AT_ONCE {
+                self.broken(
+                    Invariant::Bounded,
+                    format_args!("time stands still: {:?} happens again and again", entry.what),
+                );
+                return;
+            }
             self.now = entry.at;
             self.happen(entry.what);
         }

@@ -212,6 +212,23 @@ fn what_the_server_does_not_know_of_is_gone_before_anything_new_begins() {
 }
 
 #[test]
+fn a_kill_that_is_overtaken_by_the_loss_of_the_shim_does_not_spin() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.desire(1, vec![stopped(desired(1, JobKind::Service, &["web"]))], true);
+    run_now(&mut machine);
+    machine.kill_shim(alloc_id(1));
+    machine.deliver();
+    machine.now = machine.now + Millis(6000);
+    machine.trace.clear();
+    machine.step(Event::Woke);
+    let now = machine.now;
+    let past = machine.trace.iter().any(|effect| matches!(effect, Effect::WakeAt(at) if *at <= now));
+    assert!(!past, "asks to be woken for a kill that it cannot carry out: {:?}", machine.trace);
+    machine.settle();
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Ended(Ended::Stopped)));
+}
+
+#[test]
 fn nothing_is_sent_without_a_stream_and_each_stream_counts_from_1() {
     let mut machine = running(JobKind::Service, &["web"]);
     machine.step(Event::Disconnected);

@@ -202,14 +202,14 @@ text!(
     }
 );
 text!(
-    /// A point in time. What lies beyond the year 9999 travels as its last millisecond.
+    /// A point in time. What lies beyond the year 9999 travels as its last second.
     Time(model::Timestamp),
     "A point in time: RFC 3339 in UTC, with milliseconds.",
     "2026-11-21T05:35:23.120Z",
     |time| {
-        let last = jiff::Timestamp::MAX.as_millisecond();
+        let last = jiff::Timestamp::MAX.as_second() * 1000;
         let millis = i64::try_from(time.0).unwrap_or(last).min(last);
-        let time = jiff::Timestamp::from_millisecond(millis).expect("0 to the last millisecond is in range");
+        let time = jiff::Timestamp::from_millisecond(millis).expect("0 to the last second is in range");
         format!("{time:.3}")
     },
     |text| {
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_end_of_time_is_the_end_of_the_calendar() {
-        assert_eq!(Time(model::Timestamp(u64::MAX)).to_string(), "9999-12-30T22:00:00.999Z");
+        assert_eq!(Time(model::Timestamp(u64::MAX)).to_string(), "9999-12-30T22:00:00.000Z");
     }
 
     #[test]
