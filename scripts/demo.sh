@@ -4,8 +4,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-berth=${BERTH:-target/debug/berth}
-lab=demo-$$
+berth=target/debug/berth
+if [ "${1:-}" != --built ]; then
+  # The whole workspace, as the tests build it, so that nothing is built twice.
+  cargo build --workspace --locked
+  [ "$(id -u)" = 0 ] || exec sudo "$0" --built
+fi
+lab=demo$(($$ % 10000))
 # Not below /tmp: every node of a lab has a /tmp of its own.
 mkdir -p /var/lib/berth-demo
 work=$(mktemp -d /var/lib/berth-demo/XXXXXX)

@@ -14,6 +14,9 @@ needed=(
   "skopeo|/usr/bin/skopeo|pushes test images to a local registry"
   "docker-registry|/usr/bin/docker-registry|a real image registry on a loopback port, for tests"
   "iproute2|/sbin/ip|looks at links in tests and demo"
+  "umoci|/usr/bin/umoci|makes images of several layers for tests"
+  "openssl|/usr/bin/openssl|certificates of test registries"
+  "jq|/usr/bin/jq|reads what --json prints, in the demo and the figures"
 )
 
 missing=()

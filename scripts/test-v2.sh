@@ -97,7 +97,7 @@ if [ ! -e "$base/done" ]; then
   $sudo mmdebstrap --quiet --variant=apt --include="$packages" --aptopt='Apt::Install-Recommends "false"' \
     "$suite" "$work/root" >"$base/log" 2>&1 || { tail -n 20 "$base/log" >&2; die "mmdebstrap failed"; }
   write_service "$work/root"
-  $sudo sh -c "cp '$work'/root/boot/vmlinuz-* '$base/vmlinuz' && cp '$work'/root/boot/initrd.img-* '$base/initrd'"
+  $sudo sh -c "cp '$work/root/boot/'vmlinuz-* '$base/vmlinuz' && cp '$work/root/boot/'initrd.img-* '$base/initrd'"
   $sudo rm -rf "$work/root/boot" "$work/root/var/cache/apt" "$work/root/var/lib/apt/lists" "$work/root/usr/share/doc"
   $sudo mke2fs -q -t ext4 -d "$work/root" "$base/disk" 4G >/dev/null
   $sudo chown "$(id -u)" "$base"/*

@@ -52,7 +52,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(event) = self.link.recv() => batch.extend(self.from_link(event)),
+                Some(event) = self.link.recv() => batch.extend(self.hear(event)),
                 count = self.events.recv_many(&mut batch, BATCH), if !self.events.is_closed() => {
                     debug_assert!(count > 0, "the loop's own sender keeps the channel open");
                 }
@@ -70,7 +70,7 @@ impl Driver {
         }
     }
 
-    fn from_link(&mut self, event: LinkEvent) -> Option<Event> {
+    fn hear(&mut self, event: LinkEvent) -> Option<Event> {
         match event {
             LinkEvent::Connected(reports) => {
                 self.reports = Some(reports);

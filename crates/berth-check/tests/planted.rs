@@ -1,5 +1,4 @@
 //! The checker is checked: every fault is planted in a sound plan, and must be found alone.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 

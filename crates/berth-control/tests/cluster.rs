@@ -1,5 +1,4 @@
 //! What the core does, told as stories of small clusters.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod world;
 

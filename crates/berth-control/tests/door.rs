@@ -1,5 +1,4 @@
 //! Refusals, repetitions, the store's failures, reasons for waiting, and what `why` tells.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod world;
 

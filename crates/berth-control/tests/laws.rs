@@ -1,6 +1,5 @@
 //! Laws: whatever happens, the store holds what the core believes, a new leader believes the same, equal events have
 //! equal effects, and no node is promised more than it has.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod world;
 

@@ -1,5 +1,5 @@
 //! Filters, costs, ports and reasons, told on small boards.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fmt::Write as _;
 

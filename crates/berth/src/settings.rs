@@ -143,8 +143,6 @@ impl fmt::Display for Taken {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use super::*;
 
     fn layers(file: &str, flags: &[(&'static str, &str)], variables: fn(&str) -> Option<String>) -> Layers {

@@ -1,7 +1,7 @@
 //! A language for tests of the core: nodes with obedient agents, a store that keeps what is committed, a clock that is
 //! moved by hand. Every test that ends checks that the store holds what the core believes.
-#![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![expect(dead_code, reason = "each test file uses a part of it")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

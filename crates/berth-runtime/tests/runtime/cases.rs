@@ -102,7 +102,7 @@ async fn found_pid(world: &mut World, alloc: AllocId) -> Option<u32> {
 }
 
 async fn a_task_runs_again_with_fresh_files_and_its_own_folder(world: &mut World) {
-    let task = shell(world, "ls /root /berth; touch /root/mine /berth/kept");
+    let task = shell(world, "ls /srv /berth; touch /srv/mine /berth/kept");
     let (alloc, exit) = world.run(task).await;
     assert_eq!(exit, ExitKind::Status(0));
     world.runtime.start(alloc, &main_task(), 2).await.unwrap();

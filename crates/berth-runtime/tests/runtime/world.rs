@@ -111,7 +111,7 @@ fn image() -> PathBuf {
         {
             symlink("busybox", root.join("bin").join(name)).unwrap();
         }
-        fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1500:1500::/home/web:/bin/sh\n").unwrap();
+        fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:1500:1500::/srv/web:/bin/sh\n").unwrap();
         fs::write(root.join("etc/group"), "root:x:0:\nweb:x:1500:\nlog:x:1600:web\n").unwrap();
         build::from_folder(root, &ImageConfig::default(), &dir.path().join("layout"), "latest").unwrap();
         dir

@@ -9,7 +9,7 @@ use berth_model::{AllocId, JobId};
 use super::Context;
 use super::target::{self, Target};
 use crate::exit::{Status, failed};
-use crate::output::{Format, Progress, print};
+use crate::output::Progress;
 
 /// How often to ask whether it has ended.
 const PACE: Duration = Duration::from_millis(100);
@@ -27,18 +27,24 @@ pub async fn stop(context: &Context, text: &str, detach: bool) -> anyhow::Result
 
 async fn stop_job(context: &Context, id: &JobId, detach: bool) -> anyhow::Result<()> {
     let outcome = context.client.stop_job(id, &new_key()).await?;
+    if !detach {
+        wait_for_end(context, id).await?;
+    }
+    context.format.show(&outcome, |_| format!("{} {}\n", id.name, if detach { "is stopping" } else { "has stopped" }))
+}
+
+async fn wait_for_end(context: &Context, id: &JobId) -> anyhow::Result<()> {
     let progress = Progress::start(context.format);
-    while !detach {
+    loop {
         let job = context.client.job(id).await?;
         if matches!(job.summary.state, JobState::Ended { .. }) {
-            break;
+            progress.end();
+            return Ok(());
         }
         let left: u32 = job.summary.groups.iter().map(|group| group.allocs.running + group.allocs.stopping).sum();
         progress.say(format!("stopping {}: {left} allocations are left", id.name));
         tokio::time::sleep(PACE).await;
     }
-    progress.end();
-    context.format.show(&outcome, |_| format!("{} {}\n", id.name, if detach { "is stopping" } else { "has stopped" }))
 }
 
 async fn stop_alloc(context: &Context, id: AllocId, detach: bool) -> anyhow::Result<()> {
@@ -46,8 +52,5 @@ async fn stop_alloc(context: &Context, id: AllocId, detach: bool) -> anyhow::Res
     while !detach && !matches!(context.client.alloc(id).await?.state, AllocState::Ended { .. }) {
         tokio::time::sleep(PACE).await;
     }
-    match context.format {
-        Format::Json => context.format.show(&outcome, |_| String::new()),
-        Format::Text => print(&format!("{id} {}\n", if detach { "is stopping" } else { "has stopped" })),
-    }
+    context.format.show(&outcome, |_| format!("{id} {}\n", if detach { "is stopping" } else { "has stopped" }))
 }
