@@ -17,11 +17,12 @@ mod work;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
+use std::time::Duration;
 
 use berth_api::client::Target;
 use berth_model::{AllocId, Found, FoundShim, Remembered};
 use berth_node::{Core, Event};
-use berth_runtime::images::{Credential, Store, StoreConfig};
+use berth_runtime::images::{Collected, Credential, Store, StoreConfig};
 use berth_runtime::{LogLimits, OciRuntime, Runtime, RuntimeConfig, RuntimeEvent};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,8 @@ use crate::work::Workers;
 
 /// Events from workers and shims that wait for the loop.
 const EVENTS: usize = 1024;
+/// How often images that nothing needs are looked for.
+const COLLECT: Duration = Duration::from_secs(600);
 /// Events from the link that wait for the loop.
 const LINK_EVENTS: usize = 16;
 
@@ -45,7 +48,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let agent = key::load_or_make(&config.data_dir)?;
     let target = Target::new(&config.server, config.token.reveal()).map_err(AgentError::Server)?;
     let ledger = Ledger::open(&config.data_dir)?;
-    let (runtime, shims) = open_runtime(&config).await?;
+    let images = open_images(&config)?;
+    let (runtime, shims) = open_runtime(&config, images.clone()).await?;
     let remembered = ledger.read().await?;
     let found = find(remembered.allocs, &runtime).await?;
     tracing::info!(allocs = found.len(), "found what was left on this machine");
@@ -53,15 +57,18 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let (events, to_loop) = mpsc::channel(EVENTS);
     tokio::spawn(forward(shims, events.clone()));
     let (link_events, from_link) = mpsc::channel(LINK_EVENTS);
-    let link = Link { config, agent, target, runtime: runtime.clone(), events: link_events };
+    let link = Link { config, agent, target, runtime: runtime.clone(), events: link_events, epoch: remembered.epoch };
     let linking = tokio::spawn(link.run());
+    let collecting = tokio::spawn(collect_images(images, runtime.clone()));
 
     let mut first = Vec::new();
     let core = Core::load(remembered.epoch, found, clock::now(), &mut first);
-    let workers = Workers::new(runtime, events);
+    let workers = Workers::new(runtime.clone(), events);
     let driver = Driver { core, ledger, workers, link: from_link, events: to_loop, reports: None, wake: None };
     let ended = driver.run(first, stop).await;
     linking.abort();
+    collecting.abort();
+    runtime.tidy();
     ended
 }
 
@@ -71,10 +78,33 @@ fn make_data_dir(config: &Config) -> Result<(), AgentError> {
     made.map_err(|source| AgentError::File { operation: "create", path: path.clone(), source })
 }
 
-async fn open_runtime(config: &Config) -> Result<(Runtime, mpsc::Receiver<RuntimeEvent>), AgentError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| AgentError::Runtime(source);
+fn open_images(config: &Config) -> Result<Store, AgentError> {
     let limits = StoreConfig { keep: config.image_cache, ..StoreConfig::default() };
-    let images = Store::open(&config.data_dir.join("images"), limits).map_err(|e| failed(e.into()))?;
+    Store::open(&config.data_dir.join("images"), limits).map_err(|e| AgentError::Runtime(e.into()))
+}
+
+/// Keeps the image cache under its size.
+async fn collect_images(images: Store, runtime: Runtime) {
+    let mut due = tokio::time::interval(COLLECT);
+    loop {
+        due.tick().await;
+        let (images, runtime) = (images.clone(), runtime.clone());
+        let collect = move || -> Result<Collected, Box<dyn std::error::Error + Send + Sync>> {
+            Ok(images.collect(&runtime.images_in_use()?)?)
+        };
+        match tokio::task::spawn_blocking(collect).await {
+            Ok(Ok(collected)) if collected.layers + collected.images > 0 => {
+                let (count, layers, freed) = (collected.images, collected.layers, collected.freed);
+                tracing::info!(images = count, layers, %freed, "collected images that nothing needs");
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(reason = link::chain(&*error), "cannot collect images"),
+            Err(error) => tracing::error!(%error, "collecting images panicked"),
+        }
+    }
+}
+
+async fn open_runtime(config: &Config, images: Store) -> Result<(Runtime, mpsc::Receiver<RuntimeEvent>), AgentError> {
     let credentials = config.credentials.iter().map(|(name, credential)| {
         let user = credential.username.clone();
         (name.clone(), Credential::Password { user, password: credential.password.reveal().to_owned() })
@@ -91,7 +121,7 @@ async fn open_runtime(config: &Config) -> Result<(Runtime, mpsc::Receiver<Runtim
             ("BERTH_NODE_ADDRESS".to_owned(), config.address.clone()),
         ]),
     };
-    Runtime::open(runtime, images).await.map_err(|e| failed(e.into()))
+    Runtime::open(runtime, images).await.map_err(|e| AgentError::Runtime(e.into()))
 }
 
 /// What the ledger remembers, with the shims that are there. A folder that the ledger knows nothing of

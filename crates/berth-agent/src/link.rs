@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use berth_api::client::{AgentStream, ClientError, FromServer, Target};
-use berth_model::{AgentKey, Hello, Order};
+use berth_model::{AgentKey, Epoch, Hello, Order};
 use berth_node::Event;
 use berth_runtime::Runtime;
 use tokio::sync::{mpsc, watch};
@@ -31,11 +31,13 @@ pub struct Link {
     pub runtime: Runtime,
     /// To the drive loop.
     pub events: mpsc::Sender<LinkEvent>,
+    /// The highest epoch heard of: a server of a lower one has lost the lead and does not know it.
+    pub epoch: Epoch,
 }
 
 impl Link {
     /// Connects, again and again, for as long as the drive loop listens.
-    pub async fn run(self) {
+    pub async fn run(mut self) {
         let mut wait = RETRY.0;
         let mut told = String::new();
         loop {
@@ -66,7 +68,7 @@ impl Link {
     }
 
     /// One stream from its beginning to its end.
-    async fn session(&self) -> Result<(), SessionError> {
+    async fn session(&mut self) -> Result<(), SessionError> {
         let fingerprint = fingerprint::take(&self.config)?;
         let hello = Hello { agent: self.agent.clone(), fingerprint };
         let AgentStream { reports, mut orders } = AgentStream::connect(&self.target, hello).await?;
@@ -89,12 +91,16 @@ impl Link {
         ended
     }
 
-    async fn receive(&self, orders: &mut berth_api::client::OrderReceiver) -> Result<(), SessionError> {
+    async fn receive(&mut self, orders: &mut berth_api::client::OrderReceiver) -> Result<(), SessionError> {
         let mut tunnels = tokio::task::JoinSet::new();
         loop {
             let Some(message) = orders.next().await? else { return Ok(()) };
             match message {
+                FromServer::Order(Order::Welcome { epoch, .. }) if epoch < self.epoch => {
+                    return Err(SessionError::OldEpoch { theirs: epoch, ours: self.epoch });
+                }
                 FromServer::Order(Order::Welcome { epoch, node, heartbeat }) => {
+                    self.epoch = epoch;
                     tracing::info!(%node, %epoch, "registered");
                     self.tell(LinkEvent::Core(Box::new(Event::Welcome { epoch, node, heartbeat }))).await;
                 }
@@ -129,6 +135,17 @@ enum SessionError {
     /// The connection.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The server does not lead any more.
+    #[error(
+        "the server's epoch {theirs} is older than {ours}, which this agent has obeyed: it has lost the lead, or its \
+         store was replaced; an agent of another cluster needs a data folder of its own"
+    )]
+    OldEpoch {
+        /// The server's.
+        theirs: Epoch,
+        /// The highest heard of.
+        ours: Epoch,
+    },
     /// The server wanted it so.
     #[error("the server closed the stream: {reason}")]
     Closed {

@@ -102,7 +102,7 @@ async fn found_pid(world: &mut World, alloc: AllocId) -> Option<u32> {
 }
 
 async fn a_task_runs_again_with_fresh_files_and_its_own_folder(world: &mut World) {
-    let task = shell(world, "ls /srv /berth; touch /srv/mine /berth/kept");
+    let task = shell(world, "ls /root /berth; cd /root; touch mine /berth/kept");
     let (alloc, exit) = world.run(task).await;
     assert_eq!(exit, ExitKind::Status(0));
     world.runtime.start(alloc, &main_task(), 2).await.unwrap();
@@ -266,8 +266,8 @@ async fn seccomp_and_no_new_privileges_hold(world: &mut World) {
 async fn users_are_found_in_the_image(world: &mut World) {
     let cases = [
         (None, "0\n0\n0\n/root\n"),
-        (Some("web"), "1500\n1500\n1500 1600\n/home/web\n"),
-        (Some("1500:log"), "1500\n1600\n1600\n/home/web\n"),
+        (Some("web"), "1500\n1500\n1500 1600\n/srv/web\n"),
+        (Some("1500:log"), "1500\n1600\n1600\n/srv/web\n"),
         (Some("4242:99"), "4242\n99\n99\n/\n"),
     ];
     for (user, expected) in cases {

@@ -1,10 +1,15 @@
 //! `berth why`: the reasons for where an allocation is, why it waits, or why it ended.
 
-use berth_api::wire::v1::{AllocState, CauseLink, CostTerm, Explanation, FilterCount, WaitReason, WhyAlloc, WhyJob};
+use berth_api::wire::v1::{
+    AllocState, CauseLink, CostTerm, Event, Explanation, FilterCount, WaitReason, WhyAlloc, WhyJob,
+};
 
 use super::target::{self, Target};
 use super::{Context, events};
 use crate::exit::{Status, failed};
+
+/// Entries of a history that a person is shown; `--json` has more.
+const HISTORY: usize = 20;
 
 /// Answers for an allocation or a job.
 pub async fn why(context: &Context, text: &str) -> anyhow::Result<()> {
@@ -47,7 +52,7 @@ fn alloc(why: &WhyAlloc) -> String {
         (_, Some(placement)) => text += &explanation(&placement.node.to_string(), &placement.explanation),
         (_, None) => {}
     }
-    text + "\nHISTORY\n" + &events::lines(&why.history)
+    text + &history(&why.history)
 }
 
 fn causes(heading: &str, links: &[CauseLink]) -> String {
@@ -93,11 +98,21 @@ fn waiting(reason: &WaitReason) -> String {
     }
 }
 
+/// The newest entries, oldest first.
+fn history(events: &[Event]) -> String {
+    let left_out = events.len().saturating_sub(HISTORY);
+    let more = match left_out {
+        0 => String::new(),
+        count => format!("  ({count} older entries; `berth events --of` shows all)\n"),
+    };
+    format!("\nHISTORY\n{more}{}", events::lines(&events[left_out..]))
+}
+
 fn job(why: &WhyJob) -> String {
     let mut text = format!("{} version {} changed at {}\n", why.job.id, why.job.version, why.job.changed);
     text += &causes("It is as it is because of", &why.changed_by);
     for group in &why.waiting {
         text += &format!("\n{} of {} wait, such as {}: {}\n", group.allocs, group.group, group.example, group.reason);
     }
-    text + "\nHISTORY\n" + &events::lines(&why.history)
+    text + &history(&why.history)
 }
