@@ -36,6 +36,8 @@ pub struct Cluster {
     server: Option<Child>,
     agent: Option<Child>,
     agent_flags: Vec<String>,
+    agent_wanted: bool,
+    agent_tmpfs: Option<&'static str>,
 }
 
 impl Cluster {
@@ -46,6 +48,25 @@ impl Cluster {
 
     /// The same, with further flags for the agent.
     pub fn start_with(agent_flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::server_only();
+        cluster.agent_flags = agent_flags.iter().map(|flag| (*flag).to_owned()).collect();
+        cluster.start_agent();
+        cluster.wait_for_node();
+        cluster
+    }
+
+    /// The same, where the agent's folder is a tmpfs of this size, which only the agent's processes see.
+    pub fn start_on_tmpfs(size: &'static str, agent_flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::server_only();
+        cluster.agent_tmpfs = Some(size);
+        cluster.agent_flags = agent_flags.iter().map(|flag| (*flag).to_owned()).collect();
+        cluster.start_agent();
+        cluster.wait_for_node();
+        cluster
+    }
+
+    /// A server without any agent.
+    pub fn server_only() -> Cluster {
         let dir = tempfile::Builder::new().prefix("berth-test.").tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut cluster = Cluster {
@@ -53,11 +74,11 @@ impl Cluster {
             addr: format!("http://127.0.0.1:{port}"),
             server: None,
             agent: None,
-            agent_flags: agent_flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            agent_flags: Vec::new(),
+            agent_wanted: false,
+            agent_tmpfs: None,
         };
         cluster.start_server();
-        cluster.start_agent();
-        cluster.wait_for_node();
         cluster
     }
 
@@ -82,6 +103,7 @@ impl Cluster {
         args.extend(self.agent_flags.iter().map(String::as_str));
         let child = self.role("agent", &args);
         self.agent = Some(child);
+        self.agent_wanted = true;
     }
 
     /// A cgroup of this cluster's own.
@@ -92,14 +114,16 @@ impl Cluster {
 
     fn role(&self, role: &str, args: &[&str]) -> Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{role}.log"))).unwrap();
-        Command::new(BERTH)
-            .arg(role)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap()
+        let mut command = match (role, self.agent_tmpfs) {
+            ("agent", Some(size)) => {
+                let mount = format!("mkdir -p \"$0\" && mount -t tmpfs -o size={size} none \"$0\" && exec \"$@\"");
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "sh", "-c", &mount]).arg(self.path("agent")).arg(BERTH);
+                command
+            }
+            _ => Command::new(BERTH),
+        };
+        command.arg(role).args(args).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }
 
     /// `kill -9` of the server.
@@ -122,11 +146,18 @@ impl Cluster {
         self.agent.as_ref().unwrap().id()
     }
 
+    /// Waits until the server has its agent, after a restart as well.
+    pub fn wait_for_agent(&self) {
+        until("a connected agent", Duration::from_secs(30), || {
+            (self.try_json(&["status"])?["status"]["agents_connected"] == 1).then_some(())
+        });
+    }
+
     /// Waits until the agent's node is ready.
     pub fn wait_for_node(&self) {
         until("a ready node", Duration::from_secs(20), || {
             let nodes = self.try_json(&["node", "list"])?;
-            nodes["nodes"].as_array()?.iter().any(|node| node["state"] == "ready").then_some(())
+            nodes["nodes"].as_array()?.iter().any(|node| node["state"]["kind"] == "ready").then_some(())
         });
     }
 
@@ -188,8 +219,76 @@ impl Cluster {
 
     /// The job's allocations in a state.
     pub fn allocs_in(&self, job: &str, state: &str) -> Vec<Value> {
-        self.allocs(job).into_iter().filter(|alloc| alloc["state"] == state).collect()
+        self.allocs(job).into_iter().filter(|alloc| alloc["state"]["kind"] == state).collect()
     }
+
+    /// Waits until so many of the job's allocations are ready, and gives these.
+    pub fn ready(&self, job: &str, count: usize) -> Vec<Value> {
+        until(&format!("{count} ready allocations of {job}"), Duration::from_secs(60), || {
+            let ready: Vec<Value> =
+                self.allocs(job).into_iter().filter(|alloc| alloc["state"]["ready"].is_string()).collect();
+            (ready.len() == count).then_some(ready)
+        })
+    }
+
+    /// The one allocation of a job that ended first.
+    pub fn first_ended(&self, job: &str) -> Value {
+        until(&format!("an end of {job}"), Duration::from_secs(60), || self.allocs_in(job, "ended").into_iter().next())
+    }
+}
+
+/// Whether this is root; says so where it is not, since the test that asked then does nothing.
+pub fn root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("SKIPPED: this test needs root");
+    }
+    root
+}
+
+/// An allocation's id.
+pub fn id(alloc: &Value) -> &str {
+    alloc["id"].as_str().unwrap()
+}
+
+/// The process of an allocation's task: its pid and when it was started, which no other process shares.
+pub fn process(alloc: &Value, task: &str) -> (u64, u64) {
+    let pid = alloc["tasks"][task]["state"]["pid"].as_u64().unwrap_or_else(|| panic!("{task} does not run: {alloc}"));
+    (pid, started(pid).unwrap_or_else(|| panic!("process {pid} is gone: {alloc}")))
+}
+
+/// When a process was started, in ticks since the machine was; None when there is none.
+pub fn started(pid: u64) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in parentheses, may hold anything; 20 fields follow it up to the start.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// The processes whose command line holds all of these.
+pub fn processes_with(parts: &[&str]) -> Vec<u64> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u64>().ok());
+    let holds = |pid: &u64| {
+        let line = text(&fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default());
+        parts.iter().all(|part| line.contains(part))
+    };
+    pids.filter(holds).collect()
+}
+
+/// The cgroups whose path ends with a name, in every hierarchy.
+pub fn cgroups(name: &str) -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    let points = mounts.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        words[2].starts_with("cgroup").then(|| Path::new(words[1]).join(name))
+    });
+    points.filter(|path| path.exists()).collect()
+}
+
+/// Sends a signal to a process of a task.
+pub fn signal(pid: u64, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 impl Drop for Cluster {
@@ -205,16 +304,22 @@ impl Drop for Cluster {
         if self.server.is_none() {
             self.start_server();
         }
-        if self.agent.is_none() {
+        if self.agent_wanted && self.agent.is_none() {
             self.start_agent();
         }
         if let Some(status) = self.try_json(&["status"]) {
             for job in status["jobs"].as_array().into_iter().flatten() {
-                let _ = self.berth(&["stop", job["name"].as_str().unwrap_or_default()]);
+                let _ = self.berth(&["stop", job["id"].as_str().unwrap_or_default()]);
             }
         }
         for child in [self.agent.take(), self.server.take()].into_iter().flatten() {
             kill(child);
+        }
+        for shim in processes_with(&["shim", self.dir.path().to_str().unwrap_or_default()]) {
+            eprintln!("a shim was left: {shim}");
+        }
+        for group in cgroups(&self.cgroup()) {
+            let _ = fs::remove_dir(group);
         }
     }
 }
@@ -230,14 +335,19 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// An image of busybox, made once for all tests of a program: `oci:FOLDER:latest`.
+/// An image of busybox, made once: `oci:FOLDER:latest`.
 pub fn image() -> String {
     static MADE: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     let folder = MADE.get_or_init(|| {
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("image-{}", std::process::id()));
+        let tmp = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+        let folder = tmp.join("busybox-image");
+        let own = tempfile::tempdir_in(&tmp).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/make-image.sh");
-        let status = Command::new(script).arg(&folder).status().unwrap();
-        assert!(status.success());
+        if !folder.join("index.json").exists() {
+            assert!(Command::new(script).arg(own.path().join("image")).status().unwrap().success());
+            // Another test program may have been faster; its image is the same.
+            let _ = fs::rename(own.path().join("image"), &folder);
+        }
         folder
     });
     format!("oci:{}:latest", folder.display())

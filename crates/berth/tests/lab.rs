@@ -1,0 +1,147 @@
+//! A lab's life: a service on three nodes, one of which dies.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{BERTH, cgroups, id, image, processes_with, root, text, until};
+
+/// Within how many milliseconds the work of a dead node must run elsewhere, at default settings.
+const ELSEWHERE: i64 = 10_000;
+/// Within which things have to come about at all.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A lab of its own name and folder; taken down when dropped.
+struct Lab {
+    name: String,
+    dir: tempfile::TempDir,
+    addr: String,
+    token: String,
+}
+
+impl Lab {
+    fn up(agents: &str) -> Lab {
+        // Not below /tmp: every node has a /tmp of its own.
+        let dir = tempfile::Builder::new().prefix("berth-lab-test.").tempdir_in("/var/tmp").unwrap();
+        let name = format!("t{}", std::process::id() % 1_000_000);
+        let mut lab = Lab { name, dir, addr: String::new(), token: String::new() };
+        let shown: Value =
+            serde_json::from_str(&lab.ok(&["lab", "up", "--agents", agents, "--name", &lab.name, "--json"])).unwrap();
+        lab.addr = shown["addr"].as_str().unwrap().to_owned();
+        lab.token = std::fs::read_to_string(shown["token_file"].as_str().unwrap()).unwrap().trim().to_owned();
+        lab
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(BERTH);
+        command.args(args).env("BERTH_LAB_DIR", self.dir.path());
+        command.env("BERTH_ADDR", &self.addr).env("BERTH_TOKEN", &self.token);
+        command
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.command(args).output().unwrap();
+        assert!(output.status.success(), "berth {args:?} failed: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    fn allocs(&self, job: &str) -> Vec<Value> {
+        let status: Value = serde_json::from_str(&self.ok(&["status", job, "--json"])).unwrap();
+        status["allocs"].as_array().unwrap().clone()
+    }
+
+    fn assert_nothing_left(&self) {
+        let folder = self.dir.path().join(&self.name);
+        assert!(!folder.exists(), "the folder is left");
+        let links = std::fs::read_dir("/sys/class/net").unwrap().flatten();
+        let links: Vec<String> = links.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        assert!(!links.iter().any(|link| link.ends_with(&format!("-{}", self.name))), "links are left: {links:?}");
+        assert_eq!(cgroups(&format!("berth-lab-{}", self.name)), Vec::<std::path::PathBuf>::new());
+        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+        assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "mounts are left:\n{mounts}");
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let down = self.command(&["lab", "down", "--name", &self.name]).output();
+        if std::thread::panicking() {
+            eprintln!("lab down: {down:?}");
+        }
+    }
+}
+
+fn node(alloc: &Value) -> &str {
+    alloc["state"]["placement"]["node"]["name"].as_str().unwrap_or_default()
+}
+
+fn is_ready(alloc: &Value) -> bool {
+    alloc["state"]["ready"].is_string()
+}
+
+fn milliseconds(time: &Value) -> i64 {
+    time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond()
+}
+
+#[test]
+fn the_work_of_a_lost_node_goes_on_elsewhere() {
+    if !root() {
+        return;
+    }
+    let lab = Lab::up("3");
+    let file = lab.dir.path().join("web.yaml");
+    let job = format!(
+        "job: web
+groups:
+  - name: web
+    count: 3
+    update: {{min_ready: 0s}}
+    tasks:
+      - {{name: sleeper, image: '{}', command: [sleep, '100000']}}
+",
+        image()
+    );
+    std::fs::write(&file, job).unwrap();
+    lab.ok(&["run", file.to_str().unwrap()]);
+    let before: Vec<Value> = lab.allocs("web").into_iter().filter(is_ready).collect();
+    let nodes: std::collections::BTreeSet<&str> = before.iter().map(node).collect();
+    assert_eq!(nodes.len(), 3, "three allocations are spread over three nodes");
+
+    let old = &before[0];
+    let died = jiff::Timestamp::now().as_millisecond();
+    lab.ok(&["lab", "kill", node(old), "--name", &lab.name]);
+    let new = until("a replacement", SOON, || {
+        lab.allocs("web").into_iter().find(|alloc| alloc["replaces"] == old["id"] && is_ready(alloc))
+    });
+    let after = milliseconds(&new["state"]["ready"]) - died;
+    eprintln!("the work ran elsewhere after {after} ms");
+    assert!(after <= ELSEWHERE, "it took {after} ms");
+    assert_ne!(node(&new), node(old));
+
+    let lost = format!("node {}", node(old));
+    let why_old = lab.ok(&["why", id(old)]);
+    assert!(why_old.contains(&lost) || why_old.contains(node(old)), "{why_old}");
+    assert!(why_old.contains("lost"), "{why_old}");
+    let why_new = lab.ok(&["why", id(&new)]);
+    assert!(why_new.contains(id(old)) && why_new.contains(node(old)) && why_new.contains("lost"), "{why_new}");
+    for kept in &before[1..] {
+        let now = lab.allocs("web").into_iter().find(|alloc| alloc["id"] == kept["id"]).unwrap();
+        assert_eq!(now["tasks"], kept["tasks"], "another node's allocation was touched");
+    }
+
+    let shown: Value = serde_json::from_str(&lab.ok(&["lab", "status", "--name", &lab.name, "--json"])).unwrap();
+    let inits = shown["nodes"].as_array().unwrap().iter().filter_map(|node| node["init_pid"].as_u64());
+    let inits: Vec<(u64, u64)> = inits.map(|pid| (pid, support::started(pid).unwrap())).collect();
+    assert_eq!(inits.len(), 3, "a server and two agents are on: {shown}");
+    lab.ok(&["lab", "down", "--name", &lab.name]);
+    lab.assert_nothing_left();
+    for (pid, start) in inits {
+        assert_ne!(support::started(pid), Some(start), "a node's process is left");
+    }
+    assert_eq!(processes_with(&[lab.dir.path().to_str().unwrap()]), Vec::<u64>::new(), "processes are left");
+    assert!(Path::new(&lab.dir.path()).exists());
+}
