@@ -319,8 +319,20 @@ impl Drop for Cluster {
             eprintln!("a shim was left: {shim}");
         }
         for group in cgroups(&self.cgroup()) {
-            let _ = fs::remove_dir(group);
+            remove_cgroup(&group);
         }
+    }
+}
+
+/// Removes an empty cgroup with those in it. The agent keeps its own for the next time; there is none here.
+fn remove_cgroup(group: &Path) {
+    for inner in fs::read_dir(group).into_iter().flatten().flatten() {
+        if inner.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&inner.path());
+        }
+    }
+    if let Err(error) = fs::remove_dir(group) {
+        eprintln!("the cgroup {} is left: {error}", group.display());
     }
 }
 

@@ -1,0 +1,171 @@
+//! The command line as people and scripts meet it.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use support::{BERTH, Cluster, id, image, process, root, started, text, until};
+
+/// Within which things have to come about.
+const SOON: Duration = Duration::from_secs(60);
+
+/// A command that goes on; killed with the test.
+struct Follower(Child);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts a command whose output is read as it comes.
+fn follow(cluster: &Cluster, args: &[&str]) -> (Follower, Lines<BufReader<ChildStdout>>) {
+    let mut child = cluster.command(args).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    (Follower(child), lines)
+}
+
+/// Runs `berth` without any cluster; it must succeed.
+fn berth(args: &[&str]) -> String {
+    let output = Command::new(BERTH).args(args).env("BERTH_ADDR", "http://127.0.0.1:1").output().unwrap();
+    assert!(output.status.success(), "berth {args:?} failed: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The subcommands that a help text lists.
+fn subcommands(help: &str) -> Vec<String> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = listed.filter_map(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| !name.is_empty() && *name != "help").map(str::to_owned).collect()
+}
+
+#[test]
+fn every_command_shows_an_example_in_its_help() {
+    let mut looked = 0;
+    let mut left: Vec<Vec<String>> = vec![Vec::new()];
+    while let Some(command) = left.pop() {
+        let mut args: Vec<&str> = command.iter().map(String::as_str).collect();
+        args.push("--help");
+        let help = berth(&args);
+        assert!(help.contains("Example: ") && help.contains("berth"), "berth {args:?} has no example:\n{help}");
+        left.extend(subcommands(&help).into_iter().map(|name| [command.clone(), vec![name]].concat()));
+        looked += 1;
+    }
+    assert!(looked > 20, "only {looked} commands were found");
+}
+
+#[test]
+fn the_schema_is_the_documented_one() {
+    let documented = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/job-schema.json");
+    let documented = std::fs::read_to_string(documented).unwrap();
+    assert_eq!(berth(&["schema"]), documented, "`berth schema` and docs/job-schema.json differ");
+}
+
+#[test]
+fn what_needs_no_cluster_works_without_one() {
+    let version: Value = serde_json::from_str(&berth(&["version", "--json"])).unwrap();
+    assert_eq!(version, serde_json::json!({"version": env!("CARGO_PKG_VERSION")}));
+
+    let script = berth(&["completions", "bash"]);
+    let check = Command::new("bash").args(["-c", "eval \"$1\"; complete -p berth", "bash", &script]).output().unwrap();
+    assert!(text(&check.stdout).contains("berth"), "bash does not complete berth: {}", text(&check.stderr));
+}
+
+#[test]
+fn a_server_tells_its_settings_and_where_they_were_taken_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("server.toml");
+    std::fs::write(&file, "policy = \"pack\"\nheartbeat = \"2s\"\nbind = \"127.0.0.1:1\"\n").unwrap();
+    let args = ["server", "--print-config", "--config", file.to_str().unwrap(), "--bind", "127.0.0.1:2"];
+    let output = Command::new(BERTH).args(args).env("BERTH_HEARTBEAT", "3s").output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let wanted = "data_dir = \"/var/lib/berth/server\"  # default
+bind = \"127.0.0.1:2\"  # flag
+policy = \"pack\"  # file FILE
+heartbeat = \"3s\"  # variable BERTH_HEARTBEAT
+heartbeat_grace = \"5s\"  # default
+keep_ended = \"24h\"  # default
+keep_ledger = \"20000\"  # default
+keep_commands = \"24h\"  # default
+";
+    assert_eq!(text(&output.stdout).replace(file.to_str().unwrap(), "FILE"), wanted);
+}
+
+#[test]
+fn a_user_can_follow_enter_and_stop_a_task() {
+    if !root() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let file = cluster.file(
+        "talk.yaml",
+        &format!(
+            "job: talk
+groups:
+  - name: talk
+    update: {{min_ready: 0s}}
+    tasks:
+      - name: talk
+        image: '{}'
+        command: [sh, -c, \"trap 'echo ended; exit 0' TERM; echo begun; while :; do sleep 0.1; done\"]
+",
+            image()
+        ),
+    );
+    cluster.ok(&["run", file.to_str().unwrap()]);
+    let alloc = &cluster.ready("talk", 1)[0];
+    let (pid, start) = process(alloc, "talk");
+
+    let (mut follower, mut lines) = follow(&cluster, &["logs", "-f", "talk"]);
+    assert_eq!(lines.next().unwrap().unwrap(), "begun");
+
+    let exec = |command: &[&str]| cluster.berth(&[&["exec", id(alloc), "--"], command].concat());
+    let output = exec(&["sh", "-c", "echo out; echo err >&2; exit 42"]);
+    let said = (output.status.code(), text(&output.stdout), text(&output.stderr));
+    assert_eq!(said, (Some(42), "out\n".to_owned(), "err\n".to_owned()));
+    assert_eq!(exec(&["sh", "-c", "kill -9 $$"]).status.code(), Some(128 + 9));
+
+    let mut counting = cluster.command(&["exec", id(alloc), "--", "wc", "-c"]);
+    let mut counting = counting.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // Far more than any buffer on the way holds.
+    let piped = vec![b'x'; 3 << 20];
+    counting.stdin.take().unwrap().write_all(&piped).unwrap();
+    let output = counting.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout).trim(), piped.len().to_string());
+
+    assert_eq!(cluster.ok(&["stop", "talk"]), "talk has stopped\n");
+    assert_ne!(started(pid), Some(start), "the task was not stopped");
+    assert_eq!(lines.next().unwrap().unwrap(), "ended");
+    assert!(lines.next().is_none(), "the log went on after its task");
+    let status = until("the end of `logs -f`", SOON, || follower.0.try_wait().unwrap());
+    assert!(status.success());
+    assert_eq!(cluster.ok(&["logs", id(alloc)]), "begun\nended\n");
+}
+
+#[test]
+fn events_are_lines_of_json_in_order() {
+    let cluster = Cluster::server_only();
+    let file = cluster.file("a.yaml", "job: a\ngroups: [{name: g, tasks: [{name: t, command: [/bin/true]}]}]\n");
+    let (_follower, mut followed) = follow(&cluster, &["events", "-f", "--json"]);
+    cluster.ok(&["run", "--detach", file.to_str().unwrap()]);
+    cluster.ok(&["stop", "a"]);
+
+    let events = cluster.ok(&["events", "--json"]);
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.len() >= 3, "{events:?}");
+    for event in &events {
+        assert!(event["id"].is_string() && event["at"].is_string() && event["cause"]["kind"].is_string(), "{event}");
+        let same: Value = serde_json::from_str(&followed.next().unwrap().unwrap()).unwrap();
+        assert_eq!(&same, event, "the follower heard something else");
+    }
+    let times: Vec<&str> = events.iter().map(|event| event["at"].as_str().unwrap()).collect();
+    assert!(times.is_sorted(), "{times:?}");
+}
