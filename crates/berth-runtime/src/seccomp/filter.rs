@@ -73,7 +73,7 @@ impl Filter {
     /// A filter from the bytes of another.
     pub(crate) fn from_bytes(bytes: Vec<u8>) -> io::Result<Self> {
         let count = bytes.len() / INSTRUCTION;
-        if count == 0 || bytes.len() % INSTRUCTION != 0 || u16::try_from(count).is_err() {
+        if count == 0 || !bytes.len().is_multiple_of(INSTRUCTION) || u16::try_from(count).is_err() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "this is no seccomp filter"));
         }
         Ok(Self(bytes.into()))
