@@ -27,6 +27,7 @@ use crate::images::{Credential, Digest, Store};
 use crate::logs::{self, LogQuery, LogRecord};
 use crate::oci::OciRuntime;
 use crate::plan::{AllocPlan, LogLimits, boot_id, names};
+use crate::seccomp::Filters;
 use crate::shim::protocol::{Ask, TaskWire};
 use crate::shim::state::State;
 
@@ -92,6 +93,7 @@ struct Inner {
     images: Store,
     boot: String,
     cgroups: Cgroups,
+    filters: Filters,
     shims: Shims,
     events: mpsc::Sender<RuntimeEvent>,
 }
@@ -130,7 +132,8 @@ impl Runtime {
         let boot = boot_id().map_err(RuntimeError::files("read", "/proc/sys/kernel/random/boot_id"))?;
         let cgroups = Cgroups::detect().map_err(RuntimeError::files("read", "/proc/self/mountinfo"))?;
         let (events, receiver) = mpsc::channel(EVENTS);
-        let inner = Inner { config, images, boot, cgroups, shims: Shims::default(), events };
+        let inner =
+            Inner { config, images, boot, cgroups, filters: Filters::default(), shims: Shims::default(), events };
         Ok((Self { inner: Arc::new(inner) }, receiver))
     }
 
@@ -294,6 +297,11 @@ impl Runtime {
         let mut ids: Vec<AllocId> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
         ids.sort_unstable();
         Ok(ids)
+    }
+
+    /// The filters of system calls that were compiled.
+    pub(crate) fn filters(&self) -> &Filters {
+        &self.inner.filters
     }
 
     /// Removes the groups that allocations shared, where nothing is left in them. For an agent that ends.

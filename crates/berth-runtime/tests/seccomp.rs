@@ -21,8 +21,7 @@ fn call(number: libc::c_long, args: [libc::c_long; 3]) -> Result<libc::c_long, E
 fn the_filter_refuses_what_it_should_and_lets_programs_run() {
     // A filter holds for its thread and for what that starts, not for the other tests.
     std::thread::spawn(|| {
-        let profile = seccomp::for_libcontainer(seccomp::default_profile());
-        libcontainer::seccomp::initialize_seccomp(&profile).unwrap();
+        seccomp::Filter::compile(&seccomp::default_profile()).unwrap().load().unwrap();
         let newuser = libc::c_long::from(libc::CLONE_NEWUSER | libc::SIGCHLD);
         for (name, number, args, errno) in [
             ("unshare", libc::SYS_unshare, [libc::c_long::from(libc::CLONE_NEWUTS), 0, 0], Errno::EPERM),
@@ -45,19 +44,6 @@ fn the_filter_refuses_what_it_should_and_lets_programs_run() {
         let output = Command::new("sh").args(["-c", "ls /proc/self/fd | (cat; echo done)"]).output().unwrap();
         assert!(output.status.success() && output.stdout.ends_with(b"done\n"), "{output:?}");
         std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    })
-    .join()
-    .unwrap();
-}
-
-/// When this fails, libcontainer has mended its masks, and `for_libcontainer` must go.
-#[test]
-fn libcontainer_still_takes_masks_the_other_way_round() {
-    std::thread::spawn(|| {
-        libcontainer::seccomp::initialize_seccomp(&seccomp::default_profile()).unwrap();
-        let newuts = libc::c_long::from(libc::CLONE_NEWUTS | libc::SIGCHLD);
-        let child = call(libc::SYS_clone, [newuts, 0, 0]).expect("the filter refuses what it let through before");
-        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child as i32), None).unwrap();
     })
     .join()
     .unwrap();

@@ -22,6 +22,9 @@ pub(crate) use spec::exec_process;
 /// Where a task finds its own writable folder.
 pub(crate) const WORK_DIR: &str = "/berth";
 
+/// The compiled seccomp filter, beside `config.json`.
+pub(crate) const FILTER: &str = "seccomp.bpf";
+
 /// The folders of a task below that of its allocation.
 pub(crate) struct Folders {
     /// The bundle: `config.json`.
@@ -88,9 +91,14 @@ pub(crate) fn make(
         .map_err(|error| io_failure(format_args!("make the folders of task {name}"), &error))?;
     let spec = spec::make(plan, name, task, &folders, &who, around)
         .map_err(|error| failure(FailureKind::Runtime, format!("cannot make the bundle of task {name}: {error}")))?;
-    let written =
-        fs::create_dir_all(&folders.bundle).and_then(|()| fs::write(folders.bundle.join("config.json"), spec));
-    written.map_err(|error| io_failure(format_args!("write the bundle of task {name}"), &error))
+    let write = || {
+        fs::create_dir_all(&folders.bundle)?;
+        if let Some(filter) = &task.filter {
+            fs::write(folders.bundle.join(FILTER), filter.bytes())?;
+        }
+        fs::write(folders.bundle.join("config.json"), spec)
+    };
+    write().map_err(|error| io_failure(format_args!("write the bundle of task {name}"), &error))
 }
 
 /// Lets the user open `/dev/stdout` and `/dev/stderr`, which are these pipes.

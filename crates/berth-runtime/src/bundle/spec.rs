@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
 use super::root::host_folders;
@@ -64,7 +63,10 @@ pub(super) fn make(
         "maskedPaths": MASKED,
         "readonlyPaths": READ_ONLY,
     });
-    linux["seccomp"] = serde_json::to_value(filter(plan, task))?;
+    // The library that is part of this program gets a filter ready made.
+    if let OciRuntime::Program(_) = plan.oci {
+        linux["seccomp"] = serde_json::to_value(seccomp::profile(&task.cap_add))?;
+    }
     let spec = json!({
         "ociVersion": "1.0.2",
         "process": process(task, who, around),
@@ -74,14 +76,6 @@ pub(super) fn make(
         "linux": linux,
     });
     Ok(serde_json::to_vec(&spec)?)
-}
-
-fn filter(plan: &AllocPlan, task: &TaskPlan) -> LinuxSeccomp {
-    let profile = seccomp::profile(&task.cap_add);
-    match plan.oci {
-        OciRuntime::Builtin => seccomp::for_libcontainer(profile),
-        OciRuntime::Program(_) => profile,
-    }
 }
 
 fn process(task: &TaskPlan, who: &Who, around: &Surroundings) -> Value {
@@ -243,6 +237,7 @@ mod tests {
             memory: 1 << 20,
             pids: 9,
             fixed_ports: Vec::new(),
+            filter: None,
         };
         let plan = AllocPlan {
             version: VERSION,
@@ -250,7 +245,7 @@ mod tests {
             boot: String::new(),
             cgroup: "berth/a1-2".to_owned(),
             shim_cgroup: "berth/shims".to_owned(),
-            oci: OciRuntime::Builtin,
+            oci: OciRuntime::Program("runc".into()),
             logs: LogLimits::default(),
             network: Network::Host,
             tasks: BTreeMap::new(),

@@ -17,11 +17,13 @@ use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use nix::errno::Errno;
 
 use super::{Place, Stdio, no_such_command};
+use crate::bundle::FILTER;
 use crate::error::{failure, io_failure};
+use crate::seccomp::Filter;
 
 /// Makes a container and starts its program; gives the pid.
 pub(crate) fn run(place: &Place<'_>, stdio: Stdio) -> Result<u32, Failure> {
-    with_report(|executor| {
+    with_report(place, |executor| {
         std::fs::create_dir_all(place.state).map_err(LibcontainerError::OtherIO)?;
         let mut container = ContainerBuilder::new(place.id.to_owned(), SyscallType::default())
             .with_executor(executor)
@@ -45,7 +47,7 @@ pub(crate) fn exec(
     stdio: Option<Stdio>,
     console: Option<&Path>,
 ) -> Result<u32, Failure> {
-    with_report(|executor| {
+    with_report(place, |executor| {
         let mut builder = ContainerBuilder::new(place.id.to_owned(), SyscallType::default())
             .with_executor(executor)
             .with_root_path(place.state)?
@@ -59,15 +61,23 @@ pub(crate) fn exec(
 }
 
 /// Calls `make` with an executor, and waits until the program runs or could not be run.
-fn with_report(make: impl FnOnce(Report) -> Result<Option<i32>, LibcontainerError>) -> Result<u32, Failure> {
+fn with_report(
+    place: &Place<'_>,
+    make: impl FnOnce(Start) -> Result<Option<i32>, LibcontainerError>,
+) -> Result<u32, Failure> {
+    let filter = std::fs::read(place.bundle.join(FILTER)).and_then(Filter::from_bytes);
+    let filter = filter.map_err(|error| io_failure("read the seccomp filter", &error))?;
     let pipe = |error: std::io::Error| io_failure("make a pipe", &error);
     let (mut said, says) = std::io::pipe().map_err(pipe)?;
-    let made = make(Report(says.as_raw_fd()));
+    let made = make(Start { report: says.as_raw_fd(), filter });
     drop(says);
     let mut report = String::new();
     said.read_to_string(&mut report).map_err(pipe)?;
     if let Some((errno, program)) = report.split_once(' ') {
         let errno = Errno::from_raw(errno.parse().unwrap_or(0));
+        if program.is_empty() {
+            return Err(io_failure("put the seccomp filter in force", &errno.into()));
+        }
         return Err(no_such_command(program, errno.desc()));
     }
     let pid =
@@ -90,11 +100,25 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Runs the program, and writes to a pipe if that fails. The pipe closes by itself when it succeeds.
+/// Puts the filter in force and runs the program, and writes to a pipe if that fails. The pipe closes by
+/// itself when it succeeds.
 #[derive(Clone)]
-struct Report(RawFd);
+struct Start {
+    report: RawFd,
+    filter: Filter,
+}
 
-impl Executor for Report {
+impl Start {
+    /// Tells which error there was, with which program; none when it was about the filter.
+    fn report(&self, errno: i32, program: &str) {
+        // SAFETY: the descriptor is the pipe's end that `with_report` holds open until the program runs;
+        // this process has a copy of it, which nothing here has closed.
+        let report = unsafe { BorrowedFd::borrow_raw(self.report) };
+        let _ = nix::unistd::write(report, format!("{errno} {program}").as_bytes());
+    }
+}
+
+impl Executor for Start {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let args = spec.process().as_ref().and_then(|process| process.args().as_ref());
         let args: Vec<std::ffi::CString> = args
@@ -104,11 +128,12 @@ impl Executor for Report {
             .collect::<Result<_, _>>()
             .map_err(|_| ExecutorError::InvalidArg)?;
         let program = args.first().ok_or(ExecutorError::InvalidArg)?;
+        if let Err(error) = self.filter.load() {
+            self.report(error.raw_os_error().unwrap_or(0), "");
+            return Err(ExecutorError::InvalidArg);
+        }
         let Err(errno) = nix::unistd::execvp(program, &args);
-        // SAFETY: the descriptor is the pipe's end that `with_report` holds open until the program runs;
-        // this process has a copy of it, which nothing here has closed.
-        let report = unsafe { BorrowedFd::borrow_raw(self.0) };
-        let _ = nix::unistd::write(report, format!("{} {}", errno as i32, program.to_string_lossy()).as_bytes());
+        self.report(errno as i32, &program.to_string_lossy());
         Err(ExecutorError::InvalidArg)
     }
 

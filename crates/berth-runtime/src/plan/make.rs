@@ -2,6 +2,7 @@
 //! filled in, the environment complete.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 
 use berth_model::{ContainerSpec, DesiredAlloc, Driver, Failure, FailureKind, NetworkMode, Progress, TaskSpec};
 
@@ -9,7 +10,9 @@ use super::{AllocPlan, Network, RootPlan, TaskPlan, VERSION};
 use crate::bundle::WORK_DIR;
 use crate::error::failure;
 use crate::images::{Image, ImageConfig, ImageReference};
+use crate::oci::OciRuntime;
 use crate::runtime::Runtime;
+use crate::seccomp::FilterError;
 
 /// Where programs are looked for, unless image or task say otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,7 +30,7 @@ pub(crate) async fn make(
     let (mut tasks, mut images) = (BTreeMap::new(), Vec::new());
     for task in &desired.group.tasks {
         let env = common_env(desired, task, runtime);
-        let plan = match &task.driver {
+        let mut plan = match &task.driver {
             Driver::Exec => host_program(desired, task, env)?,
             Driver::Container(container) => {
                 let image = image(runtime, task, container, on_progress).await?;
@@ -36,6 +39,10 @@ pub(crate) async fn make(
                 plan
             }
         };
+        if config.oci_runtime == OciRuntime::Builtin {
+            let filter = runtime.filters().get(&plan.cap_add);
+            plan.filter = Some(filter.map_err(|error| uncompiled(&error))?);
+        }
         tasks.insert(task.name.to_string(), plan);
     }
     let plan = AllocPlan {
@@ -53,6 +60,11 @@ pub(crate) async fn make(
         tasks,
     };
     Ok((plan, images))
+}
+
+fn uncompiled(error: &FilterError) -> Failure {
+    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    failure(FailureKind::Runtime, format!("{error}{source}"))
 }
 
 async fn image(
@@ -157,5 +169,6 @@ fn plan(
         memory: task.resources.memory.0,
         pids: task.pids_limit,
         fixed_ports,
+        filter: None,
     })
 }

@@ -12,6 +12,7 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 use crate::oci::OciRuntime;
+use crate::seccomp::Filter;
 
 /// The version of the file that this program writes.
 pub(crate) const VERSION: u32 = 1;
@@ -89,6 +90,8 @@ pub(crate) struct TaskPlan {
     pub pids: u32,
     /// Ports that must be free when it starts.
     pub fixed_ports: Vec<u16>,
+    /// What the builtin runtime lets its processes call; it starts none without.
+    pub filter: Option<Filter>,
 }
 
 /// Where the files of a task come from.

@@ -32,6 +32,8 @@ use crate::plan::{AllocPlan, names};
 const MOST_CLIENTS: usize = 64;
 /// Ends of processes whose makers have not told of them yet.
 const MOST_EARLY: usize = 1024;
+/// How long nothing has to happen before memory is let go of: what begins a task comes at once.
+const IDLE_MS: u16 = 500;
 /// Signals that are passed on to the main process of every task.
 const FORWARDED: [Signal; 6] =
     [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
@@ -53,6 +55,8 @@ pub(super) struct Server {
     early: BTreeMap<i32, ExitWire>,
     scratch: Scratch,
     is_over: bool,
+    /// Whether nothing but streams was served since memory was let go of.
+    is_slim: bool,
     /// Held as long as this process lives.
     _lock: File,
 }
@@ -101,6 +105,7 @@ impl Server {
             early: BTreeMap::new(),
             scratch: Scratch::default(),
             is_over: false,
+            is_slim: false,
             _lock: lock,
         };
         server.save()?;
@@ -109,9 +114,13 @@ impl Server {
 
     /// Serves until it is told to end.
     pub fn serve(mut self) -> io::Result<()> {
-        slim::let_go_of_code();
         while !self.is_over {
-            for waited in self.wait()? {
+            let ready = self.wait()?;
+            if ready.is_empty() {
+                self.settle();
+            }
+            for waited in ready {
+                self.is_slim &= matches!(waited, Waited::Stream(..));
                 match waited {
                     Waited::Signals => self.signals()?,
                     Waited::Listener => self.accept(),
@@ -150,7 +159,7 @@ impl Server {
             }
         }
         let mut fds: Vec<PollFd<'_>> = wanted.iter().map(|(fd, flags, _)| PollFd::new(*fd, *flags)).collect();
-        match poll(&mut fds, PollTimeout::NONE) {
+        match poll(&mut fds, if self.is_slim { PollTimeout::NONE } else { PollTimeout::from(IDLE_MS) }) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -207,11 +216,16 @@ impl Server {
         }
     }
 
-    /// After something was made: for a long time there may be nothing to do.
+    /// Nothing happens: for a long time there may be nothing to do.
     fn settle(&mut self) {
+        self.is_slim = true;
+        slim::let_go_of_files();
+    }
+
+    /// Something was made. With nothing else being made, ends of processes no longer wait for their makers.
+    fn made_one(&mut self) {
         if !self.is_making() {
             self.early.clear();
-            slim::let_go_of_code();
         }
     }
 
@@ -375,7 +389,7 @@ impl Server {
             }
             Err(failure) => self.ended(name, ExitWire::Failure(failure.into())),
         }
-        self.settle();
+        self.made_one();
     }
 
     /// The run of a task is over: nothing of it is left when anybody hears of it.
@@ -487,7 +501,7 @@ impl Server {
         if let Some(exit) = early {
             self.session_ended(id, exit);
         }
-        self.settle();
+        self.made_one();
     }
 
     fn session_ended(&mut self, id: u64, exit: ExitWire) {

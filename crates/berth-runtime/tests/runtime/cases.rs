@@ -261,6 +261,14 @@ async fn seccomp_and_no_new_privileges_hold(world: &mut World) {
     let said =
         world.output(shell(world, "grep -E 'NoNewPrivs|Seccomp:' /proc/self/status; unshare -U true || echo no")).await;
     assert_eq!(said, "NoNewPrivs:\t1\nSeccomp:\t2\nno\n");
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    world.running(alloc).await;
+    let request = exec(&["grep", "-E", "NoNewPrivs|Seccomp:", "/proc/self/status"], None);
+    let session = world.runtime.exec(alloc, &main_task(), request).await.unwrap();
+    let ExecOutput::Pipes { mut stdout, .. } = session.output else { panic!("a terminal") };
+    let mut said = String::new();
+    stdout.read_to_string(&mut said).await.unwrap();
+    assert_eq!(said, "NoNewPrivs:\t1\nSeccomp:\t2\n");
 }
 
 async fn users_are_found_in_the_image(world: &mut World) {

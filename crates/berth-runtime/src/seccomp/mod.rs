@@ -3,16 +3,21 @@
 //! An allow-list: what is not named fails with `EPERM`, as it would without the right capability. The
 //! names are data, in groups, and what is left out on purpose stands with its reason in [`DENIED`], so
 //! that a call that is in neither list is one that nobody has thought of yet. Naming calls is all this
-//! file does; the runtime makes a filter of them.
+//! file does; [`Filter`] makes a program of the kernel from them.
 //!
 //! Arguments are only looked at where a call is harmless in one form and not in another: `clone`,
 //! `personality`, `socket`. Debugging is allowed, since the kernel lets a container's process debug only
 //! what it might as well have killed.
 
+mod filter;
+
 use oci_spec::runtime::{
     Arch, LinuxSeccomp, LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompBuilder,
     LinuxSeccompOperator, LinuxSyscall, LinuxSyscallBuilder,
 };
+
+pub(crate) use filter::Filters;
+pub use filter::{Filter, FilterError};
 
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
@@ -190,8 +195,7 @@ const PERSONALITIES: [u64; 5] = [0x0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_f
 /// Sockets to the hypervisor and other virtual machines, which network namespaces do not keep apart.
 const AF_VSOCK: u64 = 40;
 
-/// The profile of a container that has asked for no capability beyond the usual ones. libcontainer gets it
-/// through [`for_libcontainer`], other runtimes as it is.
+/// The profile of a container that has asked for no capability beyond the usual ones.
 pub fn default_profile() -> LinuxSeccomp {
     profile(&[])
 }
@@ -222,22 +226,6 @@ pub fn profile(capabilities: &[String]) -> LinuxSeccomp {
         .syscalls(rules)
         .build()
         .expect("every field has a default")
-}
-
-/// The same profile as libcontainer 0.7 wants it. In a masked comparison, OCI's `value` is the mask and
-/// `valueTwo` what must be left under it, as runc and crun have it; libcontainer takes them the other way
-/// round, and would so let every `clone` pass.
-pub fn for_libcontainer(mut profile: LinuxSeccomp) -> LinuxSeccomp {
-    let mut rules = profile.syscalls().clone().unwrap_or_default();
-    for rule in &mut rules {
-        let Some(mut args) = rule.args().clone() else { continue };
-        for arg in args.iter_mut().filter(|arg| arg.op() == LinuxSeccompOperator::ScmpCmpMaskedEq) {
-            *arg = argument(arg.index(), arg.op(), arg.value_two().unwrap_or(0), Some(arg.value()));
-        }
-        rule.set_args(Some(args));
-    }
-    profile.set_syscalls(Some(rules));
-    profile
 }
 
 /// The machine's own calls, and the older sets that its kernel also serves.
