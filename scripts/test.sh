@@ -13,6 +13,9 @@ if [[ $(id -u) -ne 0 ]]; then
   export "CARGO_TARGET_${triple}_RUNNER=sudo -E"
 fi
 
+# The same cases in every run of `make test`; --long takes fresh ones.
+[[ ${1:-} == --long ]] || export PROPTEST_RNG_SEED=20261121
+
 # Test programs start the real one.
 cargo build --workspace --locked
 if [[ ${1:-} == --long ]]; then

@@ -29,6 +29,7 @@ impl Core {
         if due.is_empty() {
             return false;
         }
+        // Written with the first change that it leads to. A run that leads to none is not recorded.
         self.state.meta.decisions += 1;
         let decision = DecisionId::new(self.state.meta.incarnation, self.state.meta.decisions);
         for class in self.in_order(due) {
