@@ -257,11 +257,13 @@ pub fn process(alloc: &Value, task: &str) -> (u64, u64) {
     (pid, started(pid).unwrap_or_else(|| panic!("process {pid} is gone: {alloc}")))
 }
 
-/// When a process was started, in ticks since the machine was; None when there is none.
+/// When a process was started, in ticks since the machine was; None when there is none, or when it has ended and only
+/// waits to be reaped by whoever inherited it.
 pub fn started(pid: u64) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name, in parentheses, may hold anything; 20 fields follow it up to the start.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    if matches!(fields[0], "Z" | "X") { None } else { fields[19].parse().ok() }
 }
 
 /// The processes whose command line holds all of these.
