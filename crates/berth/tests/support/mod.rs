@@ -1,5 +1,5 @@
 //! What the end-to-end tests share: real processes of the real binary in folders of their own.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![expect(dead_code, reason = "each test program uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fs;
