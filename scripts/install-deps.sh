@@ -9,7 +9,7 @@ needed=(
   "pkg-config|/usr/bin/pkg-config|finds libraries while building"
   "libseccomp-dev|/usr/include/seccomp.h|system call filters of containers"
   "ca-certificates|/etc/ssl/certs/ca-certificates.crt|trust for image registries"
-  "busybox-static|/bin/busybox|the content of the images that demo and tests make"
+  "busybox-static|/usr/share/doc/busybox-static|the content of the images that demo and tests make"
   "runc|/usr/sbin/runc|the runtime that ours is tested and measured against"
   "skopeo|/usr/bin/skopeo|pushes test images to a local registry"
   "docker-registry|/usr/bin/docker-registry|a real image registry on a loopback port, for tests"

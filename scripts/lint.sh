@@ -5,6 +5,10 @@ cd "$(dirname "$0")/.."
 
 step() { echo "== $*"; "$@"; }
 
+# A minimal toolchain has neither.
+cargo fmt --version >/dev/null 2>&1 || step rustup component add rustfmt
+cargo clippy --version >/dev/null 2>&1 || step rustup component add clippy
+
 step cargo fmt --all --check
 step cargo xtask layers
 step cargo xtask tidy

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests; with --long, those that are marked as ignored because they take minutes, instead.
+# Runs the tests; with --long, with fresh random cases, and thousands of further seeds of the simulator.
 #
 # Containers, namespaces and labs need root. When this is not root, only the test programs are run with sudo, never
 # the compiler, so that no file in target/ belongs to root.
@@ -18,9 +18,8 @@ fi
 
 # Test programs start the real one.
 cargo build --workspace --locked
+cargo test --workspace --locked
 if [[ ${1:-} == --long ]]; then
-  # The lab's tests have a main of their own, and no long ones.
-  cargo test --workspace --locked --lib --bins --tests -- --ignored
-else
-  cargo test --workspace --locked
+  # `make test` has the first 500.
+  target/debug/berth sim run --seed 500 --seeds 5000
 fi

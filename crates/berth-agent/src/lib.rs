@@ -135,7 +135,11 @@ async fn find(remembered: Vec<Remembered>, runtime: &Runtime) -> Result<Vec<Foun
     });
     let found = found.collect();
     for alloc in shims.into_keys() {
-        if let Err(error) = runtime.purge(alloc).await {
+        let removed = match runtime.end_orphans(alloc).await {
+            Ok(()) => runtime.purge(alloc).await,
+            failed => failed,
+        };
+        if let Err(error) = removed {
             tracing::warn!(%alloc, reason = link::chain(&error), "cannot remove a folder that nobody remembers");
         }
     }

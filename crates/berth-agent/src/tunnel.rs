@@ -6,8 +6,8 @@ use berth_api::wire::v1::{
     TerminalSize, Time, TunnelId, TunnelKind,
 };
 use berth_model::Timestamp;
-use berth_runtime::{ExecOutput, ExecSession, Runtime, WindowSize, logs};
-use bytes::Bytes;
+use berth_runtime::{ExecOutput, ExecSession, Runtime, RuntimeError, WindowSize, logs};
+use bytes::{Buf as _, Bytes};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
@@ -95,7 +95,13 @@ async fn exec(
     let mut input = input;
     let last = match runtime.exec(request.alloc.into(), &request.task.into(), wanted).await {
         Ok(session) => attach(session, &output, &mut input).await?,
-        Err(error) => Some(Frame::Error(ErrorInfo::new(ErrorKind::Invalid, crate::link::chain(&error)))),
+        Err(error) => {
+            let kind = match error {
+                RuntimeError::Refused { .. } => ErrorKind::Invalid,
+                _ => ErrorKind::Unavailable,
+            };
+            Some(Frame::Error(ErrorInfo::new(kind, crate::link::chain(&error))))
+        }
     };
     if let Some(last) = last {
         output.send(&last).await?;
@@ -117,6 +123,8 @@ async fn attach(
 ) -> Result<Option<Frame>, ClientError> {
     let ExecSession { input, output, mut control } = session;
     let mut input = Some(input);
+    // Typed and not yet taken by the command. Nothing more is read from the user meanwhile.
+    let mut pending = Bytes::new();
     let mut pieces = read_output(output);
     loop {
         tokio::select! {
@@ -126,14 +134,18 @@ async fn attach(
                 // All that it wrote has been sent: its exit may follow.
                 None => break,
             },
-            frame = typed.next() => match frame? {
-                Some(Frame::Stdin(bytes)) if bytes.is_empty() => input = None,
-                Some(Frame::Stdin(bytes)) => {
-                    if let Some(open) = &mut input && open.write_all(&bytes).await.is_err() {
-                        // It does not read any more; its exit says the rest.
-                        input = None;
-                    }
+            written = write_some(&mut input, &pending), if !pending.is_empty() => match written {
+                Some(count) => pending.advance(count),
+                None => {
+                    // It does not read any more; its exit says the rest.
+                    input = None;
+                    pending.clear();
                 }
+            },
+            frame = typed.next(), if pending.is_empty() => match frame? {
+                Some(Frame::Stdin(bytes)) if bytes.is_empty() => input = None,
+                Some(Frame::Stdin(bytes)) if input.is_some() => pending = bytes,
+                Some(Frame::Stdin(_)) => {}
                 Some(Frame::Resize(size)) => {
                     if let Err(error) = control.resize(window(size)) {
                         tracing::debug!(%error, "cannot resize the terminal");
@@ -147,10 +159,23 @@ async fn attach(
             },
         }
     }
-    Ok(Some(match control.exit().await {
-        Ok(how) => Frame::Exit(how.into()),
-        Err(error) => Frame::Error(ErrorInfo::new(ErrorKind::Internal, crate::link::chain(&error))),
-    }))
+    loop {
+        tokio::select! {
+            how = control.exit() => return Ok(Some(match how {
+                Ok(how) => Frame::Exit(how.into()),
+                Err(error) => Frame::Error(ErrorInfo::new(ErrorKind::Internal, crate::link::chain(&error))),
+            })),
+            // What is typed now reaches nobody; that the user leaves does.
+            frame = typed.next() => if frame?.is_none() {
+                return Ok(None);
+            },
+        }
+    }
+}
+
+/// Writes what the command takes now. None: it takes nothing any more.
+async fn write_some(input: &mut Option<tokio::net::unix::pipe::Sender>, bytes: &[u8]) -> Option<usize> {
+    input.as_mut()?.write(bytes).await.ok()
 }
 
 /// Output as frames; the channel ends when the command has closed all of it.

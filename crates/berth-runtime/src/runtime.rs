@@ -285,7 +285,12 @@ impl Runtime {
     pub fn images_in_use(&self) -> Result<BTreeSet<Digest>, RuntimeError> {
         let mut digests = BTreeSet::new();
         for alloc in self.ids()? {
-            let Ok(plan) = AllocPlan::read(&self.dir(alloc)) else { continue };
+            let plan = match AllocPlan::read(&self.dir(alloc)) {
+                Ok(plan) => plan,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // What cannot be read may be running: nothing is collected until it can.
+                Err(error) => return Err(RuntimeError::files("read the plan in", self.dir(alloc))(error)),
+            };
             digests.extend(plan.images().filter_map(|digest| digest.parse::<Digest>().ok()));
         }
         Ok(digests)

@@ -169,3 +169,28 @@ fn events_are_lines_of_json_in_order() {
     let times: Vec<&str> = events.iter().map(|event| event["at"].as_str().unwrap()).collect();
     assert!(times.is_sorted(), "{times:?}");
 }
+
+#[test]
+fn run_follows_a_change_of_count_which_restarts_nothing() {
+    if !root() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let job = |count: u32| {
+        let text = format!(
+            "job: many\ngroups:\n  - name: many\n    count: {count}\n    update: {{min_ready: 100ms}}\n    tasks:\n      \
+             - name: sleep\n        command: [/bin/sleep, '1000']\n"
+        );
+        cluster.file("many.yaml", &text)
+    };
+    let mut kept = Vec::new();
+    for count in [2, 4, 1] {
+        let file = job(count);
+        let ran = cluster.json(&["run", "--timeout", "60", file.to_str().unwrap()]);
+        let allocs: Vec<String> = ran["allocs"].as_array().unwrap().iter().map(|alloc| id(alloc).to_owned()).collect();
+        assert_eq!(allocs.len(), count as usize, "{ran}");
+        let common = allocs.iter().filter(|alloc| kept.contains(*alloc)).count();
+        assert_eq!(common, kept.len().min(allocs.len()), "{kept:?} became {allocs:?}");
+        kept = allocs;
+    }
+}

@@ -78,7 +78,8 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     runtime.block_on(carry_out(cli))
 }
 
-/// Structured lines on standard error for the roles; `BERTH_LOG` chooses what (`info` when unset).
+/// Structured lines on standard error for the roles; `BERTH_LOG` chooses what: when unset, `info`
+/// for server and agent, `warn` for everything else.
 fn start_log(command: &Command) {
     let level = match command {
         Command::Server(_) | Command::Agent(_) => "info",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use berth_api::jobfile;
 use berth_api::wire::v1::{
-    Alloc, AllocState, CommandOutcome, JobKind, JobOutcome, JobState, Outcome, Verdict, WaitReason,
+    Alloc, AllocState, CommandOutcome, JobKind, JobOutcome, JobState, JobSummary, Outcome, Verdict, WaitReason,
 };
 use berth_model::{Bytes, IdempotencyKey, JobId, JobSpec, limits};
 use serde::Serialize;
@@ -49,7 +49,7 @@ pub async fn run(context: &Context, args: RunArgs) -> anyhow::Result<()> {
     }
     let allocs = match args.detach {
         true => None,
-        false => Some(follow(context, &id, version, Duration::from_secs(args.timeout)).await?),
+        false => Some(follow(context, &id, Duration::from_secs(args.timeout)).await?),
     };
     match (context.format, &allocs) {
         (Format::Text, None) => Ok(()),
@@ -92,21 +92,16 @@ enum Stage {
     Stuck(String),
 }
 
-async fn follow(context: &Context, id: &JobId, version: u64, within: Duration) -> anyhow::Result<Vec<Alloc>> {
+async fn follow(context: &Context, id: &JobId, within: Duration) -> anyhow::Result<Vec<Alloc>> {
     let deadline = Instant::now() + within;
     let progress = Progress::start(context.format);
     loop {
         let job = context.client.job(id).await?.summary;
         let allocs = target::job_allocs(context, id).await?;
-        let newest: Vec<Alloc> = allocs.into_iter().filter(|alloc| alloc.version.0 == version).collect();
-        let wanted: u32 = match job.kind {
-            JobKind::Service | JobKind::Batch => job.groups.iter().map(|group| group.count).sum(),
-            JobKind::System => job.groups.len() as u32,
-        };
-        match stage(&job.state, &newest, wanted) {
+        match stage(&job, &allocs) {
             Stage::There => {
                 progress.end();
-                return Ok(newest);
+                return Ok(allocs.into_iter().filter(|alloc| is_live(alloc) || is_there(alloc)).collect());
             }
             Stage::Stuck(why) => return Err(failed(Status::NotRunning, format!("{}: {why}", id.name))),
             Stage::Going(what) if Instant::now() >= deadline => {
@@ -124,8 +119,10 @@ async fn follow(context: &Context, id: &JobId, version: u64, within: Duration) -
     }
 }
 
-fn stage(job: &JobState, allocs: &[Alloc], wanted: u32) -> Stage {
-    match job {
+/// A job is there when nothing of it is on its way. Versions do not matter here: an instance whose group
+/// a new version leaves as it was stays, and one that is being replaced has a successor that is not ready.
+fn stage(job: &JobSummary, allocs: &[Alloc]) -> Stage {
+    match job.state {
         JobState::Ended { outcome: JobOutcome::Failed, .. } => return Stage::Stuck(failure(allocs)),
         JobState::Ended { outcome: JobOutcome::Complete, .. } => return Stage::There,
         JobState::Ended { outcome: JobOutcome::Stopped, .. } | JobState::Stopping { .. } => {
@@ -133,14 +130,23 @@ fn stage(job: &JobState, allocs: &[Alloc], wanted: u32) -> Stage {
         }
         JobState::Active => {}
     }
-    if let Some(never) = allocs.iter().find_map(never) {
-        return Stage::Stuck(never);
+    if let Some(stuck) = allocs.iter().find_map(|alloc| stuck(job.kind, alloc, allocs)) {
+        return Stage::Stuck(stuck);
     }
+    let wanted = match job.kind {
+        JobKind::Service | JobKind::Batch => job.groups.iter().map(|group| group.count as usize).sum(),
+        JobKind::System => allocs.iter().filter(|alloc| is_live(alloc)).count().max(1),
+    };
     let there = allocs.iter().filter(|alloc| is_there(alloc)).count();
-    if there as u32 >= wanted.max(1) {
+    let on_its_way = allocs.iter().any(|alloc| is_live(alloc) && !is_there(alloc));
+    if there >= wanted && !on_its_way {
         return Stage::There;
     }
     Stage::Going(format!("{there} of {wanted} ready{}", detail(allocs)))
+}
+
+fn is_live(alloc: &Alloc) -> bool {
+    !matches!(alloc.state, AllocState::Ended { .. })
 }
 
 fn is_there(alloc: &Alloc) -> bool {
@@ -151,12 +157,23 @@ fn is_there(alloc: &Alloc) -> bool {
     }
 }
 
-/// An allocation that waiting cannot help, or a service's that has failed several times.
-fn never(alloc: &Alloc) -> Option<String> {
+/// An allocation that waiting cannot help, or whose forerunner has failed: a batch job has further tries
+/// and ends by itself.
+fn stuck(kind: JobKind, alloc: &Alloc, all: &[Alloc]) -> Option<String> {
+    if let AllocState::Waiting { reason: reason @ WaitReason::NoNodeFits { verdict: Verdict::Never, .. }, .. } =
+        &alloc.state
+    {
+        return Some(format!("{}: {reason}; `berth why {}` tells more", alloc.id, alloc.id));
+    }
+    if kind == JobKind::Batch || !is_live(alloc) || is_there(alloc) {
+        return None;
+    }
+    let old = alloc.replaces.as_ref()?;
+    told_failure(all.iter().find(|other| other.id == *old)?)
+}
+
+fn told_failure(alloc: &Alloc) -> Option<String> {
     match &alloc.state {
-        AllocState::Waiting { reason: reason @ WaitReason::NoNodeFits { verdict: Verdict::Never, .. }, .. } => {
-            Some(format!("{}: {reason}; `berth why {}` tells more", alloc.id, alloc.id))
-        }
         AllocState::Ended { outcome: Outcome::Failed { failure }, .. } => {
             Some(format!("{} failed: {}; `berth why {}` tells more", alloc.id, failure.message, alloc.id))
         }
@@ -169,7 +186,7 @@ fn never(alloc: &Alloc) -> Option<String> {
 }
 
 fn failure(allocs: &[Alloc]) -> String {
-    allocs.iter().find_map(never).unwrap_or_else(|| "it failed; `berth events` tells more".to_owned())
+    allocs.iter().rev().find_map(told_failure).unwrap_or_else(|| "it failed; `berth events` tells more".to_owned())
 }
 
 /// What the one that is furthest behind waits for.
