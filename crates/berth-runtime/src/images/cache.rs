@@ -180,12 +180,13 @@ impl Cache {
     /// Records that the image is complete, is what `reference` leads to, and is used now.
     pub(super) fn keep_image(&self, reference: &str, image: &ImageRecord) -> Result<(), ImageError> {
         let path = self.image_path(image.manifest);
-        if self.image(image.manifest).as_ref() == Some(image) {
-            let touched = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
-            touched.map_err(|e| ImageError::cache("touch", &path, 0, e))?;
-        } else {
+        if self.image(image.manifest).as_ref() != Some(image) {
             self.put_json(&path, image)?;
         }
+        // A file written within the same tick of the kernel's clock as another gets the same time as it, so
+        // the time is set even when the file is new: the order of use decides what is collected first.
+        let touched = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+        touched.map_err(|e| ImageError::cache("touch", &path, 0, e))?;
         let name = NameRecord { version: VERSION, reference: reference.to_owned(), manifest: image.manifest };
         let path = self.name_path(reference);
         if read_json(&path).as_ref() == Some(&name) { Ok(()) } else { self.put_json(&path, &name) }
