@@ -1,0 +1,1 @@
+//! The DIMACS format for min-cost flow problems.

@@ -1,0 +1,22 @@
+//! Exact min-cost flow that is kept up to date while the network changes.
+//!
+//! A [`Network`] holds nodes with supplies and arcs with bounds and costs, and between solves it keeps its
+//! flow and its prices: after a change it repairs them instead of starting again. [`certify`] checks an
+//! answer with code of its own.
+//!
+//! It knows nothing of clusters: what nodes and arcs stand for is the caller's matter.
+
+mod certify;
+mod change;
+pub mod dimacs;
+mod error;
+mod network;
+mod problem;
+mod solution;
+
+pub use certify::{Certificate, Refutation, certify};
+pub use change::Change;
+pub use error::ChangeError;
+pub use network::Network;
+pub use problem::{Arc, ArcId, Instance, NodeId, Problem, UNLIMITED};
+pub use solution::{Budget, Outcome, Solution};
