@@ -14,7 +14,7 @@ mod network;
 mod problem;
 mod solution;
 
-pub use certify::{Certificate, Refutation, certify};
+pub use certify::{Bound, Certificate, Refutation, certify, certify_cut, certify_cycle};
 pub use change::Change;
 pub use error::ChangeError;
 pub use network::Network;
