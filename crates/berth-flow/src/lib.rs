@@ -19,6 +19,6 @@ pub use certify::{Bound, Certificate, Refutation, certify, certify_cut, certify_
 pub use change::Change;
 pub use error::ChangeError;
 pub use follow::Follower;
-pub use network::Network;
+pub use network::{Applied, Network};
 pub use problem::{Arc, ArcId, Instance, NodeId, Problem, UNLIMITED};
 pub use solution::{Budget, Outcome, Solution};
