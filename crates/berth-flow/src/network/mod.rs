@@ -1,5 +1,0 @@
-//! Stands in for the engine, for now.
-
-/// To come.
-#[derive(Debug, Default)]
-pub struct Network;
