@@ -5,6 +5,7 @@
 //! checks hold for numbers that the solver itself would refuse.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use thiserror::Error;
 
@@ -102,15 +103,8 @@ pub enum Refutation {
         arc: ArcId,
     },
     /// A cut that is no proof of infeasibility.
-    #[error("the cut has a supply of {supply}, and between {least} and {most} can leave it")]
-    CutHolds {
-        /// The sum of its nodes' supplies.
-        supply: i128,
-        /// The least that must leave it, net.
-        least: Bound,
-        /// The most that can leave it, net.
-        most: Bound,
-    },
+    #[error("the cut proves nothing: {0}")]
+    CutHolds(CutSums),
     /// A witness names what is not in the problem, or names it twice.
     #[error("the cut names {node}, which is not in the problem or is named before")]
     CutNode {
@@ -150,6 +144,27 @@ pub enum Refutation {
     },
 }
 
+/// What a set of nodes has to give, and what its arcs let out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CutSums {
+    /// The sum of its nodes' supplies.
+    pub supply: i128,
+    /// The least that must leave it, net.
+    pub least: Bound,
+    /// The most that can leave it, net.
+    pub most: Bound,
+}
+
+impl fmt::Display for CutSums {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CutSums { supply, least, most } = self;
+        match least {
+            Bound::At(least) => write!(f, "its nodes supply {supply}, and from {least} to {most} can leave it"),
+            Bound::Unlimited => write!(f, "its nodes supply {supply}, and at most {most} can leave it"),
+        }
+    }
+}
+
 /// A sum of bounds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bound {
@@ -159,8 +174,8 @@ pub enum Bound {
     Unlimited,
 }
 
-impl std::fmt::Display for Bound {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Bound::At(sum) => write!(f, "{sum}"),
             Bound::Unlimited => f.write_str("any number"),
@@ -230,7 +245,7 @@ fn check_optimal(id: ArcId, arc: &Arc, flow: i64, solution: &Solution) -> Result
 ///
 /// # Errors
 /// Where the set proves nothing.
-pub fn certify_cut(problem: &impl Problem, cut: &[NodeId]) -> Result<(), Refutation> {
+pub fn certify_cut(problem: &impl Problem, cut: &[NodeId]) -> Result<CutSums, Refutation> {
     let mut inside: BTreeMap<NodeId, bool> = BTreeMap::new();
     for &node in cut {
         if inside.insert(node, false).is_some() {
@@ -264,7 +279,8 @@ pub fn certify_cut(problem: &impl Problem, cut: &[NodeId]) -> Result<(), Refutat
     }
     let too_much = matches!(most, Bound::At(most) if supply > most);
     let too_little = matches!(least, Bound::At(least) if supply < least);
-    if too_much || too_little { Ok(()) } else { Err(Refutation::CutHolds { supply, least, most }) }
+    let sums = CutSums { supply, least, most };
+    if too_much || too_little { Ok(sums) } else { Err(Refutation::CutHolds(sums)) }
 }
 
 impl Bound {
@@ -380,18 +396,25 @@ mod tests {
     fn a_cut_proves_that_too_much_or_too_little_can_leave_it() {
         let nodes = |ids: &[u32]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
         let narrow = instance(&[5, -5, 0], &[(0, 1, 0, 3, 0), (2, 0, 1, UNLIMITED, 0)]);
-        assert_eq!(certify_cut(&narrow, &nodes(&[0])), Ok(()));
-        assert_eq!(certify_cut(&narrow, &nodes(&[1])), Ok(()), "the other side proves the same");
-        assert!(matches!(certify_cut(&narrow, &[]), Err(Refutation::CutHolds { .. })));
+        let sums = certify_cut(&narrow, &nodes(&[0])).unwrap();
+        assert_eq!(sums, CutSums { supply: 5, least: Bound::Unlimited, most: Bound::At(2) });
+        assert_eq!(sums.to_string(), "its nodes supply 5, and at most 2 can leave it");
+        assert!(certify_cut(&narrow, &nodes(&[1, 2])).is_ok(), "the other side proves the same");
+        assert!(matches!(certify_cut(&narrow, &[]), Err(Refutation::CutHolds(_))));
         // What must leave and cannot arrive again.
-        assert_eq!(certify_cut(&instance(&[0, 0], &[(0, 1, 1, UNLIMITED, 0)]), &nodes(&[0])), Ok(()));
+        assert!(certify_cut(&instance(&[0, 0], &[(0, 1, 1, UNLIMITED, 0)]), &nodes(&[0])).is_ok());
         let wide = instance(&[5, -5], &[(0, 1, 0, UNLIMITED, 0)]);
-        let holds = Refutation::CutHolds { supply: 5, least: Bound::At(0), most: Bound::Unlimited };
+        let sums = CutSums { supply: 5, least: Bound::At(0), most: Bound::Unlimited };
+        let holds = Refutation::CutHolds(sums);
+        assert_eq!(
+            holds.to_string(),
+            "the cut proves nothing: its nodes supply 5, and from 0 to any number can leave it"
+        );
         assert_eq!(certify_cut(&wide, &nodes(&[0])), Err(holds));
         assert_eq!(certify_cut(&wide, &nodes(&[2])), Err(Refutation::CutNode { node: NodeId(2) }));
         assert_eq!(certify_cut(&narrow, &nodes(&[0, 0])), Err(Refutation::CutNode { node: NodeId(0) }));
         // More is wanted than there is: only what must leave, less than nothing, shows it.
-        assert_eq!(certify_cut(&instance(&[-1], &[]), &nodes(&[0])), Ok(()));
+        assert!(certify_cut(&instance(&[-1], &[]), &nodes(&[0])).is_ok());
     }
 
     #[test]

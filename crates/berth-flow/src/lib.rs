@@ -15,7 +15,7 @@ mod network;
 mod problem;
 mod solution;
 
-pub use certify::{Bound, Certificate, Refutation, certify, certify_cut, certify_cycle};
+pub use certify::{Bound, Certificate, CutSums, Refutation, certify, certify_cut, certify_cycle};
 pub use change::Change;
 pub use error::ChangeError;
 pub use follow::Follower;
