@@ -6,8 +6,10 @@ mod support;
 use berth_flow::{Arc, ArcId, Budget, Change, Follower, Instance, Network, NodeId, Outcome, Problem};
 use proptest::prelude::*;
 use proptest::sample::Index;
+use support::kept::Kept;
+use support::simple::truth;
 use support::strategies::{MEDIUM, SMALL, any_arc, any_instance};
-use support::{Kept, arc, check, instance, truth};
+use support::{arc, check, instance};
 
 /// A change of whatever there is when its turn comes.
 #[derive(Clone, Debug)]

@@ -4,7 +4,8 @@
 mod support;
 
 use berth_flow::{ArcId, Budget, Change, ChangeError, Instance, Network, NodeId, Outcome, Problem, UNLIMITED, certify};
-use support::{arc, check, instance, truth};
+use support::simple::truth;
+use support::{arc, check, instance};
 
 /// One arc that is used, and one that is not.
 fn start() -> (Instance, Network) {

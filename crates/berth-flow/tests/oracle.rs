@@ -5,8 +5,10 @@ mod support;
 
 use berth_flow::{Budget, Network, Outcome, Solution, UNLIMITED, certify};
 use proptest::prelude::*;
+use support::brute::least_cost;
+use support::simple::truth;
 use support::strategies::{MEDIUM, TINY, any_instance};
-use support::{check, instance, least_cost, truth};
+use support::{check, instance};
 
 /// Solves it and holds the outcome against the truth.
 fn solved(instance: &berth_flow::Instance) -> Result<(Network, Outcome), String> {

@@ -2,14 +2,12 @@
 //! and a check of every outcome.
 #![expect(dead_code, reason = "each test program uses a part of it")]
 
-mod brute;
-mod kept;
-mod simple;
+pub mod brute;
+pub mod kept;
+pub mod simple;
 pub mod strategies;
 
-pub use brute::least_cost;
-pub use kept::Kept;
-pub use simple::{Truth, truth};
+use simple::Truth;
 
 use berth_flow::{Arc, Instance, NodeId, Outcome, Problem, Solution, certify, certify_cut, certify_cycle};
 
