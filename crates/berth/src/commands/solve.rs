@@ -27,24 +27,24 @@ const NAMED: usize = 8;
 /// What `--json` prints: one solve by itself, or that and those of the changed files.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Solved {
-    One(Solve),
-    Several(Followed),
+enum Solved<'a> {
+    One(&'a Solve),
+    Several(Followed<'a>),
 }
 
 /// With `--then`.
 #[derive(Serialize)]
-struct Followed {
-    scratch: Solve,
+struct Followed<'a> {
+    scratch: &'a Solve,
     /// The last of them.
-    resolve: Solve,
+    resolve: &'a Solve,
     /// All of them, where there are several.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    resolves: Vec<Solve>,
+    #[serde(skip_serializing_if = "<[Solve]>::is_empty")]
+    resolves: &'a [Solve],
 }
 
 /// One solve.
-#[derive(Clone, Serialize)]
+#[derive(Serialize)]
 struct Solve {
     status: &'static str,
     /// Absent where there is no optimum.
@@ -68,7 +68,6 @@ struct Solve {
 }
 
 /// Why a command that has done all it was asked for still fails.
-#[derive(Clone)]
 enum Trouble {
     /// The problem has no optimum, and why.
     NoOptimum(String),
@@ -228,11 +227,9 @@ fn named(all: impl Iterator<Item = String>, count: usize) -> String {
 
 fn show(args: &SolveArgs, solves: &[Solve], format: Format) -> anyhow::Result<ExitCode> {
     let solved = match solves {
-        [one] => Solved::One(one.clone()),
-        [scratch, resolves @ .., last] => {
-            let all = if resolves.is_empty() { Vec::new() } else { solves[1..].to_vec() };
-            Solved::Several(Followed { scratch: scratch.clone(), resolve: last.clone(), resolves: all })
-        }
+        [one] => Solved::One(one),
+        [scratch, resolve] => Solved::Several(Followed { scratch, resolve, resolves: &[] }),
+        [scratch, .., resolve] => Solved::Several(Followed { scratch, resolve, resolves: &solves[1..] }),
         [] => unreachable!("there is at least one"),
     };
     let files = || std::iter::once(&args.file).chain(&args.then);
