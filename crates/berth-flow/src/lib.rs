@@ -22,3 +22,8 @@ pub use follow::Follower;
 pub use network::{Applied, Network};
 pub use problem::{Arc, ArcId, Instance, NodeId, Problem, UNLIMITED};
 pub use solution::{Budget, Outcome, Solution};
+
+/// Runs the example of the crate's own page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

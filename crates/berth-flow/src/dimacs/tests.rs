@@ -209,4 +209,84 @@ proptest! {
             prop_assert_eq!(read(&out[..]).unwrap(), instance);
         }
     }
+
+    #[test]
+    fn a_damaged_file_is_a_problem_or_an_error(
+        instance in instance(), damages in prop::collection::vec(any_damage(), 1..6), size in 1_usize..100,
+    ) {
+        let mut text = Vec::new();
+        write(&instance, &mut text).unwrap();
+        damages.iter().for_each(|damage| damage.apply(&mut text));
+        let (whole, cut) = (read(&text[..]), read(in_pieces(&text, size)));
+        match (whole, cut) {
+            // Comparing and writing millions of nodes takes long.
+            (Ok(instance), Ok(_)) if instance.supplies.len() > 1000 => {}
+            (Ok(instance), Ok(other)) => {
+                prop_assert_eq!(&instance, &other);
+                let mut out = Vec::new();
+                write(&instance, &mut out).unwrap();
+                prop_assert_eq!(read(&out[..]).unwrap(), instance);
+            }
+            (Err(error), Err(other)) => prop_assert_eq!(told(&error), told(&other)),
+            (whole, cut) => prop_assert!(false, "{whole:?} in one piece, {cut:?} in pieces of {size}"),
+        }
+    }
+}
+
+/// What can happen to a file.
+#[derive(Clone, Debug)]
+enum Damage {
+    Byte(prop::sample::Index, u8),
+    Gone(prop::sample::Index, usize),
+    Twice(prop::sample::Index, usize),
+    Put(prop::sample::Index, &'static str),
+}
+
+fn any_damage() -> impl Strategy<Value = Damage> {
+    const WORDS: [&str; 12] = [
+        "\n",
+        "\r\n",
+        " ",
+        "\t",
+        "-",
+        "0",
+        "9",
+        "c",
+        "p min 1 1\n",
+        "a 1 1 0 1 1\n",
+        "n 1 1\n",
+        "18446744073709551616",
+    ];
+    let place = any::<prop::sample::Index>;
+    prop_oneof![
+        (place(), any::<u8>()).prop_map(|(at, byte)| Damage::Byte(at, byte)),
+        (place(), 1_usize..30).prop_map(|(at, length)| Damage::Gone(at, length)),
+        (place(), 1_usize..30).prop_map(|(at, length)| Damage::Twice(at, length)),
+        (place(), prop::sample::select(&WORDS[..])).prop_map(|(at, word)| Damage::Put(at, word)),
+    ]
+}
+
+impl Damage {
+    fn apply(&self, text: &mut Vec<u8>) {
+        let at = |place: &prop::sample::Index| place.index(text.len() + 1);
+        match self {
+            Damage::Byte(place, byte) => {
+                let at = at(place);
+                text.splice(at..(at + 1).min(text.len()), [*byte]);
+            }
+            Damage::Gone(place, length) => {
+                let at = at(place);
+                text.drain(at..(at + length).min(text.len()));
+            }
+            Damage::Twice(place, length) => {
+                let at = at(place);
+                let part = text[at..(at + length).min(text.len())].to_vec();
+                text.splice(at..at, part);
+            }
+            Damage::Put(place, word) => {
+                let at = at(place);
+                text.splice(at..at, word.bytes());
+            }
+        }
+    }
 }
