@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help install-deps build demo test lint test-long test-v2 bench
+.PHONY: help install-deps build demo test lint test-long test-v2 bench bench-flow
 
 help: ## List these targets
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  \1\t/' | expand -t 18
@@ -34,3 +34,6 @@ test-v2: ## The runtime's tests on cgroup v2 with systemd, in a virtual machine 
 
 bench: build ## Figures for docs/benchmarks.md
 	@scripts/bench.sh
+
+bench-flow: build ## Figures of the flow solver against its peers (PEERS=FOLDER), into docs/benchmarks.md
+	@scripts/bench-flow.sh

@@ -20,6 +20,8 @@ fi
 cargo build --workspace --locked
 cargo test --workspace --locked
 if [[ ${1:-} == --long ]]; then
+  # The flow solver and its reader against fresh cases, about a hundred times those of `make test`.
+  PROPTEST_CASES=${PROPTEST_CASES:-25000} cargo test --package berth-flow --locked
   # `make test` has the first 500.
   target/debug/berth sim run --seed 500 --seeds 5000
 fi

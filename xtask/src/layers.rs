@@ -10,7 +10,8 @@ use anyhow::Context;
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
 /// The crates that decide, and the words they use.
-pub const PURE: [&str; 5] = ["berth-model", "berth-placement", "berth-check", "berth-control", "berth-node"];
+pub const PURE: [&str; 6] =
+    ["berth-model", "berth-flow", "berth-placement", "berth-check", "berth-control", "berth-node"];
 
 /// What must not be linked into a pure crate, however far down, and why.
 const IMPURE: [(&str, &str); 19] = [

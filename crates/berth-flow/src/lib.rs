@@ -6,17 +6,24 @@
 //!
 //! It knows nothing of clusters: what nodes and arcs stand for is the caller's matter.
 
-// mod certify;
+mod certify;
 mod change;
 pub mod dimacs;
 mod error;
+mod follow;
 mod network;
 mod problem;
 mod solution;
 
-// pub use certify::{Certificate, Refutation, certify};
+pub use certify::{Bound, Certificate, CutSums, Refutation, certify, certify_cut, certify_cycle};
 pub use change::Change;
 pub use error::ChangeError;
+pub use follow::Follower;
 pub use network::{Applied, Network};
 pub use problem::{Arc, ArcId, Instance, NodeId, Problem, UNLIMITED};
 pub use solution::{Budget, Outcome, Solution};
+
+/// Runs the example of the crate's own page.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

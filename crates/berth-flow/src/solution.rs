@@ -3,7 +3,8 @@
 use crate::problem::{ArcId, NodeId};
 
 /// How much work a solve may do, in steps: arcs looked at. It is counted, never timed, so that equal inputs
-/// stop at equal points.
+/// stop at equal points. It is compared between one path and the next, and the first path is always taken, so
+/// that solves with any budget, one after the other, come to an end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Budget(pub u64);
 
@@ -31,8 +32,8 @@ pub enum Outcome {
     },
     /// No flow satisfies all supplies and bounds.
     Infeasible {
-        /// A set of nodes that proves it: more must leave it than its outgoing arcs, at capacity, and its
-        /// incoming ones, at their lower bounds, let out.
+        /// A set of nodes that proves it: its supplies together are more than its arcs let out, net, or less
+        /// than what they must let out.
         cut: Vec<NodeId>,
         /// The work that it took.
         steps: u64,

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     max_term_width = 110,
     after_help = "Exit status: 0 done; 1 failed; 2 wrong usage or wrong input; 3 no such object; \
-                  4 cannot be placed or has failed; 5 the cluster does not answer; 6 not allowed.\n\n\
+                  4 cannot be placed, has failed, or has no solution; 5 the cluster does not answer; 6 not allowed.\n\n\
                   Example: berth dev   (and in a second terminal)   berth run job.yaml"
 )]
 pub struct Cli {
@@ -92,6 +92,9 @@ pub enum Command {
     /// Simulate whole clusters with faults
     #[command(subcommand, after_help = "Example: berth sim run --seed 7")]
     Sim(SimCommand),
+    /// Solve a min-cost flow problem, and what becomes of it
+    #[command(after_help = SOLVE_HELP)]
+    Solve(SolveArgs),
     /// Print the JSON Schema of job files
     #[command(after_help = "Example: berth schema > job.schema.json")]
     Schema,
@@ -352,6 +355,33 @@ pub enum Tty {
     Always,
     /// No.
     Never,
+}
+
+/// What is said below the flags of `berth solve`.
+const SOLVE_HELP: &str = "\
+Files are in the DIMACS format, with whole numbers: `p min NODES ARCS`, `n NODE SUPPLY`, \
+`a TAIL HEAD LOWER CAPACITY COST`; a capacity of -1 means no limit.
+
+With --json: {status, cost, cpu_ms, steps, certified}; with --then: {scratch: {…}, resolve: {…, changes}}, and with \
+several of them `resolve` is the last one and `resolves` lists all. `status` is optimal, infeasible (then `cut` lists \
+nodes whose supplies cannot leave them) or unbounded (then `cycle` lists arcs, by their places in the file, that make \
+the cost sink for ever). `cpu_ms` is the processor time of solving, for --then with that of applying the changes; \
+reading, comparing and certifying are not in it. `steps` counts the arcs that were looked at.
+
+Example: berth solve base.min --then changed.min --json";
+
+/// `berth solve`
+#[derive(Clone, Debug, Args)]
+pub struct SolveArgs {
+    /// The problem; `-` for standard input
+    pub file: PathBuf,
+    /// The problem after some change, with the same node numbers: what differs is applied and the flow repaired;
+    /// several follow one another
+    #[arg(long, value_name = "FILE")]
+    pub then: Vec<PathBuf>,
+    /// Where to write the flow of the last problem: `s COST`, and `f TAIL HEAD FLOW` for each arc in the file's order
+    #[arg(long, value_name = "FILE")]
+    pub flows: Option<PathBuf>,
 }
 
 /// `berth node …`

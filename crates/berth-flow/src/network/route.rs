@@ -5,6 +5,9 @@
 
 use std::cmp::Reverse;
 
+use super::bits::Bits;
+use super::layout::Layout;
+use super::lists::Span;
 use super::prices::NegativeCycle;
 use super::rebuild::ids;
 use super::search::{Found, Search, Way};
@@ -65,7 +68,8 @@ impl Network {
         unbalanced.retain(|id| self.excesses[*id as usize] != 0);
         unbalanced.sort_unstable();
         unbalanced.dedup();
-        let mut deficits: Vec<_> = unbalanced.iter().map(|id| self.settle(*id)).collect();
+        let missing = unbalanced.iter().copied().filter(|id| self.excesses[*id as usize] < 0).collect();
+        let mut deficits = self.settle(missing);
         deficits.retain(|id| self.excesses[*id as usize] < 0);
         deficits.sort_unstable_by_key(|id| (Reverse(self.layout.ends[*id as usize].into.len()), *id));
         deficits.dedup();
@@ -95,22 +99,27 @@ impl Network {
         prices().min().unwrap_or(0) - prices().max().unwrap_or(0)
     }
 
-    /// Takes flow back from a node that misses some, all along its way as far as that costs nothing. Returns
-    /// where the deficit is then.
-    fn settle(&mut self, mut node: u32) -> u32 {
-        while self.excesses[node as usize] < 0 {
-            let (layout, out) = (&self.layout, self.layout.ends[node as usize].out);
-            let live = layout.out.live(out).iter();
-            let dearest = live.max_by_key(|id| self.price_through(**id)).copied();
-            // A leaf has no price of its own that could stand against it.
-            let free = |id: &u32| layout.leaves.has(node) || self.price_through(*id) == self.nodes[node as usize].price;
-            let Some(id) = dearest.filter(free) else { break };
-            self.push(id, -self.rooms[id as usize].down.min(-self.excesses[node as usize]));
-            if self.excesses[node as usize] == 0 {
-                node = self.layout.arcs[id as usize].head;
+    /// Takes flow back from nodes that miss some, all along its way as far as that costs nothing. Returns
+    /// where deficits are then.
+    fn settle(&mut self, mut open: Vec<u32>) -> Vec<u32> {
+        let mut settled = Vec::new();
+        while let Some(node) = open.pop() {
+            while self.excesses[node as usize] < 0 {
+                let (layout, out) = (&self.layout, self.layout.ends[node as usize].out);
+                let live = layout.out.live(out).iter();
+                let dearest = live.max_by_key(|id| self.price_through(**id)).copied();
+                // A leaf has no price of its own that could stand against it.
+                let is_free =
+                    |id: &u32| layout.leaves.has(node) || self.price_through(*id) == self.nodes[node as usize].price;
+                let Some(id) = dearest.filter(is_free) else {
+                    settled.push(node);
+                    break;
+                };
+                self.push(id, -self.rooms[id as usize].down.min(-self.excesses[node as usize]));
+                open.push(self.layout.arcs[id as usize].head);
             }
         }
-        node
+        settled
     }
 
     fn route(&mut self, search: &mut Search, work: &Work, budget: Budget) -> Outcome {
@@ -119,9 +128,10 @@ impl Network {
             search.missing.insert(*node);
         }
         let mut outcome = None;
+        let mut paths = 0_u64;
         'sources: for source in &work.sources {
             while self.excesses[*source as usize] > 0 {
-                if search.steps >= budget.0 {
+                if paths > 0 && search.steps >= budget.0 {
                     let unrouted = work.sources.iter().map(|id| self.excesses[*id as usize].max(0)).sum();
                     outcome = Some(Outcome::Unfinished { unrouted, steps: search.steps });
                     break 'sources;
@@ -129,9 +139,10 @@ impl Network {
                 while deficits.last().is_some_and(|id| self.excesses[*id as usize] >= 0) {
                     deficits.pop();
                 }
+                paths += 1;
                 match search.path(&self.layout, &mut self.nodes, *source, deficits.last().copied()) {
                     Found::Nothing => {
-                        let cut = search.reached().iter().copied().map(NodeId).collect();
+                        let cut = self.cut(search.reached(), Some(*source), |layout, out| layout.out.live(out));
                         outcome = Some(Outcome::Infeasible { cut, steps: search.steps });
                         break 'sources;
                     }
@@ -146,9 +157,24 @@ impl Network {
             return outcome;
         }
         if let Some(node) = work.deficits.iter().find(|node| self.excesses[**node as usize] < 0) {
-            return Outcome::Infeasible { cut: vec![NodeId(*node)], steps: search.steps };
+            let reaching = search.reaching(&self.layout, &mut self.nodes, *node);
+            let cut = self.cut(reaching, None, |layout, out| layout.out.open(out));
+            return Outcome::Infeasible { cut, steps: search.steps };
         }
         Outcome::Optimal { cost: self.cost(), steps: search.steps }
+    }
+
+    /// These inner nodes, a leaf from which they were reached, and the leaves between: those with an arc, of
+    /// the part of their list that is looked at, to one of the nodes.
+    fn cut(&self, inner: &[u32], source: Option<u32>, part: fn(&Layout, Span) -> &[u32]) -> Vec<NodeId> {
+        let mut inside = Bits::default();
+        inner.iter().copied().chain(source).for_each(|node| inside.insert(node));
+        let layout = &self.layout;
+        let is_between = |leaf: u32| {
+            let arcs = part(layout, layout.ends[leaf as usize].out);
+            layout.leaves.has(leaf) && arcs.iter().any(|id| inside.has(layout.arcs[*id as usize].head))
+        };
+        ids(self.nodes.len()).filter(|id| self.is_node(*id) && (inside.has(*id) || is_between(*id))).map(NodeId).collect()
     }
 
     /// Sends as much as it can along the path that was found.

@@ -466,6 +466,15 @@ impl Search {
         &self.forward.labelled
     }
 
+    /// The inner nodes from which there is a path to `deficit`.
+    pub(super) fn reaching(&mut self, layout: &Layout, nodes: &mut [Inner], deficit: u32) -> &[u32] {
+        self.begin(nodes);
+        self.start_backward(&[deficit]);
+        while self.go_backward(layout, nodes, Through::Leaves) {}
+        self.steps += self.backward.steps;
+        &self.backward.labelled
+    }
+
     /// Raises every inner node's price by its distance to the nearest node with a deficit, while no leaf
     /// carries flow; afterwards each that has a path to one has a path that costs nothing.
     pub(super) fn price_all(&mut self, layout: &Layout, nodes: &mut [Inner], deficits: &[u32]) {
