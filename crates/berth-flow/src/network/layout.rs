@@ -1,0 +1,173 @@
+//! How the residual network lies in memory: where arcs lead, and which of them a search finds at a node.
+//!
+//! A *leaf* is a node that nothing enters, as the tasks of a scheduler are. Its arcs are listed apart at
+//! their heads, so that a search can pass through it without looking at it.
+
+use super::bits::Bits;
+use super::lists::{Fill, Lists, Span};
+
+/// No node, no arc.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// Where an arc leads and what it costs: what a search reads of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Course {
+    /// [`NONE`] if the arc was removed.
+    pub(super) tail: u32,
+    pub(super) head: u32,
+    pub(super) cost: i64,
+}
+
+impl Course {
+    /// Of an arc that was removed, or is not listed yet.
+    pub(super) const REMOVED: Course = Course { tail: NONE, head: NONE, cost: 0 };
+}
+
+/// Where a node's arcs are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ends {
+    /// The arcs that leave it.
+    pub(super) out: Span,
+    /// Those that enter it from leaves.
+    pub(super) leaves: Span,
+    /// Those that enter it from other nodes.
+    pub(super) into: Span,
+}
+
+/// What a search walks on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Layout {
+    pub(super) ends: Vec<Ends>,
+    pub(super) arcs: Vec<Course>,
+    /// The lists of arcs that leave a node.
+    pub(super) out: Lists,
+    /// The lists of arcs that enter a node.
+    pub(super) into: Lists,
+    /// The nodes that nothing enters.
+    pub(super) leaves: Bits,
+    /// The leaves whose arcs have successive numbers, and so lie together.
+    bundled: Bits,
+    /// The arcs that can take more flow.
+    pub(super) open: Bits,
+    /// The arcs whose flow can shrink.
+    pub(super) live: Bits,
+}
+
+impl Layout {
+    /// Makes exactly the lists, still empty, that these nodes and arcs need: `supplies` by node and, by arc,
+    /// tail and head.
+    pub(super) fn lay_out(&mut self, supplies: &[i64], arcs: impl Iterator<Item = Option<(u32, u32)>> + Clone) {
+        let mut entered = vec![0_u32; supplies.len()];
+        arcs.clone().flatten().for_each(|(_, head)| entered[head as usize] += 1);
+        let is_leaf = |node: u32| entered[node as usize] == 0 && supplies[node as usize] >= 0;
+        // How many arcs leave a node, and how many enter it from leaves.
+        let mut counts = vec![(0_u32, 0_u32); supplies.len()];
+        for (tail, head) in arcs.flatten() {
+            counts[tail as usize].0 += 1;
+            counts[head as usize].1 += u32::from(is_leaf(tail));
+        }
+        self.ends.clear();
+        for (node, (out, leaves)) in (0..).zip(counts) {
+            if is_leaf(node) { self.leaves.insert(node) } else { self.leaves.remove(node) }
+            let into = entered[node as usize] - leaves;
+            self.ends.push(Ends { out: self.out.span(out), leaves: self.into.span(leaves), into: self.into.span(into) });
+        }
+    }
+
+    /// All arcs of the leaf to which `id` belongs.
+    pub(super) fn each_of_leaf<'a>(&'a self, id: u32, mut visit: impl FnMut(u32, &'a Course)) {
+        let leaf = self.arcs[id as usize].tail;
+        if !self.bundled.has(leaf) {
+            for id in self.out.all(self.ends[leaf as usize].out) {
+                visit(*id, &self.arcs[*id as usize]);
+            }
+            return;
+        }
+        let mut first = id as usize;
+        while first > 0 && self.arcs[first - 1].tail == leaf {
+            first -= 1;
+        }
+        for (arc, id) in self.arcs[first..].iter().zip(first as u32..) {
+            if arc.tail != leaf {
+                break;
+            }
+            visit(id, arc);
+        }
+    }
+
+    /// Whether an arc can take more flow, and whether it has some that can shrink.
+    pub(super) fn fill(&self, id: u32) -> Fill {
+        match (self.live.has(id), self.open.has(id)) {
+            (true, true) => Fill::Between,
+            (true, false) => Fill::Full,
+            (false, true) => Fill::Empty,
+            (false, false) => Fill::Fixed,
+        }
+    }
+
+    /// Lists an arc at both its ends, as a fixed one.
+    pub(super) fn link(&mut self, id: u32, course: Course) {
+        if self.arcs.len() <= id as usize {
+            self.arcs.resize(id as usize + 1, Course::REMOVED);
+        }
+        self.arcs[id as usize] = course;
+        let Course { tail, head, .. } = course;
+        let beside = |id: Option<u32>| id.and_then(|id| self.arcs.get(id as usize)).is_some_and(|arc| arc.tail == tail);
+        let alone = self.ends[tail as usize].out.len() == 0;
+        if alone || self.bundled.has(tail) && (beside(id.checked_sub(1)) || beside(id.checked_add(1))) {
+            self.bundled.insert(tail);
+        } else {
+            self.bundled.remove(tail);
+        }
+        self.live.remove(id);
+        self.open.remove(id);
+        self.out.insert(&mut self.ends[tail as usize].out, id);
+        self.into.insert(entries(&mut self.ends, &self.leaves, tail, head), id);
+    }
+
+    /// Takes an arc off the lists of its ends.
+    pub(super) fn unlink(&mut self, id: u32) {
+        let (Course { tail, head, .. }, fill) = (self.arcs[id as usize], self.fill(id));
+        self.bundled.remove(tail);
+        self.out.remove(&mut self.ends[tail as usize].out, id, fill);
+        self.into.remove(entries(&mut self.ends, &self.leaves, tail, head), id, fill);
+        self.arcs[id as usize] = Course::REMOVED;
+    }
+
+    /// Moves an arc to the parts of its lists where it belongs.
+    pub(super) fn refill(&mut self, id: u32, to: Fill) {
+        let (Course { tail, head, .. }, from) = (self.arcs[id as usize], self.fill(id));
+        if from == to {
+            return;
+        }
+        self.out.refill(&mut self.ends[tail as usize].out, id, from, to);
+        self.into.refill(entries(&mut self.ends, &self.leaves, tail, head), id, from, to);
+        match to {
+            Fill::Full | Fill::Between => self.live.insert(id),
+            Fill::Empty | Fill::Fixed => self.live.remove(id),
+        }
+        match to {
+            Fill::Between | Fill::Empty => self.open.insert(id),
+            Fill::Full | Fill::Fixed => self.open.remove(id),
+        }
+    }
+
+    /// Makes a leaf a node like others, because something is about to enter it.
+    pub(super) fn open_to_arcs(&mut self, leaf: u32) {
+        let out = self.out.all(self.ends[leaf as usize].out).to_vec();
+        self.leaves.remove(leaf);
+        for id in out {
+            let (head, fill) = (self.arcs[id as usize].head, self.fill(id));
+            let ends = &mut self.ends[head as usize];
+            self.into.remove(&mut ends.leaves, id, fill);
+            self.into.insert(&mut ends.into, id);
+            self.into.refill(&mut ends.into, id, Fill::Fixed, fill);
+        }
+    }
+}
+
+/// The list, at its head, of an arc from `tail` to `head`.
+fn entries<'a>(ends: &'a mut [Ends], leaves: &Bits, tail: u32, head: u32) -> &'a mut Span {
+    let ends = &mut ends[head as usize];
+    if leaves.has(tail) { &mut ends.leaves } else { &mut ends.into }
+}

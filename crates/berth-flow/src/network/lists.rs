@@ -1,0 +1,123 @@
+//! For each node the lists of its arcs, all in one pool.
+//!
+//! A list is in four parts: *full* arcs, arcs *between* their bounds, *empty* ones at their lower bound, and
+//! *fixed* ones whose bounds are equal. Flow can be taken back from the first two and added to the middle
+//! two, so both are one slice: a hub of 150,000 arcs that carries little flow is searched against its arcs
+//! in the time of those few.
+
+use super::layout::NONE;
+
+/// Where an arc's flow is between its bounds; the parts of a list, in order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum Fill {
+    Full,
+    Between,
+    Empty,
+    Fixed,
+}
+
+/// A node's part of a [`Lists`] pool.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    start: u32,
+    len: u32,
+    room: u32,
+    /// Where the parts end that are followed by another.
+    ends: [u32; 3],
+}
+
+impl Span {
+    pub(super) fn len(self) -> usize {
+        self.len as usize
+    }
+}
+
+/// The arcs at each node, all in one pool. An arc is in one list only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lists {
+    pool: Vec<u32>,
+    /// The place of each arc in its list.
+    places: Vec<u32>,
+}
+
+impl Lists {
+    /// Room for so many arcs.
+    pub(super) fn reserve(&mut self, arcs: usize) {
+        self.places.reserve_exact(arcs);
+        self.pool.reserve_exact(arcs);
+    }
+
+    /// An empty list with room for so many arcs, and some more.
+    pub(super) fn span(&mut self, arcs: u32) -> Span {
+        let (start, room) = (self.pool.len(), arcs + arcs / 16);
+        self.pool.resize(start + room as usize, NONE);
+        Span { start: u32::try_from(start).expect("arcs are counted by 31 bits"), room, ..Span::default() }
+    }
+
+    pub(super) fn all(&self, span: Span) -> &[u32] {
+        self.slice(span, 0, span.len)
+    }
+
+    /// The arcs whose flow can shrink.
+    pub(super) fn live(&self, span: Span) -> &[u32] {
+        self.slice(span, 0, span.ends[Fill::Between as usize])
+    }
+
+    /// The arcs whose flow can grow.
+    pub(super) fn open(&self, span: Span) -> &[u32] {
+        self.slice(span, span.ends[Fill::Full as usize], span.ends[Fill::Empty as usize])
+    }
+
+    fn slice(&self, span: Span, from: u32, to: u32) -> &[u32] {
+        &self.pool[(span.start + from) as usize..(span.start + to) as usize]
+    }
+
+    /// Adds an arc, as a fixed one.
+    pub(super) fn insert(&mut self, span: &mut Span, arc: u32) {
+        if span.len == span.room {
+            self.widen(span);
+        }
+        if self.places.len() <= arc as usize {
+            self.places.resize(arc as usize + 1, NONE);
+        }
+        self.pool[(span.start + span.len) as usize] = arc;
+        self.places[arc as usize] = span.len;
+        span.len += 1;
+    }
+
+    /// Moves the list to the end of the pool, with room for more.
+    fn widen(&mut self, span: &mut Span) {
+        let (from, to) = (span.start as usize, self.pool.len());
+        self.pool.extend_from_within(from..from + span.len());
+        let room = span.len + (span.len / 4).max(4);
+        self.pool.resize(to + room as usize, NONE);
+        *span = Span { start: u32::try_from(to).expect("arcs are counted by 31 bits"), room, ..*span };
+    }
+
+    /// Takes an arc off the list.
+    pub(super) fn remove(&mut self, span: &mut Span, arc: u32, fill: Fill) {
+        self.refill(span, arc, fill, Fill::Fixed);
+        let last = span.len - 1;
+        self.swap(*span, self.places[arc as usize], last);
+        span.len = last;
+    }
+
+    /// Moves an arc from one part of the list to another.
+    pub(super) fn refill(&mut self, span: &mut Span, arc: u32, from: Fill, to: Fill) {
+        for part in from as usize..to as usize {
+            span.ends[part] -= 1;
+            self.swap(*span, self.places[arc as usize], span.ends[part]);
+        }
+        for part in (to as usize..from as usize).rev() {
+            self.swap(*span, self.places[arc as usize], span.ends[part]);
+            span.ends[part] += 1;
+        }
+    }
+
+    fn swap(&mut self, span: Span, one: u32, other: u32) {
+        let (a, b) = ((span.start + one) as usize, (span.start + other) as usize);
+        self.pool.swap(a, b);
+        self.places[self.pool[a] as usize] = one;
+        self.places[self.pool[b] as usize] = other;
+    }
+}

@@ -1,0 +1,173 @@
+//! Makes the flow feasible and of least cost again: successive shortest paths on the residual network that
+//! was kept, from the places that changed.
+//!
+//! Source: Ahuja, Magnanti, Orlin, *Network Flows* (1993), 9.7 (successive shortest paths with potentials).
+
+use std::cmp::Reverse;
+
+use super::prices::NegativeCycle;
+use super::rebuild::ids;
+use super::search::{Found, Search, Way};
+use super::{Network, Pending};
+use crate::problem::NodeId;
+use crate::solution::{Budget, Outcome};
+
+/// What a solve still has to route.
+struct Work {
+    /// Nodes with an excess, in the order in which they are served.
+    sources: Vec<u32>,
+    /// Nodes with a deficit, those with the most entries first.
+    deficits: Vec<u32>,
+}
+
+impl Network {
+    /// Brings flow and prices up to date after changes; solves from scratch what was never solved.
+    pub fn resolve(&mut self, budget: Budget) -> Outcome {
+        let mut search = std::mem::take(&mut self.search);
+        search.steps = 0;
+        let outcome = self.resolve_with(&mut search, budget);
+        self.search = search;
+        outcome
+    }
+
+    fn resolve_with(&mut self, search: &mut Search, budget: Budget) -> Outcome {
+        let pending = std::mem::take(&mut self.pending);
+        let work = match self.prepare(search, &pending) {
+            Ok(work) => work,
+            // Prices have changed on the way to the cycle: the next solve starts again.
+            Err(NegativeCycle(cycle)) => return Outcome::Unbounded { cycle, steps: search.steps },
+        };
+        let outcome = self.route(search, &work, budget);
+        self.pending = pending;
+        self.pending.is_solved = true;
+        self.pending.fresh.clear();
+        self.pending.suspects.clear();
+        self.pending.unbalanced.clear();
+        if !matches!(outcome, Outcome::Optimal { .. }) {
+            self.pending.unbalanced.extend(work.sources.into_iter().chain(work.deficits));
+        }
+        outcome
+    }
+
+    /// Gives new nodes prices, makes every arc obey the rule of reduced costs, and says what is left to route.
+    fn prepare(&mut self, search: &mut Search, pending: &Pending) -> Result<Work, NegativeCycle> {
+        let mut unbalanced = pending.unbalanced.clone();
+        if pending.is_solved {
+            self.price_fresh(&pending.fresh);
+            self.obey(&pending.suspects, &mut unbalanced)?;
+        } else {
+            let all: Vec<_> = ids(self.rooms.len()).collect();
+            self.obey(&all, &mut unbalanced)?;
+            unbalanced = ids(self.nodes.len()).collect();
+            let deficits: Vec<_> = unbalanced.iter().copied().filter(|id| self.excesses[*id as usize] < 0).collect();
+            search.price_all(&self.layout, &mut self.nodes, &deficits);
+        }
+        unbalanced.retain(|id| self.excesses[*id as usize] != 0);
+        unbalanced.sort_unstable();
+        unbalanced.dedup();
+        let mut deficits: Vec<_> = unbalanced.iter().map(|id| self.settle(*id)).collect();
+        deficits.retain(|id| self.excesses[*id as usize] < 0);
+        deficits.sort_unstable_by_key(|id| (Reverse(self.layout.ends[*id as usize].into.len()), *id));
+        deficits.dedup();
+        unbalanced.retain(|id| self.excesses[*id as usize] > 0);
+        Ok(Work { sources: self.in_order_of_service(unbalanced), deficits })
+    }
+
+    /// Puts those first who lose most if they must take their worst arc instead of their best: what comes
+    /// last then finds little better than its worst, and need not search for it. Only the second half is in
+    /// this order; the first stays in the order of ids, in which neighbours share memory.
+    fn in_order_of_service(&self, sources: Vec<u32>) -> Vec<u32> {
+        let mut order: Vec<_> = sources.into_iter().map(|id| (self.regret(id), id)).collect();
+        let middle = order.len() / 2;
+        if middle > 0 {
+            let (_, (median, _), _) = order.select_nth_unstable(middle);
+            let median = *median;
+            order.iter_mut().for_each(|(regret, _)| *regret = median.max(*regret));
+        }
+        order.sort_unstable();
+        order.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// The negative of how much a node has to lose.
+    fn regret(&self, id: u32) -> i64 {
+        let out = self.layout.out.open(self.layout.ends[id as usize].out);
+        let prices = || out.iter().map(|id| self.price_through(*id));
+        prices().min().unwrap_or(0) - prices().max().unwrap_or(0)
+    }
+
+    /// Takes flow back from a node that misses some, all along its way as far as that costs nothing. Returns
+    /// where the deficit is then.
+    fn settle(&mut self, mut node: u32) -> u32 {
+        while self.excesses[node as usize] < 0 {
+            let (layout, out) = (&self.layout, self.layout.ends[node as usize].out);
+            let live = layout.out.live(out).iter();
+            let dearest = live.max_by_key(|id| self.price_through(**id)).copied();
+            // A leaf has no price of its own that could stand against it.
+            let free = |id: &u32| layout.leaves.has(node) || self.price_through(*id) == self.nodes[node as usize].price;
+            let Some(id) = dearest.filter(free) else { break };
+            self.push(id, -self.rooms[id as usize].down.min(-self.excesses[node as usize]));
+            if self.excesses[node as usize] == 0 {
+                node = self.layout.arcs[id as usize].head;
+            }
+        }
+        node
+    }
+
+    fn route(&mut self, search: &mut Search, work: &Work, budget: Budget) -> Outcome {
+        let mut deficits = work.deficits.clone();
+        for node in &deficits {
+            search.missing.insert(*node);
+        }
+        let mut outcome = None;
+        'sources: for source in &work.sources {
+            while self.excesses[*source as usize] > 0 {
+                if search.steps >= budget.0 {
+                    let unrouted = work.sources.iter().map(|id| self.excesses[*id as usize].max(0)).sum();
+                    outcome = Some(Outcome::Unfinished { unrouted, steps: search.steps });
+                    break 'sources;
+                }
+                while deficits.last().is_some_and(|id| self.excesses[*id as usize] >= 0) {
+                    deficits.pop();
+                }
+                match search.path(&self.layout, &mut self.nodes, *source, deficits.last().copied()) {
+                    Found::Nothing => {
+                        let cut = search.reached().iter().copied().map(NodeId).collect();
+                        outcome = Some(Outcome::Infeasible { cut, steps: search.steps });
+                        break 'sources;
+                    }
+                    Found::Path => self.augment(search, *source),
+                }
+            }
+        }
+        for node in &work.deficits {
+            search.missing.remove(*node);
+        }
+        if let Some(outcome) = outcome {
+            return outcome;
+        }
+        if let Some(node) = work.deficits.iter().find(|node| self.excesses[**node as usize] < 0) {
+            return Outcome::Infeasible { cut: vec![NodeId(*node)], steps: search.steps };
+        }
+        Outcome::Optimal { cost: self.cost(), steps: search.steps }
+    }
+
+    /// Sends as much as it can along the path that was found.
+    fn augment(&mut self, search: &mut Search, source: u32) {
+        let mut path = Vec::new();
+        let end = search.trace(&self.nodes, &self.layout.arcs, |id, way| path.push((id, way)));
+        search.reprice(&mut self.nodes);
+        let rooms = path.iter().map(|(id, way)| match way {
+            Way::Along => self.rooms[*id as usize].up,
+            Way::Against => self.rooms[*id as usize].down,
+        });
+        let amount = rooms.min().unwrap_or(0).min(self.excesses[source as usize]).min(-self.excesses[end as usize]);
+        for (id, way) in path {
+            self.shift(id, if way == Way::Along { amount } else { -amount });
+        }
+        self.excesses[source as usize] -= amount;
+        self.excesses[end as usize] += amount;
+        if self.excesses[end as usize] == 0 {
+            search.missing.remove(end);
+        }
+    }
+}

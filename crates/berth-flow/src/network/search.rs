@@ -1,0 +1,489 @@
+//! Shortest paths by reduced cost, from one node with an excess to any with a deficit.
+//!
+//! Dijkstra's algorithm from both ends: forward from the excess and, once that has done some work, backward
+//! from a deficit too, so that two searches stop at a hub between them instead of one crossing the plateau of
+//! equal prices behind it. Nodes at the present distance wait in a queue, first in first out, and a hub's
+//! arcs are looked at by chunks in turn with the others; only nodes further away go through a heap.
+//!
+//! Leaves, the nodes that nothing enters, are passed through in one hop, from an arc that carries flow to
+//! each other arc of the leaf: they need no label and no price, and they are most of a scheduler's nodes.
+//!
+//! A search reads the network and changes nothing but its own labels.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::bits::Bits;
+use super::layout::{Course, Ends, Layout, NONE};
+use super::Inner;
+
+/// What a search knows of a node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Label {
+    /// The distance, if this is the label of the present search.
+    pub(super) dist: i64,
+    /// Which search set it.
+    stamp: u32,
+    /// The arc by which it was reached.
+    via: u32,
+    /// If a leaf was passed through, the leaf's other arc.
+    by: u32,
+}
+
+impl Label {
+    /// Of a node that no search has met.
+    pub(super) const NEVER: Label = Label { dist: 0, stamp: 0, via: NONE, by: NONE };
+}
+
+/// One end's share of a search.
+#[derive(Clone, Debug, Default)]
+struct Front {
+    /// No node that is not settled yet is nearer than this.
+    level: i64,
+    /// The nodes at that distance, and how many of their arcs were looked at; those before `next` are done.
+    queue: Vec<(u32, u32)>,
+    next: usize,
+    /// Nodes further away.
+    heap: BinaryHeap<Reverse<(i64, u32)>>,
+    /// All nodes with a label.
+    labelled: Vec<u32>,
+    /// Arcs looked at.
+    steps: u64,
+}
+
+/// The shortest path that a search has seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Best {
+    length: i64,
+    /// The node where its halves meet, or where it ends.
+    node: u32,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Kind {
+    /// The forward search alone came to a deficit.
+    #[default]
+    Forward,
+    /// The two searches met.
+    Met,
+}
+
+impl Best {
+    const NONE: Best = Best { length: i64::MAX, node: NONE, kind: Kind::Forward };
+
+    fn improve(&mut self, length: i64, node: u32, kind: Kind) {
+        if length < self.length {
+            *self = Best { length, node, kind };
+        }
+    }
+}
+
+/// Whether a search runs from both ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Ways {
+    #[default]
+    Forward,
+    Both,
+    /// The backward search has nothing left.
+    Exhausted,
+}
+
+/// The labels and queues, kept from search to search.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Search {
+    stamp: u32,
+    forward: Front,
+    backward: Front,
+    /// The backward labels; the forward ones are in the nodes.
+    backs: Vec<Label>,
+    best: Best,
+    ways: Ways,
+    /// The nodes that have a deficit.
+    pub(super) missing: Bits,
+    /// Work of all searches.
+    pub(super) steps: u64,
+}
+
+/// How a search ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Found {
+    /// A shortest path.
+    Path,
+    /// Nothing with a deficit can be reached: what is labelled is a cut.
+    Nothing,
+}
+
+/// How a path uses an arc.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    /// More flow.
+    Along,
+    /// Less flow.
+    Against,
+}
+
+/// A search from one end alone stops for the other end's after so many arcs.
+const ALONE: u64 = 400;
+
+/// So many arcs of a node are looked at before the other nodes at its distance have their turn.
+const CHUNK: usize = 64;
+
+/// The next arcs of three lists, of which so many were looked at.
+fn chunk(lists: [&[u32]; 3], done: usize) -> [&[u32]; 3] {
+    let (mut from, mut to) = (done, done + CHUNK);
+    lists.map(|list| {
+        let part = &list[from.min(list.len())..to.min(list.len())];
+        from = from.saturating_sub(list.len());
+        to = to.saturating_sub(list.len());
+        part
+    })
+}
+
+impl Front {
+    fn start(&mut self) {
+        self.level = 0;
+        self.queue.clear();
+        self.next = 0;
+        self.heap.clear();
+        self.labelled.clear();
+        self.steps = 0;
+    }
+
+    fn put(&mut self, node: u32, dist: i64) {
+        if dist == self.level {
+            self.queue.push((node, 0));
+        } else {
+            self.heap.push(Reverse((dist, node)));
+        }
+    }
+
+    /// The next node at the present level, and where to go on with its arcs.
+    fn pop(&mut self) -> Option<(u32, u32)> {
+        let node = *self.queue.get(self.next)?;
+        self.next += 1;
+        Some(node)
+    }
+
+    /// Notes that so many arcs of a node were looked at, and comes back to it if there may be more.
+    fn looked_at(&mut self, node: u32, done: u32, parts: [&[u32]; 3]) {
+        let count = parts.iter().map(|part| part.len()).sum::<usize>();
+        self.steps += count as u64;
+        if count == CHUNK {
+            self.queue.push((node, done + CHUNK as u32));
+        }
+    }
+
+    /// Goes on to the next distance at which there is a node; `false` if there is none.
+    fn rise(&mut self, dist_of: impl Fn(u32) -> i64) -> bool {
+        self.queue.clear();
+        self.next = 0;
+        while let Some(Reverse((dist, node))) = self.heap.peek().copied() {
+            if !self.queue.is_empty() && dist > self.level {
+                break;
+            }
+            self.heap.pop();
+            if dist_of(node) == dist {
+                self.level = dist;
+                self.queue.push((node, 0));
+            }
+        }
+        !self.queue.is_empty()
+    }
+}
+
+impl Search {
+    fn begin(&mut self, nodes: &mut [Inner]) {
+        if self.stamp == u32::MAX {
+            self.stamp = 0;
+            nodes.iter_mut().for_each(|node| node.label = Label::NEVER);
+            self.backs.fill(Label::NEVER);
+        }
+        self.stamp += 1;
+        if self.backs.len() < nodes.len() {
+            self.backs.resize(nodes.len() + nodes.len() / 16, Label::NEVER);
+        }
+        self.forward.start();
+        self.backward.start();
+        self.best = Best::NONE;
+        self.ways = Ways::Forward;
+    }
+
+    /// A shortest path from `source` to a node with a deficit; from `deficit` a backward search may start.
+    pub(super) fn path(&mut self, layout: &Layout, nodes: &mut [Inner], source: u32, deficit: Option<u32>) -> Found {
+        self.begin(nodes);
+        self.start_forward(layout, nodes, source);
+        let found = loop {
+            if self.is_settled() {
+                break Found::Path;
+            }
+            if self.ways == Ways::Forward && self.forward.steps > ALONE && let Some(deficit) = deficit {
+                self.ways = Ways::Both;
+                self.start_backward(&[deficit]);
+            }
+            if self.ways == Ways::Both && self.backward.steps < self.forward.steps {
+                if !self.go_backward(layout, nodes, Through::Leaves) {
+                    self.ways = Ways::Exhausted;
+                    self.backward.level = i64::MAX;
+                }
+            } else if !self.go_forward(layout, nodes) {
+                break if self.best.node == NONE { Found::Nothing } else { Found::Path };
+            }
+        };
+        self.steps += self.forward.steps + self.backward.steps;
+        found
+    }
+
+    /// Whether no shorter path can be found.
+    fn is_settled(&self) -> bool {
+        let behind = match self.best.kind {
+            Kind::Forward => 0,
+            Kind::Met => self.backward.level,
+        };
+        self.forward.level.saturating_add(behind) >= self.best.length
+    }
+
+    fn start_forward(&mut self, layout: &Layout, nodes: &mut [Inner], source: u32) {
+        if !layout.leaves.has(source) {
+            nodes[source as usize].label = Label { stamp: self.stamp, ..Label::NEVER };
+            self.forward.labelled.push(source);
+            self.forward.queue.push((source, 0));
+            return;
+        }
+        let open = layout.out.open(layout.ends[source as usize].out);
+        let through = |id: &u32| {
+            let arc = &layout.arcs[*id as usize];
+            arc.cost + nodes[arc.head as usize].price
+        };
+        let price = open.iter().map(through).min().unwrap_or(0);
+        for id in open {
+            let arc = &layout.arcs[*id as usize];
+            self.reach_forward(nodes, arc.head, arc.cost - price, *id, NONE);
+        }
+        self.forward.steps += open.len() as u64;
+    }
+
+    fn start_backward(&mut self, deficits: &[u32]) {
+        for node in deficits {
+            self.backs[*node as usize] = Label { stamp: self.stamp, ..Label::NEVER };
+            self.backward.queue.push((*node, 0));
+            self.backward.labelled.push(*node);
+        }
+    }
+
+    /// One step of the forward search; `false` if there is nothing left.
+    fn go_forward(&mut self, layout: &Layout, nodes: &mut [Inner]) -> bool {
+        let Some((node, done)) = self.forward.pop() else {
+            return self.forward.rise(|node| nodes[node as usize].label.dist);
+        };
+        self.expand_forward(layout, nodes, node, done);
+        true
+    }
+
+    /// One step of the backward search; `false` if there is nothing left.
+    fn go_backward(&mut self, layout: &Layout, nodes: &[Inner], through: Through) -> bool {
+        let Some((node, done)) = self.backward.pop() else {
+            let backs = &self.backs;
+            return self.backward.rise(|node| backs[node as usize].dist);
+        };
+        self.expand_backward(layout, nodes, node, done, through);
+        true
+    }
+
+    fn expand_forward(&mut self, layout: &Layout, nodes: &mut [Inner], from: u32, done: u32) {
+        let Ends { out, leaves, into } = layout.ends[from as usize];
+        let lists = [layout.out.open(out), layout.into.live(leaves), layout.into.live(into)];
+        let parts = chunk(lists, done as usize);
+        let base = nodes[from as usize].label.dist - nodes[from as usize].price;
+        for id in parts[0] {
+            let arc = &layout.arcs[*id as usize];
+            self.reach_forward(nodes, arc.head, base + arc.cost, *id, NONE);
+        }
+        for id in parts[1] {
+            let base = base - layout.arcs[*id as usize].cost;
+            let mut others = 0;
+            layout.each_of_leaf(*id, |other, arc| {
+                others += 1;
+                if layout.open.has(other) && other != *id {
+                    self.reach_forward(nodes, arc.head, base + arc.cost, other, *id);
+                }
+            });
+            self.forward.steps += others;
+        }
+        for id in parts[2] {
+            let arc = &layout.arcs[*id as usize];
+            self.reach_forward(nodes, arc.tail, base - arc.cost, *id, NONE);
+        }
+        self.forward.looked_at(from, done, parts);
+    }
+
+    /// Labels a node at the distance `base` plus its price.
+    fn reach_forward(&mut self, nodes: &mut [Inner], id: u32, base: i64, via: u32, by: u32) {
+        let node = &mut nodes[id as usize];
+        let dist = base + node.price;
+        if dist >= self.best.length {
+            return;
+        }
+        let seen = node.label.stamp == self.stamp;
+        if seen && node.label.dist <= dist {
+            return;
+        }
+        node.label = Label { dist, stamp: self.stamp, via, by };
+        if !seen {
+            self.forward.labelled.push(id);
+        }
+        if self.missing.has(id) {
+            self.best.improve(dist, id, Kind::Forward);
+        }
+        if self.ways != Ways::Forward {
+            let back = self.backs[id as usize];
+            if back.stamp == self.stamp {
+                self.best.improve(dist + back.dist, id, Kind::Met);
+            }
+        }
+        self.forward.put(id, dist);
+    }
+
+    fn expand_backward(&mut self, layout: &Layout, nodes: &[Inner], from: u32, done: u32, through: Through) {
+        let Ends { out, leaves, into } = layout.ends[from as usize];
+        let entries = match through {
+            Through::Leaves => layout.into.open(leaves),
+            Through::InnerNodes => &[],
+        };
+        let parts = chunk([layout.out.live(out), layout.into.open(into), entries], done as usize);
+        let base = self.backs[from as usize].dist + nodes[from as usize].price;
+        for id in parts[0] {
+            let arc = &layout.arcs[*id as usize];
+            self.reach_backward(nodes, arc.head, base - arc.cost, *id, NONE);
+        }
+        for id in parts[1] {
+            let arc = &layout.arcs[*id as usize];
+            self.reach_backward(nodes, arc.tail, base + arc.cost, *id, NONE);
+        }
+        for id in parts[2] {
+            let base = base + layout.arcs[*id as usize].cost;
+            let mut others = 0;
+            layout.each_of_leaf(*id, |other, arc| {
+                others += 1;
+                if layout.live.has(other) && other != *id {
+                    self.reach_backward(nodes, arc.head, base - arc.cost, other, *id);
+                }
+            });
+            self.backward.steps += others;
+        }
+        self.backward.looked_at(from, done, parts);
+    }
+
+    /// Labels a node at the distance `base` without its price.
+    fn reach_backward(&mut self, nodes: &[Inner], id: u32, base: i64, via: u32, by: u32) {
+        let node = &nodes[id as usize];
+        let dist = base - node.price;
+        if dist >= self.best.length {
+            return;
+        }
+        let back = &mut self.backs[id as usize];
+        let seen = back.stamp == self.stamp;
+        if seen && back.dist <= dist {
+            return;
+        }
+        *back = Label { dist, stamp: self.stamp, via, by };
+        if !seen {
+            self.backward.labelled.push(id);
+        }
+        if node.label.stamp == self.stamp {
+            self.best.improve(dist + node.label.dist, id, Kind::Met);
+        }
+        self.backward.put(id, dist);
+    }
+
+    /// Changes prices so that the path that was found costs nothing and no residual arc less than that.
+    pub(super) fn reprice(&self, nodes: &mut [Inner]) {
+        let ahead = match self.best.kind {
+            Kind::Forward => self.best.length,
+            Kind::Met => self.forward.level.min(self.best.length),
+        };
+        let behind = self.best.length - ahead;
+        if ahead > 0 {
+            for id in &self.forward.labelled {
+                let node = &mut nodes[*id as usize];
+                node.price += (ahead - node.label.dist).max(0);
+            }
+        }
+        if behind > 0 {
+            for id in &self.backward.labelled {
+                nodes[*id as usize].price -= (behind - self.backs[*id as usize].dist).max(0);
+            }
+        }
+    }
+
+    /// The arcs of the path that was found, and whether each is used along or against its direction. Returns
+    /// where the path ends.
+    pub(super) fn trace(&self, nodes: &[Inner], arcs: &[Course], mut visit: impl FnMut(u32, Way)) -> u32 {
+        let mut at = self.best.node;
+        loop {
+            let Label { via, by, .. } = nodes[at as usize].label;
+            if via == NONE {
+                break;
+            }
+            let arc = &arcs[via as usize];
+            if by != NONE {
+                visit(via, Way::Along);
+                visit(by, Way::Against);
+                at = arcs[by as usize].head;
+            } else if arc.head == at {
+                visit(via, Way::Along);
+                at = arc.tail;
+                if nodes[at as usize].label.stamp != self.stamp {
+                    // The source is a leaf.
+                    break;
+                }
+            } else {
+                visit(via, Way::Against);
+                at = arc.head;
+            }
+        }
+        at = self.best.node;
+        while self.best.kind == Kind::Met && self.backs[at as usize].via != NONE {
+            let Label { via, by, .. } = self.backs[at as usize];
+            let arc = &arcs[via as usize];
+            if by != NONE {
+                visit(via, Way::Against);
+                visit(by, Way::Along);
+                at = arcs[by as usize].head;
+            } else if arc.tail == at {
+                visit(via, Way::Along);
+                at = arc.head;
+            } else {
+                visit(via, Way::Against);
+                at = arc.tail;
+            }
+        }
+        at
+    }
+
+    /// The inner nodes that the forward search has reached.
+    pub(super) fn reached(&self) -> &[u32] {
+        &self.forward.labelled
+    }
+
+    /// Raises every inner node's price by its distance to the nearest node with a deficit, while no leaf
+    /// carries flow; afterwards each that has a path to one has a path that costs nothing.
+    pub(super) fn price_all(&mut self, layout: &Layout, nodes: &mut [Inner], deficits: &[u32]) {
+        self.begin(nodes);
+        self.start_backward(deficits);
+        while self.go_backward(layout, nodes, Through::InnerNodes) {}
+        self.steps += self.backward.steps;
+        let farthest = self.backward.level;
+        for (node, back) in nodes.iter_mut().zip(&self.backs) {
+            node.price += if back.stamp == self.stamp { back.dist } else { farthest };
+        }
+    }
+}
+
+/// What a backward search passes through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Through {
+    Leaves,
+    /// No leaf carries flow, so no path enters one.
+    InnerNodes,
+}
