@@ -185,7 +185,7 @@ proptest! {
 
     #[test]
     fn work_in_portions_comes_to_the_same(
-        start in any_instance(SMALL), batches in any_batches(), portion in prop_oneof![0_u64..20, 20_u64..400],
+        start in any_instance(SMALL), batches in any_batches(), portion in prop_oneof![1_u64..20, 20_u64..400],
     ) {
         let mut pair = Pair::new(&start);
         let outcome = in_portions(&mut pair.network, portion)?;
