@@ -82,7 +82,7 @@ impl Network {
             network.known_node(arc.tail)?;
             network.known_node(arc.head)?;
         }
-        let arcs = instance.arcs.iter().map(|arc| Some((arc.tail.0, arc.head.0)));
+        let arcs = instance.arcs.iter().map(|arc| Some((arc.tail.0, arc.head.0, arc.lower)));
         network.layout.lay_out(&network.supplies, arcs);
         for arc in &instance.arcs {
             network.add_arc(*arc)?;
@@ -192,7 +192,7 @@ impl Network {
         self.known_node(node)?;
         let old = self.supplies[node.index()];
         self.limits.take(old.saturating_abs(), supply.saturating_abs())?;
-        if supply < 0 && self.layout.leaves.has(node.0) {
+        if supply < 0 {
             self.become_inner(node.0);
         }
         self.supplies[node.index()] = supply;
@@ -216,8 +216,9 @@ impl Network {
         self.limits.take(0, bounds_weight(lower, capacity))?;
         let up = if capacity == UNLIMITED { ENDLESS } else { capacity - lower };
         let room = Room { up, down: 0 };
-        if self.layout.leaves.has(head.0) {
-            self.become_inner(head.0);
+        self.become_inner(head.0);
+        if lower < 0 {
+            self.become_inner(tail.0);
         }
         if self.free_arcs.pop().is_some() {
             self.rooms[id as usize] = room;
@@ -231,6 +232,9 @@ impl Network {
         self.shift(id, flow - lower);
         self.excesses[tail.index()] -= flow;
         self.excesses[head.index()] += flow;
+        if flow != 0 {
+            self.pending.unbalanced.extend([tail.0, head.0]);
+        }
         self.pending.suspects.push(id);
         self.note(Change::AddArc(arc));
         Ok(ArcId(id))
@@ -274,7 +278,11 @@ impl Network {
         self.limits.take(bounds_weight(old.lower, old.capacity), bounds_weight(lower, capacity))?;
         let flow = self.flow_of(arc.0);
         let fits = flow.clamp(lower, capacity);
+        if lower < 0 {
+            self.become_inner(old.tail.0);
+        }
         self.push(arc.0, fits - flow);
+        self.pending.unbalanced.extend([old.tail.0, old.head.0]);
         self.set_lower(arc.0, lower);
         let up = if capacity == UNLIMITED { ENDLESS } else { capacity - fits };
         self.rooms[arc.index()] = Room { up, down: fits - lower };
@@ -302,7 +310,12 @@ impl Network {
 
     /// Makes a leaf a node like others, with a price of its own.
     fn become_inner(&mut self, leaf: u32) {
+        if !self.layout.leaves.has(leaf) {
+            return;
+        }
         self.nodes[leaf as usize].price = self.price_of(leaf);
+        // They were only ever compared with each other.
+        self.pending.suspects.extend(self.layout.out.all(self.layout.ends[leaf as usize].out));
         self.layout.open_to_arcs(leaf);
     }
 

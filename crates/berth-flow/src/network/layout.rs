@@ -1,7 +1,7 @@
 //! How the residual network lies in memory: where arcs lead, and which of them a search finds at a node.
 //!
-//! A *leaf* is a node that nothing enters, as the tasks of a scheduler are. Its arcs are listed apart at
-//! their heads, so that a search can pass through it without looking at it.
+//! A *leaf* is a node that no flow can enter and that takes none, as the tasks of a scheduler are. Its arcs
+//! are listed apart at their heads, so that a search can pass through it without looking at it.
 
 use super::bits::Bits;
 use super::lists::{Fill, Lists, Span};
@@ -55,14 +55,22 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Makes exactly the lists, still empty, that these nodes and arcs need: `supplies` by node and, by arc,
-    /// tail and head.
-    pub(super) fn lay_out(&mut self, supplies: &[i64], arcs: impl Iterator<Item = Option<(u32, u32)>> + Clone) {
+    /// tail, head and lower bound.
+    pub(super) fn lay_out(&mut self, supplies: &[i64], arcs: impl Iterator<Item = Option<(u32, u32, i64)>> + Clone) {
         let mut entered = vec![0_u32; supplies.len()];
-        arcs.clone().flatten().for_each(|(_, head)| entered[head as usize] += 1);
-        let is_leaf = |node: u32| entered[node as usize] == 0 && supplies[node as usize] >= 0;
+        let mut can_be_entered = Bits::default();
+        for (tail, head, lower) in arcs.clone().flatten() {
+            entered[head as usize] += 1;
+            if lower < 0 {
+                can_be_entered.insert(tail);
+            }
+        }
+        let is_leaf = |node: u32| {
+            entered[node as usize] == 0 && supplies[node as usize] >= 0 && !can_be_entered.has(node)
+        };
         // How many arcs leave a node, and how many enter it from leaves.
         let mut counts = vec![(0_u32, 0_u32); supplies.len()];
-        for (tail, head) in arcs.flatten() {
+        for (tail, head, _) in arcs.flatten() {
             counts[tail as usize].0 += 1;
             counts[head as usize].1 += u32::from(is_leaf(tail));
         }

@@ -1,6 +1,6 @@
 //! Starting again: without flow and prices, and without any trace of history.
 
-use super::layout::NONE;
+use super::layout::{Course, Layout, NONE};
 use super::{Network, Pending, REMOVED};
 use crate::solution::{Budget, Outcome};
 
@@ -40,8 +40,10 @@ impl Network {
     /// Lists all arcs anew, in the order of ids.
     fn lay_out(&mut self) {
         let old = std::mem::take(&mut self.layout);
-        let ends = old.arcs.iter().map(|arc| (arc.tail != NONE).then_some((arc.tail, arc.head)));
-        self.layout.lay_out(&self.supplies, ends);
+        let declared = |(id, arc): (u32, &Course)| (arc.tail != NONE).then(|| (arc.tail, arc.head, self.lower(id)));
+        let mut layout = Layout::default();
+        layout.lay_out(&self.supplies, ids(self.rooms.len()).zip(&old.arcs).map(declared));
+        self.layout = layout;
         for (id, course) in ids(self.rooms.len()).zip(old.arcs).filter(|(_, course)| course.tail != NONE) {
             self.layout.link(id, course);
             self.layout.refill(id, self.rooms[id as usize].fill());
