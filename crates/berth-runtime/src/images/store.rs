@@ -35,8 +35,10 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 pub struct StoreConfig {
     /// Unpacked layers that are kept although no allocation needs them, together with those in use.
     pub keep: Bytes,
-    /// Most bytes of one layer, unpacked.
+    /// Most bytes of one layer, unpacked, the headers of its archive included.
     pub max_layer: Bytes,
+    /// Most memory for the names of one layer's folders, which are needed until all of it is unpacked.
+    pub max_folders: Bytes,
     /// Most entries of one layer.
     pub max_entries: u64,
     /// Layers fetched at the same time, by all allocations together.
@@ -45,7 +47,13 @@ pub struct StoreConfig {
 
 impl Default for StoreConfig {
     fn default() -> StoreConfig {
-        StoreConfig { keep: Bytes::gib(20), max_layer: Bytes::gib(32), max_entries: 1_000_000, parallel: 3 }
+        StoreConfig {
+            keep: Bytes::gib(20),
+            max_layer: Bytes::gib(32),
+            max_folders: Bytes::mib(64),
+            max_entries: 1_000_000,
+            parallel: 3,
+        }
     }
 }
 
@@ -360,7 +368,11 @@ impl Inner {
             source: Arc::clone(source),
             layer,
             diff_id,
-            limits: Limits { entries: self.config.max_entries, bytes: self.config.max_layer.0 },
+            limits: Limits {
+                entries: self.config.max_entries,
+                bytes: self.config.max_layer.0,
+                folders: self.config.max_folders.0,
+            },
             fetched: Arc::clone(&slot.fetched),
             wanted,
         };

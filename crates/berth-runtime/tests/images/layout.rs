@@ -150,6 +150,16 @@ async fn layers_that_are_no_archives_are_refused() {
 }
 
 #[tokio::test]
+async fn an_archives_headers_are_bounded() {
+    let world = World::new();
+    let long = tar::EntryType::GNULongName;
+    let archive = Tar::new().entry("././@LongLink", long, 0o644, &vec![b'x'; 17 << 20]).file("x", b"");
+    std::fs::write(world.path("long.tar"), archive.bytes()).unwrap();
+    let result = world.ensure(&format!("oci-archive:{}", world.path("long.tar").display())).await;
+    world.expect_failure(result, FailureKind::Image, &["the archive's headers exceed 16 MiB"]);
+}
+
+#[tokio::test]
 async fn a_layer_that_stands_twice_is_mounted_once() {
     let world = World::new();
     let empty = Tar::new().bytes();
