@@ -110,6 +110,7 @@ async fn open_runtime(config: &Config, images: Store) -> Result<(Runtime, mpsc::
         (name.clone(), Credential::Password { user, password: credential.password.reveal().to_owned() })
     });
     let runtime = RuntimeConfig {
+        hidden: config.hidden.clone(),
         data_dir: config.data_dir.clone(),
         shim_program: config.shim_program.clone(),
         cgroup_parent: config.cgroup_parent.clone(),

@@ -61,6 +61,8 @@ pub struct RuntimeConfig {
     pub credentials: BTreeMap<String, Credential>,
     /// What every task on this node is told in its environment.
     pub node_env: BTreeMap<String, String>,
+    /// Folders and files that host programs must not see, whoever they run as, beside the data folder.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// Something that happened.
@@ -90,6 +92,7 @@ pub struct Runtime {
 
 struct Inner {
     config: RuntimeConfig,
+    hidden: Vec<PathBuf>,
     images: Store,
     boot: String,
     cgroups: Cgroups,
@@ -129,11 +132,12 @@ impl Runtime {
     ) -> Result<(Self, mpsc::Receiver<RuntimeEvent>), RuntimeError> {
         let allocs = config.data_dir.join("allocs");
         make_private(&allocs).map_err(RuntimeError::files("make", &allocs))?;
+        let hidden = hidden(&config).map_err(RuntimeError::files("find", &config.data_dir))?;
         let boot = boot_id().map_err(RuntimeError::files("read", "/proc/sys/kernel/random/boot_id"))?;
         let cgroups = Cgroups::detect().map_err(RuntimeError::files("read", "/proc/self/mountinfo"))?;
         let (events, receiver) = mpsc::channel(EVENTS);
-        let inner =
-            Inner { config, images, boot, cgroups, filters: Filters::default(), shims: Shims::default(), events };
+        let (filters, shims) = (Filters::default(), Shims::default());
+        let inner = Inner { config, hidden, images, boot, cgroups, filters, shims, events };
         Ok((Self { inner: Arc::new(inner) }, receiver))
     }
 
@@ -320,6 +324,11 @@ impl Runtime {
         &self.inner.config
     }
 
+    /// What host programs must not see.
+    pub(crate) fn hidden(&self) -> &[PathBuf] {
+        &self.inner.hidden
+    }
+
     pub(crate) fn images(&self) -> &Store {
         &self.inner.images
     }
@@ -463,6 +472,12 @@ fn unanswered(alloc: AllocId, task: &TaskName, why: Unanswered) -> RuntimeError 
         Unanswered::OutOfTurn => RuntimeError::Protocol(alloc),
         Unanswered::Gone => RuntimeError::NoShim(alloc),
     }
+}
+
+/// As host programs would find it: absolute, and where it is there without links.
+fn hidden(config: &RuntimeConfig) -> io::Result<Vec<PathBuf>> {
+    let all = std::iter::once(&config.data_dir).chain(&config.hidden);
+    all.map(|path| fs::canonicalize(path).or_else(|_| std::path::absolute(path))).collect()
 }
 
 fn make_private(dir: &std::path::Path) -> io::Result<()> {

@@ -57,6 +57,7 @@ pub(crate) async fn make(
             NetworkMode::Host => Network::Host,
             NetworkMode::None => Network::None,
         },
+        hidden: runtime.hidden().to_vec(),
         tasks,
     };
     Ok((plan, images))

@@ -38,6 +38,9 @@ pub(crate) struct AllocPlan {
     pub logs: LogLimits,
     /// How the tasks see the network.
     pub network: Network,
+    /// What host programs must not see: folders and files of Berth itself.
+    #[serde(default)]
+    pub hidden: Vec<PathBuf>,
     /// The tasks by name.
     pub tasks: BTreeMap<String, TaskPlan>,
 }

@@ -7,7 +7,7 @@ use berth_model::{
     AllocId, Bytes, ExitKind, FailureKind, FoundShim, Kill, NetworkMode, Port, PortSpec, ShimTaskState, TaskSpec,
 };
 use berth_runtime::logs::{LogFrom, LogQuery, LogStream};
-use berth_runtime::{ExecOutput, ExecRequest, RuntimeEvent, WindowSize};
+use berth_runtime::{ExecOutput, ExecRequest, RuntimeConfig, RuntimeEvent, WindowSize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{Case, PATIENCE, World, alloc, container, main_task, program, settings};
@@ -44,6 +44,7 @@ cases! {
     the_network_of_the_node_can_be_used
     the_environment_tells_who_one_is
     a_host_program_sees_no_more_than_it_should
+    a_host_program_sees_neither_secrets_of_berth_nor_sockets
     a_command_runs_beside_a_task_on_pipes
     a_command_runs_beside_a_task_on_a_terminal
     a_session_that_is_dropped_ends_its_command
@@ -375,6 +376,35 @@ async fn a_host_program_sees_no_more_than_it_should(world: &mut World) {
     ]);
     task.user = Some("root".to_owned());
     assert_eq!(world.output(task).await, "no\nno\n");
+}
+
+async fn a_host_program_sees_neither_secrets_of_berth_nor_sockets(world: &mut World) {
+    // Not in `/tmp`, which a host program does not see anyway.
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let [data, server, token] = ["agent", "server", "token"].map(|name| dir.path().join(name));
+    for folder in [&data, &server] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("key"), "secret").unwrap();
+    }
+    std::fs::write(&token, "secret").unwrap();
+    let run = tempfile::tempdir_in("/run").unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(run.path().join("sock")).unwrap();
+    let own = world.config.clone();
+    let hidden = vec![server.clone(), token.clone()];
+    world.use_instead(RuntimeConfig { data_dir: data.clone(), hidden, ..own.clone() }).await;
+
+    let [data, server, token] = [data, server, token].map(|path| path.display().to_string());
+    let script = format!(
+        "ls -A {data} {server}; cat {token} {data}/key 2>/dev/null; find /run /var/run/ -type s; \
+         cat /etc/resolv.conf /etc/hosts > /dev/null && getent hosts localhost > /dev/null && echo names; \
+         touch /run/own && echo own"
+    );
+    let mut task = program(&["sh", "-c", &script]);
+    task.user = Some("root".to_owned());
+    let said = world.output(task).await;
+    assert_eq!(said, format!("{data}:\n\n{server}:\nnames\nown\n"));
+    world.close().await;
+    world.use_instead(own).await;
 }
 
 fn exec(command: &[&str], terminal: Option<WindowSize>) -> ExecRequest {

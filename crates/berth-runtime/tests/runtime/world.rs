@@ -55,6 +55,7 @@ pub fn run(oci: OciRuntime, case: Case) {
         logs: LogLimits { file_bytes: 64 << 10, files: 3 },
         credentials: BTreeMap::new(),
         node_env: BTreeMap::new(),
+        hidden: Vec::new(),
     };
     let before = mounts();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -210,7 +211,12 @@ impl World {
     pub async fn runtime_gone(&mut self) {
         // Another data folder's runtime takes its place, so that this one is dropped.
         let elsewhere = self.config.data_dir.join("elsewhere");
-        (self.runtime, self.events) = open(&RuntimeConfig { data_dir: elsewhere, ..self.config.clone() }).await;
+        self.use_instead(RuntimeConfig { data_dir: elsewhere, ..self.config.clone() }).await;
+    }
+
+    /// Goes on with another runtime; what is prepared from now on is that one's.
+    pub async fn use_instead(&mut self, config: RuntimeConfig) {
+        (self.runtime, self.events) = open(&config).await;
     }
 
     /// Looks until something holds.
@@ -333,7 +339,7 @@ impl World {
     }
 
     /// Ends and removes every allocation.
-    async fn close(&mut self) {
+    pub async fn close(&mut self) {
         for alloc in std::mem::take(&mut self.allocs) {
             for run in 1..4 {
                 let _ = self.runtime.signal(alloc, &main_task(), run, Kill::Force).await;

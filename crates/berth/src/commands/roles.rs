@@ -102,10 +102,13 @@ fn agent_config(args: &AgentArgs) -> anyhow::Result<(AgentConfig, Taken)> {
     ]);
     let mut layers = Layers::read(args.config.as_deref(), flags)?;
     let token_file: PathBuf = layers.take("token_file", "/etc/berth/token")?;
+    let table = layers.take_table("credentials")?;
+    let password_files = table.values().filter_map(|one| one.get("password_file")?.as_str()).map(PathBuf::from);
     let config = AgentConfig {
         data_dir: layers.take("data_dir", "/var/lib/berth/agent")?,
         server: layers.take("server", "http://127.0.0.1:4600")?,
         token: if args.print_config { Token::new(String::new()) } else { read_secret(&token_file)? },
+        hidden: hidden(args.config.iter().cloned().chain([token_file]).chain(password_files)),
         name: layers.take::<NodeName>("name", &host_name())?,
         address: layers.take("address", "127.0.0.1")?,
         labels: layers.take::<Labels>("labels", "")?.0,
@@ -118,10 +121,16 @@ fn agent_config(args: &AgentArgs) -> anyhow::Result<(AgentConfig, Taken)> {
         shim_program: own_program()?,
         oci_runtime: layers.take_optional("oci_runtime")?,
         cgroup_parent: layers.take("cgroup_parent", "berth")?,
-        credentials: credentials(layers.take_table("credentials")?, args.print_config)?,
+        credentials: credentials(&table, args.print_config)?,
         image_cache: layers.take::<Quantity<Bytes>>("image_cache", "20GiB")?.0,
     };
     Ok((config, layers.finish()?))
+}
+
+/// What no host program may see: Berth's usual folders, where a server or another agent may have theirs,
+/// and what was named instead of what is usual.
+fn hidden(named: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    ["/var/lib/berth", "/etc/berth"].map(PathBuf::from).into_iter().chain(named).collect()
 }
 
 fn own_program() -> anyhow::Result<PathBuf> {
@@ -151,7 +160,7 @@ impl std::str::FromStr for Labels {
 }
 
 /// `[credentials.NAME]` with `username` and `password_file`.
-fn credentials(table: toml::Table, only_print: bool) -> anyhow::Result<BTreeMap<String, RegistryCredential>> {
+fn credentials(table: &toml::Table, only_print: bool) -> anyhow::Result<BTreeMap<String, RegistryCredential>> {
     let mut credentials = BTreeMap::new();
     for (name, value) in table {
         let text = |key: &str| {
@@ -161,7 +170,7 @@ fn credentials(table: toml::Table, only_print: bool) -> anyhow::Result<BTreeMap<
         let username = text("username")?;
         let file = PathBuf::from(text("password_file")?);
         let password = if only_print { Token::new(String::new()) } else { read_secret(&file)? };
-        credentials.insert(name, RegistryCredential { username, password });
+        credentials.insert(name.clone(), RegistryCredential { username, password });
     }
     Ok(credentials)
 }
@@ -194,7 +203,7 @@ pub async fn dev(args: DevArgs) -> anyhow::Result<()> {
         let Ok(server) = told.await else { return Ok(()) };
         tell_how_to_use(&server.addr.to_string(), &server.token_path)?;
         let url = format!("http://{}", server.addr);
-        let config = dev_agent(data_dir.join("agent"), url, &server.token_path, args.oci_runtime)?;
+        let config = dev_agent(&data_dir, url, &server.token_path, args.oci_runtime)?;
         berth_agent::run(config, stop.clone()).await.context("the agent ended")
     };
     let (server, agent) = tokio::join!(
@@ -215,13 +224,14 @@ pub async fn dev(args: DevArgs) -> anyhow::Result<()> {
 }
 
 fn dev_agent(
-    data_dir: PathBuf,
+    data_dir: &Path,
     server: String,
     token_file: &Path,
     oci_runtime: Option<PathBuf>,
 ) -> anyhow::Result<AgentConfig> {
     Ok(AgentConfig {
-        data_dir,
+        data_dir: data_dir.join("agent"),
+        hidden: hidden(std::iter::once(data_dir.to_owned())),
         server,
         token: read_secret(token_file)?,
         name: host_name().parse().context("the host's name makes no node name")?,
