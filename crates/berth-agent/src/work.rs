@@ -1,12 +1,11 @@
 //! The work on allocations: a worker for each, which does in order what the core asks of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use berth_model::{AllocId, DesiredAlloc, Exit, ExitKind, Failure, FailureKind, ShimTask, ShimTaskState};
 use berth_node::{Effect, Event};
 use berth_runtime::{Runtime, RuntimeError};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::link::chain;
@@ -14,21 +13,18 @@ use crate::link::chain;
 /// Orders that wait for one worker: more than the core can have under way for an allocation, which is a
 /// start and two signals for each of its tasks, and its end.
 const QUEUE: usize = 4 * berth_model::limits::TASKS;
-/// Allocations that are made ready at the same time: more than this only fight for the disk.
-const PREPARING: usize = 8;
 
 /// Every allocation's worker.
 pub struct Workers {
     runtime: Runtime,
     events: mpsc::Sender<Event>,
-    preparing: Arc<Semaphore>,
     queues: BTreeMap<AllocId, mpsc::Sender<Effect>>,
 }
 
 impl Workers {
     /// No workers yet; what comes of their work goes to `events`.
     pub fn new(runtime: Runtime, events: mpsc::Sender<Event>) -> Workers {
-        Workers { runtime, events, preparing: Arc::new(Semaphore::new(PREPARING)), queues: BTreeMap::new() }
+        Workers { runtime, events, queues: BTreeMap::new() }
     }
 
     /// Hands an effect to its allocation's worker.
@@ -37,12 +33,7 @@ impl Workers {
         let last = matches!(effect, Effect::Purge(_));
         let queue = self.queues.entry(alloc).or_insert_with(|| {
             let (queue, orders) = mpsc::channel(QUEUE);
-            let worker = Worker {
-                alloc,
-                runtime: self.runtime.clone(),
-                events: self.events.clone(),
-                preparing: self.preparing.clone(),
-            };
+            let worker = Worker { alloc, runtime: self.runtime.clone(), events: self.events.clone() };
             tokio::spawn(worker.run(orders));
             queue
         });
@@ -74,7 +65,6 @@ struct Worker {
     alloc: AllocId,
     runtime: Runtime,
     events: mpsc::Sender<Event>,
-    preparing: Arc<Semaphore>,
 }
 
 impl Worker {
@@ -99,16 +89,12 @@ impl Worker {
     /// can be asked of what is not ready.
     async fn prepare(&self, desired: DesiredAlloc, orders: &mut mpsc::Receiver<Effect>) -> Option<Effect> {
         let alloc = self.alloc;
-        let work = async {
-            let _place = self.preparing.acquire().await;
-            let progress = |progress| {
-                // A progress that finds the channel full is worth less than what fills it.
-                let _ = self.events.try_send(Event::Progress { alloc, progress });
-            };
-            self.runtime.prepare(&desired, progress).await
+        let progress = |progress| {
+            // A progress that finds the channel full is worth less than what fills it.
+            let _ = self.events.try_send(Event::Progress { alloc, progress });
         };
         tokio::select! {
-            result = work => {
+            result = self.runtime.prepare(&desired, progress) => {
                 self.tell(Event::Prepared { alloc, result }).await;
                 None
             }

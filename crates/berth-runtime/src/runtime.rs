@@ -16,7 +16,7 @@ use futures::StreamExt;
 use futures::stream;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
 use crate::cgroup::Cgroups;
@@ -41,6 +41,8 @@ const HELLO: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Attempts to reach a shim that has broken a connection.
 const RECONNECTS: u32 = 3;
+/// Shims that are started at the same time: more than this only fight for the disk.
+const STARTING: usize = 8;
 /// Log records that are kept for whoever reads them.
 const RECORDS: usize = 512;
 
@@ -99,6 +101,7 @@ struct Inner {
     filters: Filters,
     shims: Shims,
     events: mpsc::Sender<RuntimeEvent>,
+    starting: Semaphore,
 }
 
 /// The shims that are connected.
@@ -136,8 +139,8 @@ impl Runtime {
         let boot = boot_id().map_err(RuntimeError::files("read", "/proc/sys/kernel/random/boot_id"))?;
         let cgroups = Cgroups::detect().map_err(RuntimeError::files("read", "/proc/self/mountinfo"))?;
         let (events, receiver) = mpsc::channel(EVENTS);
-        let (filters, shims) = (Filters::default(), Shims::default());
-        let inner = Inner { config, hidden, images, boot, cgroups, filters, shims, events };
+        let (filters, shims, starting) = (Filters::default(), Shims::default(), Semaphore::new(STARTING));
+        let inner = Inner { config, hidden, images, boot, cgroups, filters, shims, events, starting };
         Ok((Self { inner: Arc::new(inner) }, receiver))
     }
 
@@ -184,6 +187,8 @@ impl Runtime {
             return Ok(());
         }
         let (plan, images) = crate::plan::make::make(desired, self, &on_progress).await?;
+        // Only now: an image that does not come holds up nobody who has theirs.
+        let _place = self.inner.starting.acquire().await.expect("the semaphore is never closed");
         let dir = self.dir(desired.id);
         let prepared = make_private(&dir).and_then(|()| plan.write(&dir));
         drop(images);

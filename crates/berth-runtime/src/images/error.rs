@@ -28,6 +28,18 @@ pub enum ImageError {
         #[source]
         source: reqwest::Error,
     },
+    /// The registry lets a layer trickle.
+    #[error("the registry {host} sent less than {least} of the layer {layer} in {window:?}")]
+    Slow {
+        /// The registry.
+        host: String,
+        /// What was asked for.
+        layer: Digest,
+        /// What should have come at least.
+        least: Bytes,
+        /// The time that it was given.
+        window: std::time::Duration,
+    },
     /// The registry cannot answer now.
     #[error("the registry {host} answered {status} to {what}; it may answer later")]
     Busy {

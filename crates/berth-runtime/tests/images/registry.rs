@@ -21,13 +21,13 @@ fn free_port() -> u16 {
 }
 
 /// A registry that ends with its value.
-struct Registry {
+pub struct Registry {
     child: Child,
-    at: SocketAddr,
+    pub at: SocketAddr,
 }
 
 impl Registry {
-    fn start(folder: &Path, more: &str) -> Registry {
+    pub fn start(folder: &Path, more: &str) -> Registry {
         Registry::start_at(folder, Ipv4Addr::LOCALHOST.into(), "", more)
     }
 
@@ -58,13 +58,13 @@ impl Registry {
         panic!("the registry does not start");
     }
 
-    fn push(&self, world: &World, tag: &str, name: &str, options: &[&str]) {
+    pub fn push(&self, world: &World, tag: &str, name: &str, options: &[&str]) {
         let from = format!("oci:{}:{tag}", world.layout().display());
         let to = format!("docker://{}/{name}", self.at);
         run("skopeo", &[&["copy", "--dest-tls-verify=false"], options, &[&from, &to]].concat());
     }
 
-    fn image(&self, name: &str) -> String {
+    pub fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.at)
     }
 }
@@ -166,22 +166,24 @@ async fn twenty_fetches_at_once_share_each_download() {
 
 /// What a proxy does to answers with layers in them.
 #[derive(Clone)]
-enum Layers {
+pub enum Layers {
     Pass,
     /// Only their first kilobyte.
     Cut,
     /// Each waits for a permit, after its head.
     Hold(Arc<Semaphore>),
+    /// A byte now and then.
+    Trickle,
 }
 
 /// Passes connections on, one request each, and counts what is asked for.
-struct Proxy {
-    port: u16,
+pub struct Proxy {
+    pub port: u16,
     asked: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 impl Proxy {
-    async fn start(to: u16, layers: Layers) -> Proxy {
+    pub async fn start(to: u16, layers: Layers) -> Proxy {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let asked: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
@@ -215,12 +217,24 @@ async fn pass_on(mut from: TcpStream, to: u16, layers: Layers, asked: Arc<Mutex<
         // Documents are smaller than this here.
         Layers::Cut if answer.len() > 2500 => return,
         Layers::Hold(permits) if answer.len() > 2500 => permits.acquire().await.unwrap().forget(),
-        Layers::Pass | Layers::Cut | Layers::Hold(_) => {}
+        Layers::Trickle if answer.len() > 2500 => return trickle(&mut from, rest).await,
+        Layers::Pass | Layers::Cut | Layers::Hold(_) | Layers::Trickle => {}
     }
     let _ = from.write_all(rest).await;
 }
 
-async fn read_head(stream: &mut TcpStream) -> String {
+/// Sends so little at a time that it never ends, until nobody listens.
+pub async fn trickle(to: &mut TcpStream, bytes: &[u8]) {
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    for byte in bytes.iter().cycle() {
+        tick.tick().await;
+        if to.write_all(&[*byte]).await.is_err() {
+            return;
+        }
+    }
+}
+
+pub async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {

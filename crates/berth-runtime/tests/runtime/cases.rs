@@ -40,6 +40,7 @@ cases! {
     users_are_found_in_the_image
     what_cannot_be_run_is_named
     a_taken_port_is_named
+    an_image_that_does_not_come_holds_up_no_other
     without_a_network_there_is_a_loopback_device
     the_network_of_the_node_can_be_used
     the_environment_tells_who_one_is
@@ -318,6 +319,20 @@ async fn a_taken_port_is_named(world: &mut World) {
     drop(listener);
     world.runtime.start(desired.id, &main_task(), 2).await.unwrap();
     assert_eq!(world.exit(desired.id).await.how, ExitKind::Status(0));
+}
+
+async fn an_image_that_does_not_come_holds_up_no_other(world: &mut World) {
+    // Connections wait in its queue, and nobody ever takes them.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut task = shell(world, "true");
+    settings(&mut task).image = format!("{}/app:1", mute.local_addr().unwrap());
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let (runtime, desired) = (world.runtime.clone(), alloc(vec![task.clone()]));
+        waiting.spawn(async move { runtime.prepare(&desired, |_| {}).await });
+    }
+    let said = world.output(shell(world, "echo here")).await;
+    assert_eq!(said, "here\n");
 }
 
 async fn without_a_network_there_is_a_loopback_device(world: &mut World) {
