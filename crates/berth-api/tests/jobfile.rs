@@ -76,7 +76,7 @@ fn a_short_file_gets_every_default() {
     let task = &group.tasks[0];
     assert_eq!((spec.id.to_string().as_str(), spec.priority.0, group.count), ("default/a", 50, 1));
     assert_eq!((task.resources.cpu, task.resources.memory), (CpuMillis(100), Bytes::mib(64)));
-    assert_eq!((task.kill.signal, task.kill.timeout), (15, Millis::from_secs(10)));
+    assert_eq!((task.kill.signal, task.kill.timeout), (None, Millis::from_secs(10)));
     assert_eq!(task.driver, Driver::Exec);
 }
 

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    AllocId, DesiredAlloc, Ended, Exit, ExitKind, Failure, FailureKind, Found, FoundShim, Goal, Kill, Millis,
-    ObservedAlloc, Phase, Progress, Remembered, ShimTask, ShimTaskState, TaskName, TaskSpec, Timestamp,
+    AllocId, DesiredAlloc, Ended, Exit, ExitKind, Failure, FailureKind, Found, FoundShim, Goal, Kill, Millis, NotReady,
+    ObservedAlloc, Phase, Progress, Remembered, Retry, ShimTask, ShimTaskState, TaskName, TaskSpec, Timestamp,
 };
 
 use crate::Effect;
@@ -208,7 +208,7 @@ impl Work {
     }
 
     /// `Prepare` was answered.
-    pub(crate) fn prepared(&mut self, now: Timestamp, result: Result<(), Failure>) {
+    pub(crate) fn prepared(&mut self, now: Timestamp, result: Result<(), NotReady>) {
         if !matches!(self.keeper, Keeper::Preparing(_)) {
             return;
         }
@@ -218,11 +218,11 @@ impl Work {
                 self.prepare_failures = 0;
                 self.keeper = Keeper::Shim;
             }
-            Err(failure) => self.preparation_failed(now, &failure),
+            Err(NotReady { failure, retry }) => self.preparation_failed(now, &failure, retry),
         }
     }
 
-    fn preparation_failed(&mut self, now: Timestamp, failure: &Failure) {
+    fn preparation_failed(&mut self, now: Timestamp, failure: &Failure, retry: Retry) {
         let earlier = self.prepare_failures;
         self.prepare_failures += 1;
         let until = now + back_off(PREPARE_DELAY, PREPARE_MAX_DELAY, earlier as usize);
@@ -236,7 +236,11 @@ impl Work {
             };
             task.state = Run::BackOff { until };
         }
-        if self.ending.is_none() && self.prepare_failures >= PREPARE_TRIES {
+        let last = match retry {
+            Retry::MayHelp => self.prepare_failures >= PREPARE_TRIES,
+            Retry::Pointless => true,
+        };
+        if self.ending.is_none() && last {
             self.ending = Some(Ended::Failed(preparation_failure(failure, self.prepare_failures)));
         }
         self.unsaved = true;

@@ -1,7 +1,7 @@
 //! What comes into the node core and what goes out of it.
 
 use berth_model::{
-    AllocId, Desired, DesiredAlloc, Epoch, Failure, Kill, Millis, NodeId, NodeReport, Progress, Remembered, ShimTask,
+    AllocId, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeId, NodeReport, NotReady, Progress, Remembered, ShimTask,
     TaskName, Timestamp,
 };
 
@@ -33,7 +33,7 @@ pub enum Event {
         /// Which.
         alloc: AllocId,
         /// How it went.
-        result: Result<(), Failure>,
+        result: Result<(), NotReady>,
     },
     /// A shim says something of a task.
     Task {

@@ -239,9 +239,12 @@ pub(crate) fn shorten(text: &mut String, limit: usize) {
     }
 }
 
-/// The failure of an allocation that could not be made ready after `tries` tries.
+/// The failure of an allocation that could not be made ready in `tries` tries.
 pub(crate) fn preparation_failure(failure: &Failure, tries: u32) -> Failure {
-    let mut message = format!("not made ready in {tries} tries: {}", failure.message);
+    let mut message = match tries {
+        1 => format!("not made ready: {}", failure.message),
+        _ => format!("not made ready in {tries} tries: {}", failure.message),
+    };
     shorten(&mut message, MAX_MESSAGE);
     Failure { kind: failure.kind, message }
 }

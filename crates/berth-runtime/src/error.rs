@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use berth_model::{AllocId, Failure, FailureKind, TaskName};
+use berth_model::{AllocId, Failure, FailureKind, NotReady, Retry, TaskName};
 
 /// An operation of the runtime that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +81,16 @@ pub(crate) fn failure(kind: FailureKind, message: impl Into<String>) -> Failure 
         message.truncate(end);
     }
     Failure { kind, message }
+}
+
+/// For `map_err`: trying again may help.
+pub(crate) fn may_pass(failure: Failure) -> NotReady {
+    NotReady { failure, retry: Retry::MayHelp }
+}
+
+/// For `map_err`: trying again is pointless.
+pub(crate) fn stays(failure: Failure) -> NotReady {
+    NotReady { failure, retry: Retry::Pointless }
 }
 
 /// A failure from an error of the operating system while doing `what`; a full disk is named as such.

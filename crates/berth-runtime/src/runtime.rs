@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
-use berth_model::{AllocId, DesiredAlloc, Failure, FailureKind, FoundShim, Kill, Progress, ShimTask, TaskName};
+use berth_model::{
+    AllocId, DesiredAlloc, Failure, FailureKind, FoundShim, Kill, NotReady, Progress, ShimTask, TaskName,
+};
 use futures::StreamExt;
 use futures::stream;
 use tokio::net::unix::pipe;
@@ -21,14 +23,14 @@ use tracing::{debug, warn};
 
 use crate::cgroup::Cgroups;
 use crate::client::{self, Client, Events, Unanswered};
-use crate::error::{RuntimeError, failure, io_failure};
+use crate::error::{RuntimeError, failure, io_failure, may_pass};
 use crate::exec::{self, ExecRequest, ExecSession};
 use crate::images::{Credential, Digest, Store};
 use crate::logs::{self, LogQuery, LogRecord};
 use crate::oci::OciRuntime;
 use crate::plan::{AllocPlan, LogLimits, boot_id, names};
 use crate::seccomp::Filters;
-use crate::shim::protocol::{Ask, TaskWire};
+use crate::shim::protocol::{Ask, KillWire, TaskWire};
 use crate::shim::state::State;
 
 /// Events that are kept for an agent that is busy; then shims wait.
@@ -182,7 +184,7 @@ impl Runtime {
     }
 
     /// Makes the folder, the images and the shim of an allocation ready. Does nothing where a shim answers.
-    pub async fn prepare(&self, desired: &DesiredAlloc, on_progress: impl Fn(Progress)) -> Result<(), Failure> {
+    pub async fn prepare(&self, desired: &DesiredAlloc, on_progress: impl Fn(Progress)) -> Result<(), NotReady> {
         if self.client(desired.id).is_ok() {
             return Ok(());
         }
@@ -192,11 +194,13 @@ impl Runtime {
         let dir = self.dir(desired.id);
         let prepared = make_private(&dir).and_then(|()| plan.write(&dir));
         drop(images);
-        prepared.map_err(|error| io_failure(format_args!("make the folder of allocation {}", desired.id), &error))?;
-        self.spawn(desired.id).await?;
+        let id = desired.id;
+        let unmade = |error| may_pass(io_failure(format_args!("make the folder of allocation {id}"), &error));
+        prepared.map_err(unmade)?;
+        self.spawn(desired.id).await.map_err(may_pass)?;
         match self.connect(desired.id).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(failure(FailureKind::Runtime, format!("cannot reach the new shim: {error}"))),
+            Err(error) => Err(may_pass(failure(FailureKind::Runtime, format!("cannot reach the new shim: {error}")))),
         }
     }
 
@@ -225,8 +229,17 @@ impl Runtime {
 
     /// Sends a signal to a run of a task; a run that is over is left alone.
     pub async fn signal(&self, alloc: AllocId, task: &TaskName, run: u32, kill: Kill) -> Result<(), RuntimeError> {
-        let asked = self.client(alloc)?.ask(Ask::Signal { task: task.to_string(), run, kill: kill.into() }).await;
+        let kill = KillWire::new(kill, || self.stop_signal(alloc, task));
+        let asked = self.client(alloc)?.ask(Ask::Signal { task: task.to_string(), run, kill }).await;
         asked.map_err(|why| unanswered(alloc, task, why))
+    }
+
+    /// What a task is asked to end by when its job does not say.
+    fn stop_signal(&self, alloc: AllocId, task: &TaskName) -> u8 {
+        const SIGTERM: u8 = 15;
+        let plan = AllocPlan::read(&self.dir(alloc))
+            .inspect_err(|error| warn!(%alloc, %error, "cannot read which signal the image names"));
+        plan.ok().and_then(|plan| plan.tasks.get(task.as_str())?.stop_signal).unwrap_or(SIGTERM)
     }
 
     /// Ends every process of an allocation whose shim has died.

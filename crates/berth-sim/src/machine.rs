@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use berth_model::{
     AgentKey, AllocId, Bytes, CpuMillis, DesiredAlloc, Epoch, Exit, ExitKind, Failure, FailureKind, Fingerprint, Found,
-    FoundShim, Hello, JobKind, Kill, Port, Remembered, Resources, ShimTask, ShimTaskState, TaskName, Timestamp,
+    FoundShim, Hello, JobKind, Kill, NotReady, Port, Remembered, Resources, Retry, ShimTask, ShimTaskState, TaskName,
+    Timestamp,
 };
 use berth_node::{Core, Effect, Event};
 
@@ -369,7 +370,8 @@ impl World {
             return;
         }
         let result = if self.fails(self.profile.prepare_fails) {
-            Err(Failure { kind: FailureKind::Image, message: format!("no image for {alloc}") })
+            let failure = Failure { kind: FailureKind::Image, message: format!("no image for {alloc}") };
+            Err(NotReady { failure, retry: Retry::MayHelp })
         } else {
             let machine = &mut self.machines[number];
             let Some(remembered) = machine.ledger.get(&alloc) else { return };
@@ -493,7 +495,7 @@ impl World {
         let (how, delay) = match signal {
             Kill::Force => (FORCE, self.random.between(1, 20)),
             Kill::Ask(_) if self.random.chance(150) => return, // It does not listen.
-            Kill::Ask(signal) => (signal, self.random.between(1, 2000)),
+            Kill::Ask(signal) => (signal.unwrap_or(ASK), self.random.between(1, 2000)),
         };
         if self.process(number, boot, alloc, task, run).is_some() {
             self.after(delay, What::TaskExits(number, boot, alloc, task.clone(), run, ExitKind::Signal(how)));

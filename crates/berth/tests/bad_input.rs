@@ -75,7 +75,7 @@ fn a_task_that_cannot_run_says_why() {
     let image = image();
 
     let text = job("unreadable", "oci:/nonexistent/image:latest", "");
-    let message = "not made ready in 4 tries: image oci:/nonexistent/image:latest: \
+    let message = "not made ready: image oci:/nonexistent/image:latest: \
                    cannot read /nonexistent/image/index.json: No such file or directory (os error 2)";
     assert_failure(&cluster, "unreadable", &text, "image", message);
 
@@ -83,7 +83,7 @@ fn a_task_that_cannot_run_says_why() {
     let damaged = format!("oci:{}:latest", damaged.display());
     let text = job("damaged", &damaged, "");
     let message = format!(
-        "not made ready in 4 tries: image {damaged}: the layer is not what its digest says: \
+        "not made ready: image {damaged}: the layer is not what its digest says: \
          expected sha256:{expected}, got sha256:{found}"
     );
     assert_failure(&cluster, "damaged", &text, "image_digest", &message);

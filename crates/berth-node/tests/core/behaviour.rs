@@ -137,6 +137,17 @@ fn a_failed_preparation_is_told_at_once_and_tried_again_a_few_times() {
 }
 
 #[test]
+fn a_preparation_that_no_retry_can_mend_fails_at_once() {
+    let mut machine = Machine::new();
+    (machine.prepare_fails, machine.prepare_retry) = (99, Retry::Pointless);
+    machine.welcome(1);
+    machine.desire(1, vec![desired(1, JobKind::Service, &["web"])], true);
+    machine.settle();
+    assert_eq!(failure(&machine).message, "not made ready: no such image");
+    assert_eq!(machine.prepare_fails, 98);
+}
+
+#[test]
 fn exits_during_the_agents_absence_are_reported_and_running_tasks_keep_their_pids() {
     let mut machine = running(JobKind::Batch, &["one", "two"]);
     let before = status(&machine, "two").state;

@@ -31,6 +31,8 @@ pub struct Machine {
     /// The goals that the agent was last told and had to obey.
     pub goals: BTreeMap<AllocId, Goal>,
     pub prepare_fails: u32,
+    /// What these say of another try.
+    pub prepare_retry: Retry,
     next_pid: u32,
     connected: bool,
 }
@@ -54,6 +56,7 @@ impl Machine {
             trace: Vec::new(),
             goals: BTreeMap::new(),
             prepare_fails: 0,
+            prepare_retry: Retry::MayHelp,
             next_pid: 100,
             connected: false,
         }
@@ -142,7 +145,8 @@ impl Machine {
     fn prepare(&mut self, alloc: AllocId) {
         let result = if self.prepare_fails > 0 {
             self.prepare_fails -= 1;
-            Err(Failure { kind: FailureKind::Image, message: "no such image".to_owned() })
+            let failure = Failure { kind: FailureKind::Image, message: "no such image".to_owned() };
+            Err(NotReady { failure, retry: self.prepare_retry })
         } else {
             self.logs.insert(alloc);
             assert!(self.shims.insert(alloc, Shim::default()).is_none(), "a second shim for {alloc}");
@@ -313,7 +317,7 @@ pub fn desired(n: u64, kind: JobKind, tasks: &[&str]) -> DesiredAlloc {
         resources: Resources::default(),
         pids_limit: 10,
         ports: Vec::new(),
-        kill: KillPolicy { signal: 15, timeout: Millis(5000) },
+        kill: KillPolicy { signal: Some(15), timeout: Millis(5000) },
         meta: BTreeMap::new(),
     };
     let group = GroupSpec {

@@ -252,6 +252,7 @@ mod tests {
             cpu_millis: 250,
             memory: 1 << 20,
             pids: 9,
+            stop_signal: None,
             fixed_ports: Vec::new(),
             filter: None,
         };

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use berth_model::{Bytes, Failure, Progress};
+use berth_model::{Bytes, NotReady, Progress};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -186,9 +186,9 @@ impl Store {
         reference: &ImageReference,
         credential: Option<&Credential>,
         progress: impl Fn(Progress),
-    ) -> Result<Image, Failure> {
+    ) -> Result<Image, NotReady> {
         let ensured = self.inner.ensure(reference, credential, &progress).await;
-        ensured.map_err(|error| error.into_failure(reference))
+        ensured.map_err(|error| error.into_not_ready(reference))
     }
 
     /// Removes what is neither in use nor among the most recently used [`StoreConfig::keep`] bytes.

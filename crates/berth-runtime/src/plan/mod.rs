@@ -91,6 +91,8 @@ pub(crate) struct TaskPlan {
     pub memory: u64,
     /// Processes; 0 for no limit.
     pub pids: u32,
+    /// What it is asked to end by, unless the job says; none means `SIGTERM`.
+    pub stop_signal: Option<u8>,
     /// Ports that must be free when it starts.
     pub fixed_ports: Vec<u16>,
     /// What the builtin runtime lets its processes call; it starts none without.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use berth_model::FailureKind;
+use berth_model::{FailureKind, NotReady, Retry};
 use berth_runtime::images::{ImageReference, Store, StoreConfig};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
@@ -33,7 +33,8 @@ async fn fails_full(options: &str, layer: Vec<u8>, words: &[&str]) {
     let store = Store::open(&path.join("images"), StoreConfig::default()).unwrap();
     let reference = ImageReference::parse(&format!("oci:{}:1", world.layout().display())).unwrap();
     for _ in 0..2 {
-        let failure = store.ensure(&reference, None, |_| ()).await.expect_err("there is no room");
+        let NotReady { failure, retry } = store.ensure(&reference, None, |_| ()).await.expect_err("there is no room");
+        assert_eq!(retry, Retry::MayHelp);
         assert_eq!(failure.kind, FailureKind::DiskFull, "{}", failure.message);
         let place = path.join("images/tmp").display().to_string();
         for word in words.iter().chain([&place.as_str()]) {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use berth_model::{Bytes, FailureKind};
+use berth_model::{Bytes, FailureKind, Retry};
 use berth_runtime::images::{Credential, StoreConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -104,12 +104,14 @@ async fn tags_move_and_digests_stay() {
     world.expect_failure(result, FailureKind::Image, &["has no team/app with the digest sha256:e3b0"]);
 
     // The registry goes; what is here stays.
+    assert_eq!(world.retry(&registry.image("team/app:2")).await, Retry::Pointless);
     let (tag, other) = (registry.image("team/app:1"), registry.image("team/app:3"));
     drop(registry);
     assert_eq!(world.ensure(&tag).await.unwrap().digest, new.digest);
     assert_eq!(world.ensure(&by_digest).await.unwrap().digest, old.digest);
     let result = world.ensure(&other).await;
     world.expect_failure(result, FailureKind::Image, &["cannot reach the registry 127.0.0.1", "refused"]);
+    assert_eq!(world.retry(&other).await, Retry::MayHelp);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use berth_model::{Failure, FailureKind};
+use berth_model::{Failure, FailureKind, Retry};
 use berth_runtime::images::build::LayoutWriter;
 use berth_runtime::images::{Credential, Image, ImageConfig, ImageReference, Store, StoreConfig};
 use tempfile::TempDir;
@@ -109,7 +109,13 @@ impl World {
 
     pub async fn ensure_as(&self, reference: &str, credential: Option<&Credential>) -> Result<Image, Failure> {
         let reference = ImageReference::parse(reference).unwrap();
-        self.store.ensure(&reference, credential, |_| ()).await
+        self.store.ensure(&reference, credential, |_| ()).await.map_err(|not_ready| not_ready.failure)
+    }
+
+    /// What is said of another try, after one that fails.
+    pub async fn retry(&self, reference: &str) -> Retry {
+        let reference = ImageReference::parse(reference).unwrap();
+        self.store.ensure(&reference, None, |_| ()).await.expect_err("it should have failed").retry
     }
 
     /// Fetches what `tag` of the layout names.

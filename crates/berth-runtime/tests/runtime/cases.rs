@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use berth_model::{
     AllocId, Bytes, ExitKind, FailureKind, FoundShim, Kill, NetworkMode, Port, PortSpec, ShimTaskState, TaskSpec,
 };
+use berth_runtime::images::{ImageConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogStream};
 use berth_runtime::{ExecOutput, ExecRequest, RuntimeConfig, RuntimeEvent, WindowSize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -22,6 +23,7 @@ macro_rules! cases {
 cases! {
     exit_status_is_told
     signals_reach_the_main_process
+    the_signal_is_the_images_unless_the_job_names_one
     a_kill_ends_the_whole_task
     a_signal_for_another_run_is_left_alone
     a_task_runs_again_with_fresh_files_and_its_own_folder
@@ -67,16 +69,33 @@ async fn signals_reach_the_main_process(world: &mut World) {
     let task = shell(world, "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done");
     let alloc = world.start(task).await;
     world.says(alloc, "up").await;
-    world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(15)).await.unwrap();
+    world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(Some(15))).await.unwrap();
     assert_eq!(world.exit(alloc).await.how, ExitKind::Status(3));
     assert_eq!(world.text(alloc, LogStream::Stdout).await, "up\nbye\n");
+}
+
+async fn the_signal_is_the_images_unless_the_job_names_one(world: &mut World) {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = dir.path().join("layout");
+    let config = ImageConfig { stop_signal: Some("SIGUSR1".to_owned()), ..ImageConfig::default() };
+    build::from_folder(&world.image.parent().unwrap().join("root"), &config, &layout, "latest").unwrap();
+    let script = "for s in TERM INT USR1; do trap \"echo $s; exit\" $s; done; echo up; while :; do sleep 0.1; done";
+    for (image, signal, asked) in
+        [(&world.image.clone(), None, "TERM"), (&layout, None, "USR1"), (&layout, Some(2), "INT")]
+    {
+        let alloc = world.start(container(image, &["sh", "-c", script])).await;
+        world.says(alloc, "up").await;
+        world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(signal)).await.unwrap();
+        world.exit(alloc).await;
+        assert_eq!(world.text(alloc, LogStream::Stdout).await, format!("up\n{asked}\n"));
+    }
 }
 
 async fn a_kill_ends_the_whole_task(world: &mut World) {
     let task = shell(world, "trap '' TERM; sleep 1000 & sleep 1000 & echo up; wait; sleep 1000");
     let alloc = world.start(task).await;
     world.says(alloc, "up").await;
-    world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(15)).await.unwrap();
+    world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(Some(15))).await.unwrap();
     world.runtime.signal(alloc, &main_task(), 1, Kill::Force).await.unwrap();
     assert_eq!(world.exit(alloc).await.how, ExitKind::Signal(9));
 }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use berth_model::{
     AllocId, Bytes, ContainerSpec, CpuMillis, DesiredAlloc, Driver, Exit, ExitKind, Goal, GroupSpec, Incarnation,
-    JobId, JobKind, JobVersion, Kill, KillPolicy, Millis, Namespace, NetworkMode, Resources, RestartPolicy, ShimTask,
-    ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
+    JobId, JobKind, JobVersion, Kill, KillPolicy, Millis, Namespace, NetworkMode, NotReady, Resources, RestartPolicy,
+    ShimTask, ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
 };
 use berth_runtime::images::{ImageConfig, Store, StoreConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogRecord, LogStream};
@@ -151,7 +151,7 @@ fn task(driver: Driver, command: &[&str]) -> TaskSpec {
         resources: Resources { cpu: CpuMillis(500), memory: Bytes::mib(64), disk: Bytes::mib(64) },
         pids_limit: 64,
         ports: Vec::new(),
-        kill: KillPolicy { signal: 15, timeout: Millis(1000) },
+        kill: KillPolicy { signal: None, timeout: Millis(1000) },
         meta: BTreeMap::new(),
     }
 }
@@ -229,7 +229,7 @@ impl World {
     }
 
     /// Makes an allocation ready, without starting it.
-    pub async fn prepare(&mut self, desired: &DesiredAlloc) -> Result<(), berth_model::Failure> {
+    pub async fn prepare(&mut self, desired: &DesiredAlloc) -> Result<(), NotReady> {
         self.allocs.push(desired.id);
         self.runtime.prepare(desired, |_| {}).await
     }
