@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::registry::{Layers, Proxy, Registry, read_head, trickle};
-use crate::support::{Tar, World, names, noise};
+use crate::support::{Tar, World, noise};
 
 fn world(patience: Patience) -> World {
     World::with(StoreConfig { patience, ..StoreConfig::default() })
@@ -64,7 +64,7 @@ async fn what_one_registry_withholds_another_gives() {
     let held = format!("127.0.0.1:{}/app:1", proxy.port);
     let many = (0..20).map(|_| world.ensure(&held));
     let mut waiting = std::pin::pin!(futures::future::join_all(many));
-    while names(&world.path("images/tmp")).is_empty() {
+    while !world.unpacks() {
         assert!(futures::poll!(&mut waiting).is_pending(), "the layer is held");
         tokio::task::yield_now().await;
     }

@@ -1,7 +1,7 @@
 //! A real registry (Debian's `docker-registry`), and servers that are not what a registry should be.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -13,12 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
-use crate::support::{Tar, World, contents, names, noise, run};
-
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
-}
+use crate::support::{PATIENCE, Tar, World, contents, names, noise, run};
 
 /// A registry that ends with its value.
 pub struct Registry {
@@ -31,31 +26,37 @@ impl Registry {
         Registry::start_at(folder, Ipv4Addr::LOCALHOST.into(), "", more)
     }
 
+    /// The registry takes a port that is free, and says in its log which.
     fn start_at(folder: &Path, ip: IpAddr, tls: &str, more: &str) -> Registry {
-        // Somebody else may take the port in between; then another one is tried.
-        for _ in 0..5 {
-            let at = SocketAddr::new(ip, free_port());
-            let config = format!(
-                "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
-                 http: {{addr: '{at}'{tls}}}\n{more}",
-                folder.join("registry").display()
-            );
-            let path = folder.join("registry.yml");
-            std::fs::write(&path, config).unwrap();
-            let quiet = || Stdio::null();
-            let mut command = Command::new("docker-registry");
-            let mut child = command.arg("serve").arg(&path).stdout(quiet()).stderr(quiet()).spawn().unwrap();
-            let deadline = Instant::now() + Duration::from_secs(20);
-            while Instant::now() < deadline && child.try_wait().unwrap().is_none() {
-                if std::net::TcpStream::connect(at).is_ok() {
-                    return Registry { child, at };
+        let config = format!(
+            "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\n\
+             storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
+             http: {{addr: '{}'{tls}}}\n{more}",
+            folder.join("registry").display(),
+            SocketAddr::new(ip, 0)
+        );
+        let (path, log) = (folder.join("registry.yml"), folder.join("registry.log"));
+        std::fs::write(&path, config).unwrap();
+        let said = std::fs::File::create(&log).unwrap();
+        let mut command = Command::new("docker-registry");
+        let child = command.arg("serve").arg(&path).stdout(Stdio::null()).stderr(said).spawn().unwrap();
+        // From here on dropped, and so ended, whatever happens.
+        let mut registry = Registry { child, at: SocketAddr::new(ip, 0) };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = std::fs::read_to_string(&log).unwrap();
+            if let Some((_, rest)) = said.split_once("listening on ") {
+                let address: String = rest.chars().take_while(|c| c.is_ascii_digit() || ".:".contains(*c)).collect();
+                // Cut short where the line is not written yet to its end.
+                if address.len() < rest.len() {
+                    registry.at = address.parse().unwrap();
+                    return registry;
                 }
-                std::thread::yield_now();
             }
-            let _ = child.kill();
-            let _ = child.wait();
+            assert!(registry.child.try_wait().unwrap().is_none(), "the registry does not start: {said}");
+            assert!(Instant::now() < deadline, "the registry does not come: {said}");
+            std::thread::yield_now();
         }
-        panic!("the registry does not start");
     }
 
     pub fn push(&self, world: &World, tag: &str, name: &str, options: &[&str]) {
@@ -438,17 +439,13 @@ async fn a_fetch_that_is_given_up_frees_its_place() {
     let held = format!("127.0.0.1:{}/app:1", proxy.port);
     {
         let mut waiting = std::pin::pin!(world.ensure(&held));
-        while names(&world.path("images/tmp")).is_empty() {
+        while !world.unpacks() {
             assert!(futures::poll!(&mut waiting).is_pending(), "the layer is held");
             tokio::task::yield_now().await;
         }
     }
     world.ensure(&registry.image("app:1")).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !names(&world.path("images/tmp")).is_empty() {
-        assert!(Instant::now() < deadline, "what was given up stays");
-        tokio::task::yield_now().await;
-    }
+    world.nothing_unfinished();
 }
 
 #[tokio::test]
