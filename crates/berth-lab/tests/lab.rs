@@ -207,6 +207,8 @@ fn a_node_is_a_machine_of_its_own() {
     assert_ne!(exec(&lab, "a", &["touch", "/usr/x"]).1, 0, "the host's files can be written");
     assert_eq!(exec(&lab, "a", &["sh", "-c", "touch /etc/x /tmp/x /run/x /var/log/x && echo yes"]).0, "yes");
     assert!(!Path::new("/etc/x").exists(), "the host's /etc was changed");
+    let read = "test -s /etc/passwd && cat /etc/passwd /etc/hosts > /dev/null && echo yes";
+    assert_eq!(exec(&lab, "a", &["setpriv", "--reuid=65534", "--clear-groups", "sh", "-c", read]).0, "yes");
     let processes = exec(&lab, "a", &["sh", "-c", "ls -d /proc/[0-9]* | wc -l"]).0;
     assert!(processes.parse::<u32>().unwrap() < 10, "a node sees {processes} processes");
     let links = exec(&lab, "a", &["ls", "/sys/class/net"]).0;
