@@ -33,7 +33,7 @@ pub(super) enum Source {
 
 /// A layer's bytes on their way here.
 pub(super) enum Body {
-    Response(reqwest::Response, Pace),
+    Response(Box<reqwest::Response>, Pace),
     File(io::Take<std::fs::File>),
 }
 
@@ -87,7 +87,7 @@ impl Source {
     pub(super) async fn layer(&self, digest: Digest) -> Result<Body, ImageError> {
         match self {
             Source::Registry(session) => {
-                session.layer(digest).await.map(|(response, pace)| Body::Response(response, pace))
+                session.layer(digest).await.map(|(response, pace)| Body::Response(Box::new(response), pace))
             }
             Source::Layout(layout, _) => layout.blob(digest).map(Body::File),
         }
@@ -255,7 +255,7 @@ impl Fault {
 }
 
 enum Reading {
-    Response { response: reqwest::Response, pace: Pace, handle: Handle, chunk: Bytes },
+    Response { response: Box<reqwest::Response>, pace: Pace, handle: Handle, chunk: Bytes },
     File(io::Take<std::fs::File>),
 }
 
