@@ -21,7 +21,7 @@ enum Action {
     Pass(u64),
     Exit(u64, bool, u8),
     KillShim(u64),
-    PrepareFails(u32),
+    PrepareFails(u32, Retry),
     Crash,
     Reboot,
     Reconnect,
@@ -40,7 +40,8 @@ fn action() -> impl Strategy<Value = Action> {
         5 => (1..20_000u64).prop_map(Action::Pass),
         5 => (1..=ALLOCS, any::<bool>(), 0..4u8).prop_map(|(a, t, how)| Action::Exit(a, t, how)),
         1 => (1..=ALLOCS).prop_map(Action::KillShim),
-        1 => (1..3u32).prop_map(Action::PrepareFails),
+        1 => (1..3u32, prop::sample::select(vec![Retry::MayHelp, Retry::Pointless]))
+            .prop_map(|(n, retry)| Action::PrepareFails(n, retry)),
         2 => Just(Action::Crash),
         1 => Just(Action::Reboot),
         2 => Just(Action::Reconnect),
@@ -107,7 +108,7 @@ fn apply(machine: &mut Machine, server: &mut Server, action: Action) {
             machine.exit(slot(alloc, server), &name(if main { "main" } else { "side" }), how);
         }
         Action::KillShim(alloc) => machine.kill_shim(slot(alloc, server)),
-        Action::PrepareFails(n) => machine.prepare_fails = n,
+        Action::PrepareFails(n, retry) => (machine.prepare_fails, machine.prepare_retry) = (n, retry),
         Action::Crash => machine.restart_agent(),
         Action::Reboot => machine.reboot(),
         Action::Reconnect => {
