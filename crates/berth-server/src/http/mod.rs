@@ -9,6 +9,7 @@ mod events;
 mod extract;
 mod jobs;
 mod nodes;
+mod reasons;
 mod serve;
 mod status;
 mod streams;

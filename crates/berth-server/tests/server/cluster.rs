@@ -60,7 +60,11 @@ impl Cluster {
     }
 
     pub async fn agent(&self, name: &str) -> Agent {
-        let hello = testkit::machine(name).hello();
+        self.agent_on(testkit::machine(name)).await
+    }
+
+    pub async fn agent_on(&self, machine: testkit::Machine) -> Agent {
+        let hello = machine.hello();
         let stream = AgentStream::connect(self.client.target(), hello).await.unwrap();
         let mut agent = Agent { reports: stream.reports, orders: stream.orders, serial: 0, digest: Digest::default() };
         match agent.next().await {

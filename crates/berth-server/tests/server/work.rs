@@ -5,7 +5,7 @@ use berth_api::wire::v1 as wire;
 use berth_model::{AllocId, Goal};
 use berth_server::StoreKind;
 
-use crate::cluster::{Agent, Cluster, until, web};
+use crate::cluster::{Agent, Cluster, job, until, web};
 
 /// A cluster of one node with a running service of one allocation.
 async fn running() -> (Cluster, Agent, AllocId) {
@@ -77,6 +77,63 @@ async fn what_waits_says_why() {
     assert_eq!(why.waiting.len(), 1);
     assert_eq!((why.waiting[0].allocs, &why.waiting[0].reason), (3, &wire::WaitReason::NoNodes));
     cluster.stop().await;
+}
+
+/// What an allocation lacks, as each way of asking tells it.
+async fn told_lacks(cluster: &Cluster, id: AllocId, job: &berth_model::JobId) -> [(wire::Dimension, u64, u64); 4] {
+    let client = &cluster.client;
+    let of_job = AllocFilter { job: Some(job.clone()), ..AllocFilter::default() };
+    let [alloc, listed] = [client.alloc(id).await.unwrap(), client.allocs(&of_job).await.unwrap().remove(0)];
+    let why = client.why_alloc(id).await.unwrap().alloc;
+    let mut groups = client.why_job(job).await.unwrap().waiting;
+    assert_eq!(groups.len(), 1, "{groups:?}");
+    let reasons = [alloc, listed, why].map(|alloc| match alloc.state {
+        wire::AllocState::Waiting { reason, .. } => reason,
+        other => panic!("it waits, and is not {other:?}"),
+    });
+    let [one, two, three] = reasons;
+    [one, two, three, groups.remove(0).reason].map(|reason| match reason {
+        wire::WaitReason::NoNodeFits { nearest: Some(lack), .. } => (lack.dimension, lack.wanted.0, lack.free.0),
+        other => panic!("{other:?} tells of no shortfall"),
+    })
+}
+
+#[tokio::test]
+async fn what_waits_tells_what_it_lacks_now() {
+    const MIB: u64 = 1 << 20;
+    let cluster = Cluster::start(StoreKind::Memory).await;
+    let client = &cluster.client;
+    let mut agent = cluster.agent_on(berth_model::testkit::machine("n").memory(1_000)).await;
+    for (name, mib) in [("most", 600), ("some", 300)] {
+        client.run_job(&sized(name, mib), &new_key()).await.unwrap();
+    }
+    let desired = agent.desired(|desired| desired.allocs.len() == 2).await;
+    agent.all_run(&desired).await;
+    let large = sized("large", 900);
+    client.run_job(&large, &new_key()).await.unwrap();
+    let of_large = AllocFilter { job: Some(large.id.clone()), ..Default::default() };
+    let id = until(|| async { client.allocs(&of_large).await.unwrap() }, |allocs| !allocs.is_empty()).await[0].id.0;
+    let lacks = |free: u64| [(wire::Dimension::Memory, 900 * MIB, free * MIB); 4];
+    assert_eq!(told_lacks(&cluster, id, &large.id).await, lacks(100));
+
+    client.stop_job(&sized("some", 300).id, &new_key()).await.unwrap();
+    let stopping = |desired: &berth_model::Desired| desired.allocs.iter().any(|alloc| alloc.goal == Goal::Stop);
+    let mut desired = agent.desired(stopping).await;
+    desired.allocs.retain(|alloc| alloc.goal == Goal::Run);
+    agent.all_run(&desired).await;
+    until(|| async { client.status().await.unwrap() }, |status| status.allocs.stopped == 1).await;
+    assert_eq!(told_lacks(&cluster, id, &large.id).await, lacks(400), "what ended gives its room back");
+
+    client.run_job(&sized("little", 150), &new_key()).await.unwrap();
+    assert_eq!(told_lacks(&cluster, id, &large.id).await, lacks(250), "what was placed takes its room");
+    cluster.stop().await;
+}
+
+/// A service that asks for this much memory.
+fn sized(name: &str, mib: u64) -> berth_model::JobSpec {
+    job(&format!(
+        "job: {name}\ngroups:\n- name: g\n  tasks:\n  - name: main\n    command: [/bin/sleep, inf]\n    resources: {{memory: {mib}MiB}}\n"
+    ))
 }
 
 #[tokio::test]
