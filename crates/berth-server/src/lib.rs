@@ -19,7 +19,7 @@ mod why;
 
 pub use berth_control::Settings;
 pub use clock::Clock;
-pub use config::{Config, StoreKind};
+pub use config::{Config, ConnectionLimits, StoreKind};
 pub use error::ServerError;
 pub use http::openapi;
 pub use run::{Ready, run};

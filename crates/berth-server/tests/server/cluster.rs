@@ -9,7 +9,7 @@ use berth_model::{
     Desired, Digest, JobSpec, NodeReport, ObservedAlloc, Order, Phase, TaskName, TaskState, TaskStatus, Timestamp,
     testkit,
 };
-use berth_server::{Clock, Config, Ready, ServerError, StoreKind, run};
+use berth_server::{Clock, Config, ConnectionLimits, Ready, ServerError, StoreKind, run};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,10 @@ impl Cluster {
     }
 
     pub async fn start_in(dir: tempfile::TempDir, store: StoreKind) -> Cluster {
+        Cluster::start_with(dir, store, ConnectionLimits::default()).await
+    }
+
+    pub async fn start_with(dir: tempfile::TempDir, store: StoreKind, connections: ConnectionLimits) -> Cluster {
         let clock = Clock::system();
         let config = Config {
             data_dir: dir.path().join("data"),
@@ -39,6 +43,7 @@ impl Cluster {
             settings: Default::default(),
             store,
             clock: clock.clone(),
+            connections,
         };
         let (told, ready) = oneshot::channel();
         let stop = CancellationToken::new();
