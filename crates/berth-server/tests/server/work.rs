@@ -1,6 +1,6 @@
 //! From a command to running work, and what users see of it.
 
-use berth_api::client::{AllocFilter, ClientError, EventFilter, FromServer, Tunnel, new_key};
+use berth_api::client::{AllocFilter, ClientError, EventFilter, FromServer, LogNews, Tunnel, new_key};
 use berth_api::wire::v1 as wire;
 use berth_model::{AllocId, Goal};
 use berth_server::StoreKind;
@@ -191,7 +191,7 @@ async fn logs_come_through_a_tunnel_of_their_own() {
             let line = wire::LogLine::new(time, wire::LogStream::Stdout, number, text.as_bytes());
             logs.send(&wire::LogRecord::Line(line)).await.unwrap();
         }
-        logs.reader_gone().await;
+        assert_eq!(logs.news().await, LogNews::ReaderGone);
         agent
     });
     let mut lines = cluster.client.logs(&request).await.unwrap();
@@ -202,6 +202,38 @@ async fn logs_come_through_a_tunnel_of_their_own() {
         .await
         .expect("the agent is told that the reader has gone")
         .unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn followed_logs_end_with_the_allocation() {
+    let (cluster, mut agent, id) = running().await;
+    let target = cluster.client.target().clone();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let serving = tokio::spawn(async move {
+        let FromServer::OpenTunnel { id, .. } = agent.next().await else { panic!("no tunnel was asked for") };
+        let mut logs = Tunnel::open(&target, &id).await.unwrap().into_logs();
+        let line = |number: u64, text: &str| {
+            let (time, number) = (wire::Time(berth_model::Timestamp(5)), wire::Number(number));
+            wire::LogRecord::Line(wire::LogLine::new(time, wire::LogStream::Stdout, number, text.as_bytes()))
+        };
+        logs.send(&line(1, "while it runs")).await.unwrap();
+        told.await.unwrap();
+        agent.report(Vec::new()).await;
+        assert_eq!(logs.news().await, LogNews::Over);
+        logs.send(&line(2, "its last words")).await.unwrap();
+        logs.finish().await;
+        agent
+    });
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let path = cluster.url(&format!("/v1/allocs/{id}/logs?follow=true"));
+    let mut response = http.get(path).bearer_auth(&cluster.ready.token).send().await.unwrap();
+    let first = response.chunk().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("while it runs"));
+    tell.send(()).unwrap();
+    let rest = tokio::time::timeout(crate::cluster::SOON, response.bytes()).await.expect("the stream ends").unwrap();
+    assert!(String::from_utf8_lossy(&rest).contains("its last words"));
+    serving.await.unwrap();
     cluster.stop().await;
 }
 
