@@ -55,17 +55,26 @@ pub async fn one_alloc(context: &Context, text: &str) -> anyhow::Result<Alloc> {
             return Err(failed(Status::Usage, format!("{id} is a node: name an allocation or a job")));
         }
     };
-    let mut allocs = job_allocs(context, &job).await?;
-    let live = allocs.iter().filter(|alloc| !matches!(alloc.state, AllocState::Ended { .. })).count();
-    if live > 1 {
-        let ids: Vec<String> = allocs.iter().map(|alloc| alloc.id.to_string()).collect();
-        let message = format!("{job} has {live} allocations; name one of them: {}", ids.join(", "));
-        return Err(failed(Status::Usage, message));
+    the_one(&job, job_allocs(context, &job).await?)
+}
+
+/// The only one that runs; else the only one that has not ended; else, where all have, the newest.
+fn the_one(job: &JobId, allocs: Vec<Alloc>) -> anyhow::Result<Alloc> {
+    let is_running = |alloc: &Alloc| matches!(alloc.state, AllocState::Running { .. });
+    let (mut running, others): (Vec<Alloc>, Vec<Alloc>) = allocs.into_iter().partition(is_running);
+    let has_ended = |alloc: &Alloc| matches!(alloc.state, AllocState::Ended { .. });
+    let (mut ended, mut live): (Vec<Alloc>, Vec<Alloc>) = others.into_iter().partition(has_ended);
+    match (running.len(), live.len()) {
+        (1, _) => Ok(running.remove(0)),
+        (0, 1) => Ok(live.remove(0)),
+        (0, 0) => ended.pop().ok_or_else(|| failed(Status::NotFound, format!("{job} has no allocations"))),
+        (_, _) => {
+            running.append(&mut live);
+            let ids: Vec<String> = running.iter().map(|alloc| alloc.id.to_string()).collect();
+            let message = format!("{job} has {} allocations; name one of them: {}", ids.len(), ids.join(", "));
+            Err(failed(Status::Usage, message))
+        }
     }
-    if live == 1 {
-        allocs.retain(|alloc| !matches!(alloc.state, AllocState::Ended { .. }));
-    }
-    allocs.pop().ok_or_else(|| failed(Status::NotFound, format!("{job} has no allocations")))
 }
 
 /// The one task that is meant.
