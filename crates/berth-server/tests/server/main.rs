@@ -5,4 +5,5 @@ mod cluster;
 mod connections;
 mod document;
 mod requests;
+mod retries;
 mod work;
