@@ -6,7 +6,7 @@ use std::time::Duration;
 use berth_api::wire::v1::ServerMessage;
 use berth_model::testkit::{machine, service, system};
 use berth_model::{
-    Command, CommandRequest, CommandResult, Epoch, IdempotencyKey, JobId, Namespace, Principal, Refusal,
+    Command, CommandRequest, CommandResult, Epoch, IdempotencyKey, JobId, Millis, Namespace, Principal, Refusal,
 };
 use berth_record::{EPOCH_KEY, decode_epoch, encode_epoch, key};
 use berth_store::{Applied, Memory, Operation, Store as _, Transaction};
@@ -18,7 +18,7 @@ use super::{AnyStore, Driver, Input, Inputs, QUEUED_INPUTS, Shared, StorePlace, 
 use crate::agents::QUEUED_MESSAGES;
 use crate::{Clock, Config, ConnectionLimits, Settings, StoreKind};
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// A loop over a store that the test can write to behind its back.
 struct Rig {
@@ -41,7 +41,8 @@ impl Rig {
         let config = Config {
             data_dir: "unused".into(),
             bind: "127.0.0.1:0".parse().unwrap(),
-            settings: Settings::default(),
+            // The agents of these tests never report.
+            settings: Settings { heartbeat_grace: Millis::from_secs(600), ..Settings::default() },
             store: StoreKind::Memory,
             clock: Clock::system(),
             connections: ConnectionLimits::default(),

@@ -157,7 +157,7 @@ async fn events_are_followed_from_any_point() {
 #[tokio::test]
 async fn a_silent_agent_is_lost_when_the_clock_says_so() {
     let (cluster, agent, id) = running().await;
-    cluster.clock.shift(60_000);
+    cluster.clock.shift(3_600_000);
     let show = || async { cluster.client.alloc(id).await.unwrap() };
     until(show, |alloc| alloc.state.word() == "lost").await;
     let why = cluster.client.why_alloc(id).await.unwrap();
