@@ -44,8 +44,9 @@ pub struct Options {
 
 impl Options {
     /// What goes wrong, and how often.
-    pub fn profile(self, profile: ProfileName) -> Options {
-        Options { profile, ..self }
+    pub fn profile(mut self, profile: ProfileName) -> Options {
+        self.profile = profile;
+        self
     }
 
     /// The fault that is planted in the code, to see whether it is found.
