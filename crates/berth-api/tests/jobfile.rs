@@ -134,6 +134,17 @@ fn a_request_gets_paths_instead_of_lines() {
 }
 
 #[test]
+fn a_job_that_could_not_be_posted_is_refused_by_the_reader() {
+    let mut text = "job: web\ngroups:\n".to_owned();
+    for group in 0..64 {
+        text += &format!("- name: g{group}\n  tasks:\n");
+        text.extend((0..32).map(|task| format!("  - {{name: t{task}, command: [x]}}\n")));
+    }
+    let error = parse("job.yaml", &text).map(drop).unwrap_err().to_string();
+    assert!(error.contains("with its defaults written out"), "{error}");
+}
+
+#[test]
 fn faults_are_bounded() {
     let text: String = (0..50).map(|i| format!("k{i}: 1\n")).collect();
     let error = parse("job.yaml", &text).unwrap_err();

@@ -32,7 +32,6 @@ pub use event::*;
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use view::Summary;
-pub use why::{Kin, Why};
 
 use berth_model::{Millis, Policy};
 

@@ -17,4 +17,4 @@ mod place;
 pub use board::{Board, Eligibility, Hold};
 pub use constraint::holds;
 pub use filter::{Class, admits};
-pub use place::{Outcome, Want, fits_in_place_of, place};
+pub use place::{Outcome, Want, fits_in_place_of, place, why_waiting};

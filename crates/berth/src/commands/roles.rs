@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use berth_agent::{Config as AgentConfig, Offer, RegistryCredential, Token};
 use berth_model::{Bytes, CpuMillis, Millis, NodeName, Policy, Port};
-use berth_server::{Clock, Config as ServerConfig, Settings, StoreKind};
+use berth_server::{Clock, Config as ServerConfig, ConnectionLimits, Settings, StoreKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{AgentArgs, DevArgs, ServerArgs};
@@ -57,6 +57,7 @@ fn server_config(args: &ServerArgs) -> anyhow::Result<(ServerConfig, Taken)> {
         },
         store: StoreKind::Embedded,
         clock: Clock::system(),
+        connections: ConnectionLimits::default(),
     };
     Ok((config, layers.finish()?))
 }
@@ -194,6 +195,7 @@ pub async fn dev(args: DevArgs) -> anyhow::Result<()> {
             settings: Settings::default(),
             store: StoreKind::Embedded,
             clock: Clock::system(),
+            connections: ConnectionLimits::default(),
         },
         ready,
         stop.clone(),
