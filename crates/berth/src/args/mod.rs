@@ -1,9 +1,13 @@
 //! The command line: what can be asked for, with an example for each.
 
+mod roles;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use roles::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
 
 /// Turns a set of machines into one computer.
 #[derive(Debug, Parser)]
@@ -117,99 +121,6 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-}
-
-/// `berth dev`
-#[derive(Clone, Debug, Args)]
-pub struct DevArgs {
-    /// Where everything is kept [default: /var/lib/berth/dev]
-    #[arg(long, value_name = "FOLDER")]
-    pub data_dir: Option<PathBuf>,
-    /// Where to listen [default: 127.0.0.1:4600]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub bind: Option<String>,
-    /// An OCI runtime to use instead of the one built in, such as /usr/sbin/runc
-    #[arg(long, value_name = "PROGRAM")]
-    pub oci_runtime: Option<PathBuf>,
-}
-
-/// `berth server`. Every flag is also a setting of the file and, as `BERTH_…`, a variable.
-#[derive(Clone, Debug, Args)]
-pub struct ServerArgs {
-    /// A TOML file with settings; flags are stronger, `BERTH_…` variables strongest
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Print every setting and where it was taken from, and end
-    #[arg(long)]
-    pub print_config: bool,
-    /// Where the store and the token are kept
-    #[arg(long, value_name = "FOLDER")]
-    pub data_dir: Option<String>,
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub bind: Option<String>,
-    /// Where allocations go: `spread` or `pack`
-    #[arg(long)]
-    pub policy: Option<String>,
-    /// How often agents report, such as `1s`
-    #[arg(long, value_name = "DURATION")]
-    pub heartbeat: Option<String>,
-    /// How long an agent may be silent before its node counts as lost, such as `5s`
-    #[arg(long, value_name = "DURATION")]
-    pub heartbeat_grace: Option<String>,
-    /// How long ended jobs and allocations are kept for questions, such as `24h`
-    #[arg(long, value_name = "DURATION")]
-    pub keep_ended: Option<String>,
-}
-
-/// `berth agent`. Every flag is also a setting of the file and, as `BERTH_…`, a variable.
-#[derive(Clone, Debug, Args)]
-pub struct AgentArgs {
-    /// A TOML file with settings; flags are stronger, `BERTH_…` variables strongest
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Print every setting and where it was taken from, and end
-    #[arg(long)]
-    pub print_config: bool,
-    /// Where allocations, images and the agent's own memory are kept
-    #[arg(long, value_name = "FOLDER")]
-    pub data_dir: Option<String>,
-    /// The server
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
-    /// A file with the token
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<String>,
-    /// The node's name [default: the host's]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Where the node's ports are reached
-    #[arg(long, value_name = "IP")]
-    pub address: Option<String>,
-    /// Labels that jobs can ask for: `disk=ssd,rack=a`
-    #[arg(long, value_name = "KEY=VALUE,…")]
-    pub labels: Option<String>,
-    /// Processor time to offer instead of what was found, such as `4` or `3500m`
-    #[arg(long)]
-    pub cpu: Option<String>,
-    /// Memory to offer instead of what was found, such as `8GiB`
-    #[arg(long)]
-    pub memory: Option<String>,
-    /// Disk to offer instead of what was found, such as `100GiB`
-    #[arg(long)]
-    pub disk: Option<String>,
-    /// The ports that are given out by number: `20000-32000`
-    #[arg(long, value_name = "FIRST-LAST")]
-    pub dynamic_ports: Option<String>,
-    /// An OCI runtime to use instead of the one built in, such as `/usr/sbin/runc`
-    #[arg(long, value_name = "PROGRAM")]
-    pub oci_runtime: Option<String>,
-    /// The cgroup under which allocations have theirs
-    #[arg(long, value_name = "PATH")]
-    pub cgroup_parent: Option<String>,
-    /// The size that the image cache is kept under, such as `20GiB`
-    #[arg(long)]
-    pub image_cache: Option<String>,
 }
 
 /// `berth lab …`
