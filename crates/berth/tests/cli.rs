@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{BERTH, Cluster, id, image, process, root, started, text, until};
+use support::{BERTH, Cluster, id, image, process, root, signal, started, text, until};
 
 /// Within which things have to come about.
 const SOON: Duration = Duration::from_secs(60);
@@ -131,6 +131,10 @@ groups:
     let said = (output.status.code(), text(&output.stdout), text(&output.stderr));
     assert_eq!(said, (Some(42), "out\n".to_owned(), "err\n".to_owned()));
     assert_eq!(exec(&["sh", "-c", "kill -9 $$"]).status.code(), Some(128 + 9));
+    let output = cluster.berth(&["exec", "--json", id(alloc), "--", "sh", "-c", "echo out; echo err >&2; exit 42"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let wanted = serde_json::json!({"status": 42, "stdout": "out\n", "stderr": "err\n"});
+    assert_eq!((output.status.code(), told, text(&output.stderr)), (Some(42), wanted, String::new()));
 
     let mut counting = cluster.command(&["exec", id(alloc), "--", "wc", "-c"]);
     let mut counting = counting.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -148,6 +152,32 @@ groups:
     let status = until("the end of `logs -f`", SOON, || follower.0.try_wait().unwrap());
     assert!(status.success());
     assert_eq!(cluster.ok(&["logs", id(alloc)]), "begun\nended\n");
+}
+
+#[test]
+fn stop_ends_when_its_time_is_over() {
+    if !root() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let deaf = "trap '' TERM; trap 'exit 0' USR1; echo deaf; while :; do sleep 0.1; done";
+    let file = cluster.file(
+        "deaf.yaml",
+        &format!(
+            "job: deaf\ngroups:\n  - name: deaf\n    update: {{min_ready: 0s}}\n    tasks:\n      \
+             - {{name: deaf, command: [/bin/sh, -c, \"{deaf}\"], kill: {{timeout: 5m}}}}\n"
+        ),
+    );
+    cluster.ok(&["run", file.to_str().unwrap()]);
+    let (pid, _) = process(&cluster.ready("deaf", 1)[0], "deaf");
+    until("the task's traps", SOON, || cluster.ok(&["logs", "deaf"]).contains("deaf").then_some(()));
+
+    let (status, told) = cluster.fails(&["stop", "--timeout", "0", "deaf"]);
+    let wanted = "berth: deaf has not ended after 0 seconds: 1 allocations are left; it goes on without being followed: \
+                  `berth status deaf`";
+    assert_eq!((status, told.trim_end()), (4, wanted));
+    signal(pid, rustix::process::Signal::USR1);
+    assert_eq!(cluster.ok(&["stop", "deaf"]), "deaf has stopped\n");
 }
 
 #[test]
@@ -179,7 +209,7 @@ fn run_follows_a_change_of_count_which_restarts_nothing() {
     let job = |count: u32| {
         let text = format!(
             "job: many\ngroups:\n  - name: many\n    count: {count}\n    update: {{min_ready: 100ms}}\n    tasks:\n      \
-             - name: sleep\n        command: [/bin/sleep, '1000']\n"
+             - name: sleep\n        command: [/bin/sleep, '1000']\n        kill: {{timeout: 100ms}}\n"
         );
         cluster.file("many.yaml", &text)
     };

@@ -54,6 +54,24 @@ impl Lab {
         status["allocs"].as_array().unwrap().clone()
     }
 
+    fn assert_commands_of_a_node_are_told(&self) {
+        let exec = |json: &[&str], command: &str| {
+            let args = [&["lab", "exec", "--name", &self.name], json, &["node-1", "--", "sh", "-c", command]].concat();
+            let output = self.command(&args).output().unwrap();
+            (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+        };
+        assert_eq!(exec(&[], "echo out; echo err >&2; exit 7"), (7, "out\n".to_owned(), "err\n".to_owned()));
+        assert_eq!(exec(&[], "kill -9 $$").0, 128 + 9);
+        let (status, told, _) = exec(&["--json"], "echo out; echo err >&2; kill -15 $$");
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let wanted = serde_json::json!({"status": 128 + 15, "stdout": "out\n", "stderr": "err\n"});
+        assert_eq!((status, told), (128 + 15, wanted));
+
+        let env: Value =
+            serde_json::from_str(&self.ok(&["lab", "status", "--name", &self.name, "--env", "--json"])).unwrap();
+        assert_eq!(env, serde_json::json!({"BERTH_ADDR": self.addr, "BERTH_TOKEN": self.token}));
+    }
+
     fn assert_nothing_left(&self) {
         let folder = self.dir.path().join(&self.name);
         assert!(!folder.exists(), "the folder is left");
@@ -119,6 +137,8 @@ groups:
     let before: Vec<Value> = lab.allocs("web").into_iter().filter(is_ready).collect();
     let nodes: std::collections::BTreeSet<&str> = before.iter().map(node).collect();
     assert_eq!(nodes.len(), 3, "three allocations are spread over three nodes");
+
+    lab.assert_commands_of_a_node_are_told();
 
     let old = &before[0];
     let died = jiff::Timestamp::now().as_millisecond();

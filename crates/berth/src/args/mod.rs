@@ -16,7 +16,7 @@ pub use roles::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
     version,
     max_term_width = 110,
     after_help = "Exit status: 0 done; 1 failed; 2 wrong usage or wrong input; 3 no such object; \
-                  4 cannot be placed or has failed; 5 the cluster does not answer; 6 not allowed.\n\n\
+                  4 cannot be placed, has failed or takes too long; 5 the cluster does not answer; 6 not allowed.\n\n\
                   Example: berth dev   (and in a second terminal)   berth run job.yaml"
 )]
 pub struct Cli {
@@ -58,9 +58,8 @@ pub enum Command {
     Stop {
         /// A job's name, or an allocation's id
         target: String,
-        /// Do not wait until everything has ended
-        #[arg(long)]
-        detach: bool,
+        #[command(flatten)]
+        wait: WaitArgs,
     },
     /// Show the cluster, a job, a node or an allocation
     #[command(after_help = "Example: berth status web")]
@@ -135,9 +134,8 @@ pub enum LabCommand {
         /// Agents
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=100))]
         agents: u8,
-        /// Which lab: several can exist side by side
-        #[arg(long, default_value = "lab")]
-        name: String,
+        #[command(flatten)]
+        lab: LabName,
     },
     /// Show a lab's nodes and how to talk to its cluster
     #[command(after_help = "Example: eval \"$(berth lab status --name blue --env)\"")]
@@ -152,9 +150,7 @@ pub enum LabCommand {
     #[command(after_help = "Example: berth lab exec node-1 -- ip address")]
     Exec {
         #[command(flatten)]
-        lab: LabName,
-        /// The node
-        node: String,
+        target: LabNode,
         /// The command with its arguments
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -182,7 +178,7 @@ pub enum LabCommand {
 /// Which lab.
 #[derive(Clone, Debug, Args)]
 pub struct LabName {
-    /// Which lab
+    /// Which lab: several can exist side by side
     #[arg(long, default_value = "lab")]
     pub name: String,
 }
@@ -190,9 +186,9 @@ pub struct LabName {
 /// Which node of which lab.
 #[derive(Clone, Debug, Args)]
 pub struct LabNode {
-    /// Which lab
-    #[arg(long, default_value = "lab")]
-    pub name: String,
+    /// Which lab.
+    #[command(flatten)]
+    pub lab: LabName,
     /// The node
     pub node: String,
 }
@@ -202,15 +198,23 @@ pub struct LabNode {
 pub struct RunArgs {
     /// The job file; `-` for standard input
     pub file: PathBuf,
-    /// Do not follow: end when the command is durable
-    #[arg(long)]
-    pub detach: bool,
+    /// How long to follow it.
+    #[command(flatten)]
+    pub wait: WaitArgs,
     /// The command's own key, when it is sent again after an unclear end
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
-    /// How long to follow, in seconds
+}
+
+/// How long a command waits for what it has asked for.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct WaitArgs {
+    /// Do not wait: end when the command is durable
+    #[arg(long)]
+    pub detach: bool,
+    /// How long to wait, in seconds; what was asked for goes on without being followed
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
-    pub timeout: u64,
+    pub timeout: u32,
 }
 
 /// `berth logs`

@@ -1,5 +1,6 @@
 //! What each command does: asks the cluster through the API and shows what it says.
 
+pub mod capture;
 pub mod events;
 pub mod exec;
 pub mod lab;
@@ -106,7 +107,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Agent(args) => roles::agent(args).await.and(done),
         Command::Lab(command) => lab::carry_out(command, format(&cli)).await,
         Command::Run(args) => run::run(&context()?, args).await.and(done),
-        Command::Stop { target, detach } => stop::stop(&context()?, &target, detach).await.and(done),
+        Command::Stop { target, wait } => stop::stop(&context()?, &target, wait).await.and(done),
         Command::Status { target } => status::status(&context()?, target.as_deref()).await.and(done),
         Command::Logs(args) => logs::logs(&context()?, args).await.and(done),
         Command::Exec(args) => exec::exec(&context()?, args).await,
