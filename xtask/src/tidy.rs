@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use crate::layers::PURE;
-use crate::{markdown, rust_source, text};
+use crate::{dependencies, markdown, rust_source, text};
 
 /// Something that should be otherwise, and where.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,14 +28,16 @@ pub fn run(root: &Path) -> anyhow::Result<Vec<String>> {
     let makefile = fs::read_to_string(root.join("Makefile")).context("cannot read Makefile")?;
     let targets = markdown::make_targets(&makefile);
     let mut all = Vec::new();
-    for path in files(root)? {
+    let files = files(root)?;
+    for path in &files {
         // What is not text is nobody's style; a file that was deleted but not yet committed is gone.
-        let Ok(content) = fs::read_to_string(root.join(&path)) else { continue };
+        let Ok(content) = fs::read_to_string(root.join(path)) else { continue };
         let name = path.to_string_lossy();
-        let faults = check_file(root, &path, &name, &content, &targets);
+        let faults = check_file(root, path, &name, &content, &targets);
         all.extend(faults.into_iter().map(|fault| format!("{name}:{}: {}", fault.line, fault.message)));
     }
     all.extend(check_bans(PURE.map(|name| (name, read(root, name, "clippy.toml"), read(root, name, "src/lib.rs")))));
+    all.extend(dependencies::run(root, &files)?);
     Ok(all)
 }
 
