@@ -79,6 +79,16 @@ fn what_needs_no_cluster_works_without_one() {
 }
 
 #[test]
+fn the_program_needs_no_library_that_a_machine_may_lack() {
+    let output = Command::new("ldd").arg(BERTH).output().unwrap();
+    let needed = text(&output.stdout);
+    assert!(needed.contains("libc.so"), "{needed}");
+    let known = ["linux-vdso", "ld-linux", "libc.so", "libm.so", "libgcc_s.so"];
+    let strange: Vec<&str> = needed.lines().filter(|line| !known.iter().any(|name| line.contains(name))).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
+
+#[test]
 fn a_server_tells_its_settings_and_where_they_were_taken_from() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.toml");
