@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -188,6 +188,26 @@ fn stop_ends_when_its_time_is_over() {
     assert_eq!((status, told.trim_end()), (4, wanted));
     signal(pid, rustix::process::Signal::USR1);
     assert_eq!(cluster.ok(&["stop", "deaf"]), "deaf has stopped\n");
+}
+
+#[test]
+fn a_terminal_that_does_not_tell_its_width_gets_whole_words() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let cluster = Cluster::server_only();
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let other = std::fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    assert!(cluster.command(&["status"]).stdout(other.try_clone().unwrap()).status().unwrap().success());
+    drop(other);
+    let mut shown = Vec::new();
+    // Linux ends the output of a terminal that nobody has open with an error.
+    assert_eq!(std::fs::File::from(terminal).read_to_end(&mut shown).unwrap_err().raw_os_error(), Some(5));
+    let shown = text(&shown);
+    assert!(shown.starts_with("nodes: 0 ready"), "{shown}");
+    let table = BufReader::new(shown.as_bytes()).lines().nth(2).unwrap().unwrap();
+    assert!(table.starts_with("JOB  KIND  VERSION  STATE"), "{shown}");
 }
 
 #[test]
