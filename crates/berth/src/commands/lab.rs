@@ -22,8 +22,8 @@ const PORT: u16 = 4600;
 const SERVER: &str = "server-1";
 /// Where the server writes its token, below `/var/lib/berth`.
 const TOKEN: &str = "server/token";
-/// How long a node may take to be ready.
-const READY: Duration = Duration::from_secs(30);
+/// How long a node may take to be ready, on a machine that is busy with other nodes.
+const READY: Duration = Duration::from_secs(60);
 /// How often to ask.
 const PACE: Duration = Duration::from_millis(50);
 
