@@ -3,6 +3,7 @@
 //! Pure: no clock, randomness, hash order, IO or thread. The same events give the same effects, byte for byte.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic)]
 
 mod collect;
 mod commands;

@@ -4,6 +4,7 @@
 //! It deliberately knows nothing of how a task is run or of where else the job's allocations are.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic)]
 
 mod alloc;
 mod event;

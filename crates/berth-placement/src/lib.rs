@@ -7,6 +7,7 @@
 //! Invariant: nothing here knows commits, agents, timers or the history of a job beyond what a [`Want`] carries.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic)]
 
 mod board;
 mod constraint;

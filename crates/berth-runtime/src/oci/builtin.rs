@@ -150,6 +150,7 @@ impl Executor for Start {
         Ok(())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a container's first process has one thread")]
     fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), libcontainer::workload::ExecutorSetEnvsError> {
         for (name, _) in std::env::vars_os() {
             // SAFETY: this process has one thread.
