@@ -47,7 +47,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     make_data_dir(&config)?;
     let agent = key::load_or_make(&config.data_dir)?;
     let target = Target::new(&config.server, config.token.reveal()).map_err(AgentError::Server)?;
-    let ledger = Ledger::open(&config.data_dir)?;
+    let mut ledger = Ledger::open(&config.data_dir)?;
     let images = open_images(&config)?;
     let (runtime, shims) = open_runtime(&config, images.clone()).await?;
     let remembered = ledger.read().await?;
@@ -64,12 +64,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let mut first = Vec::new();
     let core = Core::load(remembered.epoch, found, clock::now(), &mut first);
     let workers = Workers::new(runtime.clone(), events);
-    let driver = Driver { core, ledger, workers, link: from_link, events: to_loop, reports: None, wake: None };
-    let ended = driver.run(first, stop).await;
+    let driver =
+        Driver { core, ledger, workers, link: from_link, events: to_loop, reports: None, last: None, wake: None };
+    driver.run(first, stop).await;
     linking.abort();
     collecting.abort();
     runtime.tidy();
-    ended
+    Ok(())
 }
 
 fn make_data_dir(config: &Config) -> Result<(), AgentError> {

@@ -64,9 +64,12 @@ fn subject(effect: &Effect) -> Option<AllocId> {
         | Effect::EndOrphans(alloc)
         | Effect::Remove(alloc)
         | Effect::Purge(alloc) => Some(*alloc),
-        Effect::RememberEpoch(_) | Effect::Remember(_) | Effect::Forget(_) | Effect::Report(_) | Effect::WakeAt(_) => {
-            None
-        }
+        Effect::RememberEpoch(_)
+        | Effect::Remember(_)
+        | Effect::Forget(_)
+        | Effect::Report(_)
+        | Effect::ReportAgain { .. }
+        | Effect::WakeAt(_) => None,
     }
 }
 
@@ -144,6 +147,7 @@ impl Worker {
             | Effect::Remember(_)
             | Effect::Forget(_)
             | Effect::Report(_)
+            | Effect::ReportAgain { .. }
             | Effect::WakeAt(_) => {
                 unreachable!("not a worker's order")
             }
