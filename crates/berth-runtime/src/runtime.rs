@@ -30,6 +30,7 @@ use crate::plan::{AllocPlan, LogLimits, boot_id, names};
 use crate::seccomp::Filters;
 use crate::shim::protocol::{Ask, TaskWire};
 use crate::shim::state::State;
+use crate::tree;
 
 /// Events that are kept for an agent that is busy; then shims wait.
 const EVENTS: usize = 1024;
@@ -255,11 +256,7 @@ impl Runtime {
     pub async fn purge(&self, alloc: AllocId) -> Result<(), RuntimeError> {
         self.remove(alloc).await?;
         let dir = self.dir(alloc);
-        let removed = blocking(move || match fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        });
-        removed.await.map_err(RuntimeError::files("remove", self.dir(alloc)))
+        blocking(move || tree::remove(&dir)).await.map_err(RuntimeError::files("remove", self.dir(alloc)))
     }
 
     /// Runs a command beside a task.
@@ -477,10 +474,7 @@ async fn ended(process: &OwnedFd) -> io::Result<()> {
 
 /// Removes everything of an allocation but its logs and what was written down of it.
 fn clear(dir: &std::path::Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir.join("tasks")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    tree::remove(&dir.join("tasks"))?;
     for name in [names::SOCKET, names::LOCK, crate::plan::FILE] {
         match fs::remove_file(dir.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
