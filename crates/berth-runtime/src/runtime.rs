@@ -152,10 +152,8 @@ impl Runtime {
             Ok(_) => {}
             // Made ready no further than this: no shim was started.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                warn!(%alloc, %error, "cannot read the plan of an allocation");
-                return FoundShim::Rebooted;
-            }
+            // Damaged, or of a later version of this program: its shim can tell more.
+            Err(error) => warn!(%alloc, %error, "cannot read the plan of an allocation"),
         }
         match self.connect(alloc).await {
             Ok(tasks) => return FoundShim::Alive(by_name(tasks)),
