@@ -16,7 +16,8 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 use berth_api::client::Target;
@@ -44,7 +45,7 @@ const LINK_EVENTS: usize = 16;
 
 /// Runs an agent until `stop`.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
-    make_data_dir(&config)?;
+    make_data_dir(&config.data_dir)?;
     let agent = key::load_or_make(&config.data_dir)?;
     let target = Target::new(&config.server, config.token.reveal()).map_err(AgentError::Server)?;
     let mut ledger = Ledger::open(&config.data_dir)?;
@@ -73,10 +74,11 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     Ok(())
 }
 
-fn make_data_dir(config: &Config) -> Result<(), AgentError> {
-    let path = &config.data_dir;
+fn make_data_dir(path: &Path) -> Result<(), AgentError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| AgentError::File { operation: "create", path: path.clone(), source })
+    // One that is there may be open to others: it holds what tasks may write down, secrets included.
+    let closed = made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)));
+    closed.map_err(|source| AgentError::File { operation: "create", path: path.to_owned(), source })
 }
 
 fn open_images(config: &Config) -> Result<Store, AgentError> {
@@ -156,6 +158,22 @@ async fn forward(mut shims: mpsc::Receiver<RuntimeEvent>, events: mpsc::Sender<E
         };
         if events.send(event).await.is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_folder_is_closed_to_others_even_if_it_was_open() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path().join("new/data"), dir.path().to_owned()] {
+            fs::create_dir_all(dir.path()).unwrap();
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            make_data_dir(&path).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
         }
     }
 }

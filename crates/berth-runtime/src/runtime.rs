@@ -460,9 +460,11 @@ fn unanswered(alloc: AllocId, task: &TaskName, why: Unanswered) -> RuntimeError 
     }
 }
 
+/// A folder for nobody else; one that is there is closed to others too.
 fn make_private(dir: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
 }
 
 /// Waits for the end of a process. A pidfd can be read from when its process has ended.
