@@ -38,6 +38,8 @@ use crate::work::Workers;
 
 /// Events from workers and shims that wait for the loop.
 const EVENTS: usize = 1024;
+/// How long a shim may take to answer. Beyond it a shim has stopped for good, however busy the machine.
+const SHIM_PATIENCE: Duration = Duration::from_secs(10);
 /// How often images that nothing needs are looked for.
 const COLLECT: Duration = Duration::from_secs(600);
 /// Events from the link that wait for the loop.
@@ -123,6 +125,7 @@ async fn open_runtime(config: &Config, images: Store) -> Result<(Runtime, mpsc::
             ("BERTH_NODE_NAME".to_owned(), config.name.to_string()),
             ("BERTH_NODE_ADDRESS".to_owned(), config.address.clone()),
         ]),
+        patience: SHIM_PATIENCE,
     };
     Runtime::open(runtime, images).await.map_err(|e| AgentError::Runtime(e.into()))
 }

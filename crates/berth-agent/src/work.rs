@@ -99,7 +99,8 @@ impl Worker {
     }
 
     /// Makes an allocation ready. An order that comes meanwhile ends the attempt: nothing but an end
-    /// can be asked of what is not ready.
+    /// can be asked of what is not ready. Only a shim that is being started is waited for: it would not
+    /// be known to whoever has to end it.
     async fn prepare(&self, desired: DesiredAlloc, orders: &mut mpsc::Receiver<Effect>) -> Option<Effect> {
         let alloc = self.alloc;
         let work = async {
@@ -110,22 +111,30 @@ impl Worker {
             };
             self.runtime.prepare(&desired, progress).await
         };
-        tokio::select! {
-            result = work => {
-                self.tell(Event::Prepared { alloc, result }).await;
-                None
-            }
-            Some(order) = orders.recv() => Some(order),
-        }
+        let prepared = tokio::select! {
+            prepared = work => prepared,
+            Some(order) = orders.recv() => return Some(order),
+        };
+        let result = match prepared {
+            Ok(()) => self.runtime.launch(alloc).await,
+            Err(failure) => Err(failure),
+        };
+        self.tell(Event::Prepared { alloc, result }).await;
+        None
     }
 
     async fn do_one(&self, order: Effect) {
         let alloc = self.alloc;
         match order {
             Effect::Start { task, run, .. } => {
-                if let Err(error) = self.runtime.start(alloc, &task, run).await {
-                    let shim = ShimTask { run, state: ShimTaskState::Exited(never_ran(error)) };
-                    self.tell(Event::Task { alloc, task, shim }).await;
+                match self.runtime.start(alloc, &task, run).await {
+                    Ok(()) => {}
+                    // It has the order, and tells when it goes on; or it is lost, which is told too.
+                    Err(RuntimeError::Late(_)) => tracing::warn!(%alloc, %task, run, "the shim is slow to start a run"),
+                    Err(error) => {
+                        let shim = ShimTask { run, state: ShimTaskState::Exited(never_ran(error)) };
+                        self.tell(Event::Task { alloc, task, shim }).await;
+                    }
                 }
             }
             Effect::Signal { task, run, signal, .. } => {

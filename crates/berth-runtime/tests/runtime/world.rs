@@ -55,8 +55,8 @@ pub fn run(oci: OciRuntime, case: Case) {
         logs: LogLimits { file_bytes: 64 << 10, files: 3 },
         credentials: BTreeMap::new(),
         node_env: BTreeMap::new(),
+        patience: PATIENCE,
     };
-    let before = mounts();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let passed = tokio.block_on(async {
         let mut world = World::open(config, image).await;
@@ -68,13 +68,16 @@ pub fn run(oci: OciRuntime, case: Case) {
     if let Err(panic) = passed {
         resume_unwind(panic);
     }
-    assert_eq!(mounts(), before, "mounts were left behind");
+    assert_eq!(mounts_with(dir.path()), Vec::<String>::new(), "mounts were left behind");
     assert_eq!(groups(), Vec::<PathBuf>::new(), "control groups were left behind");
     assert_eq!(processes_with(dir.path()), Vec::<String>::new(), "processes were left behind");
 }
 
-fn mounts() -> usize {
-    fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count()
+/// The mounts that name a path: others come and go while these tests run.
+fn mounts_with(path: &Path) -> Vec<String> {
+    let path = path.to_str().unwrap();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    mounts.lines().filter(|line| line.contains(path)).map(str::to_owned).collect()
 }
 
 fn groups() -> Vec<PathBuf> {
@@ -225,7 +228,8 @@ impl World {
     /// Makes an allocation ready, without starting it.
     pub async fn prepare(&mut self, desired: &DesiredAlloc) -> Result<(), berth_model::Failure> {
         self.allocs.push(desired.id);
-        self.runtime.prepare(desired, |_| {}).await
+        self.runtime.prepare(desired, |_| {}).await?;
+        self.runtime.launch(desired.id).await
     }
 
     /// Makes an allocation of one task ready and starts it.
@@ -325,9 +329,14 @@ impl World {
         tokio::time::timeout(PATIENCE, found).await.expect("the line does not come");
     }
 
+    /// The folder of an allocation.
+    pub fn folder(&self, alloc: AllocId) -> PathBuf {
+        self.config.data_dir.join("allocs").join(alloc.to_string())
+    }
+
     /// The pid of an allocation's shim.
     pub fn shim_pid(&self, alloc: AllocId) -> i32 {
-        let state = self.config.data_dir.join("allocs").join(alloc.to_string()).join("state.json");
+        let state = self.folder(alloc).join("state.json");
         let state: serde_json::Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
         i32::try_from(state["pid"].as_i64().unwrap()).unwrap()
     }
