@@ -311,7 +311,9 @@ impl Runtime {
         task: &TaskName,
         request: ExecRequest,
     ) -> Result<ExecSession, RuntimeError> {
-        exec::begin(&self.dir(alloc), alloc, task, request).await
+        let dir = self.dir(alloc);
+        let begun = tokio::time::timeout(self.inner.config.patience, exec::begin(&dir, alloc, task, request)).await;
+        begun.unwrap_or(Err(RuntimeError::Late(alloc)))
     }
 
     /// Reads what a task wrote; also of an allocation that was removed and not purged. The stream ends

@@ -255,7 +255,7 @@ async fn a_removal_ends_what_still_runs(world: &mut World) {
 async fn a_stopped_shim_does_not_hold_up_a_stop(world: &mut World) {
     let alloc = world.start(shell(world, "sleep 1000")).await;
     let pid = world.running(alloc).await;
-    world.config.patience = Duration::from_secs(1);
+    world.config.patience = Duration::from_millis(500);
     world.restart_agent().await;
     let found = tokio::time::timeout(PATIENCE, async {
         // A busy machine may need more than one try with so little patience.
@@ -263,6 +263,13 @@ async fn a_stopped_shim_does_not_hold_up_a_stop(world: &mut World) {
     });
     found.await.expect("the shim answers");
     signal_shim(world, alloc, Signal::STOP);
+    let main = main_task();
+    let (asked, session) = tokio::join!(
+        world.runtime.signal(alloc, &main, 1, Kill::Ask(15)),
+        world.runtime.exec(alloc, &main, exec(&["true"], None))
+    );
+    assert!(matches!(asked, Err(RuntimeError::Late(_))), "{asked:?}");
+    assert!(matches!(session, Err(RuntimeError::Late(_))), "a command was begun");
     let late = world.runtime.signal(alloc, &main_task(), 1, Kill::Force).await;
     assert!(matches!(late, Err(RuntimeError::Late(of)) if of == alloc), "{late:?}");
     let lost = tokio::time::timeout(PATIENCE, async {
