@@ -191,3 +191,105 @@ fn never_ran(error: RuntimeError) -> Exit {
     };
     Exit { at: clock::now(), how: ExitKind::Failure(failure) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use berth_model::{
+        Driver, Goal, GroupSpec, Incarnation, JobId, JobKind, JobVersion, KillPolicy, Millis, Namespace, NetworkMode,
+        Resources, RestartPolicy, TaskSpec, UpdatePolicy,
+    };
+    use berth_runtime::images::{Store, StoreConfig};
+    use berth_runtime::{LogLimits, OciRuntime, RuntimeConfig};
+
+    use super::*;
+
+    /// How long anything may take before the test fails.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn desired() -> DesiredAlloc {
+        let task = TaskSpec {
+            name: "main".parse().unwrap(),
+            driver: Driver::Exec,
+            command: vec!["/bin/true".to_owned()],
+            env: BTreeMap::new(),
+            working_dir: None,
+            user: None,
+            resources: Resources::default(),
+            pids_limit: 10,
+            ports: Vec::new(),
+            kill: KillPolicy { signal: 15, timeout: Millis(1000) },
+            meta: BTreeMap::new(),
+        };
+        let group = GroupSpec {
+            name: "group".parse().unwrap(),
+            count: 1,
+            constraints: Vec::new(),
+            network: NetworkMode::Host,
+            tasks: vec![task],
+            restart: RestartPolicy { attempts: 0, interval: Millis(1), delay: Millis(1), max_delay: Millis(1) },
+            update: UpdatePolicy { max_parallel: 1, min_ready: Millis(0) },
+            meta: BTreeMap::new(),
+        };
+        DesiredAlloc {
+            id: AllocId::new(Incarnation(1), 1),
+            job: JobId { namespace: Namespace::default(), name: "job".parse().unwrap() },
+            kind: JobKind::Batch,
+            version: JobVersion(1),
+            index: 0,
+            group,
+            ports: BTreeMap::new(),
+            goal: Goal::Run,
+        }
+    }
+
+    /// A runtime whose shims say that they begin, wait for a word and then fail.
+    async fn runtime(dir: &Path) -> Runtime {
+        let program = dir.join("shim");
+        let script = "#!/bin/sh\n: > \"$2/begun\"\nwhile [ ! -e \"$2/go\" ]; do sleep 0.02; done\nexit 1\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let config = RuntimeConfig {
+            data_dir: dir.to_owned(),
+            shim_program: program,
+            cgroup_parent: "berth-test-work".to_owned(),
+            oci_runtime: OciRuntime::Builtin,
+            logs: LogLimits::default(),
+            credentials: BTreeMap::new(),
+            node_env: BTreeMap::new(),
+            patience: PATIENCE,
+        };
+        let images = Store::open(&dir.join("images"), StoreConfig::default()).unwrap();
+        Runtime::open(config, images).await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_a_shim_that_is_being_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let (events, mut heard) = mpsc::channel(64);
+        let mut workers = Workers::new(runtime(dir.path()).await, events);
+        let desired = desired();
+        let (alloc, folder) = (desired.id, dir.path().join("allocs").join(desired.id.to_string()));
+        workers.give(Effect::Prepare(Box::new(desired)));
+        let begun = async {
+            while !folder.join("begun").exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, begun).await.expect("the shim begins");
+        workers.give(Effect::Remove(alloc));
+        std::fs::write(folder.join("go"), "").unwrap();
+        let mut order = Vec::new();
+        while order.last() != Some(&"removed") {
+            match tokio::time::timeout(PATIENCE, heard.recv()).await.expect("the worker goes on").unwrap() {
+                Event::Prepared { result, .. } => order.push(if result.is_err() { "not prepared" } else { "prepared" }),
+                Event::Removed { .. } => order.push("removed"),
+                _ => {}
+            }
+        }
+        assert_eq!(order, ["not prepared", "removed"]);
+    }
+}
