@@ -59,6 +59,9 @@ pub enum Event {
         /// Which allocation.
         alloc: AllocId,
     },
+    /// The ledger could not be written. None of these effects was begun; they are given back in order, all that
+    /// the driver still had.
+    NotRemembered(Vec<Effect>),
     /// The time last asked for by `WakeAt` has come.
     Woke,
 }
@@ -105,6 +108,12 @@ pub enum Effect {
     Purge(AllocId),
     /// Send to the server, if connected.
     Report(NodeReport),
+    /// Send the last report that was sent once more, with this serial, if there was one. A sign of life that
+    /// promises nothing new, for as long as the ledger cannot be written.
+    ReportAgain {
+        /// Counts on from the reports.
+        serial: u64,
+    },
     /// Send `Woke` at this time; replaces any earlier wish.
     WakeAt(Timestamp),
 }

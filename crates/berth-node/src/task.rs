@@ -35,8 +35,8 @@ pub(crate) enum Killing {
     No,
     /// It was asked to end; force follows.
     Asked { force_at: Timestamp },
-    /// Every process of it was killed.
-    Forced,
+    /// Every process of it was to be killed; once more when nothing is heard of its end.
+    Forced { again_at: Timestamp },
 }
 
 /// What a task's end means for its allocation.
@@ -149,6 +149,24 @@ impl Task {
         self.run = self.run.checked_add(1).expect("4 billion restarts take longer than any node lives");
         self.state = Run::Starting;
         self.killing = Killing::No;
+    }
+
+    /// Takes back `begin_run`: the start was never handed on.
+    pub(crate) fn not_begun(&mut self, now: Timestamp, run: u32) {
+        if self.run != run || self.state != Run::Starting {
+            return;
+        }
+        self.run -= 1;
+        self.killing = Killing::No;
+        self.state = match self.run {
+            0 => Run::Pending,
+            // It was due, and stays so.
+            _ => Run::BackOff { until: now },
+        };
+        if self.run > 0 {
+            self.restarts.pop();
+            self.restarted = self.restarted.saturating_sub(1);
+        }
     }
 
     /// The allocation is ending: what does not run will not be started any more.

@@ -22,6 +22,18 @@ pub enum RuntimeError {
     /// There is no shim for the allocation, or it does not answer.
     #[error("allocation {0} has no shim that answers")]
     NoShim(AllocId),
+    /// The shim does not answer, though it is there.
+    #[error("the shim of allocation {0} does not answer")]
+    Late(AllocId),
+    /// A shim could not be ended.
+    #[error("cannot end the shim of allocation {alloc}")]
+    Shim {
+        /// Whose shim.
+        alloc: AllocId,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The connection to a shim broke.
     #[error("cannot talk to the shim of allocation {alloc}")]
     Talk {
@@ -41,14 +53,6 @@ pub enum RuntimeError {
         alloc: AllocId,
         /// Which task.
         task: TaskName,
-        /// Why.
-        failure: Failure,
-    },
-    /// The shim still has work, so that it does not end.
-    #[error("allocation {alloc} cannot be removed: {}", failure.message)]
-    Busy {
-        /// Which allocation.
-        alloc: AllocId,
         /// Why.
         failure: Failure,
     },

@@ -7,9 +7,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
-use support::{BERTH, Cluster, id, image, root, text};
+use support::{BERTH, Cluster, id, image, process, root, started, text, until};
 
 /// A batch job of one task that is not tried again.
 fn job(name: &str, image: &str, task: &str) -> String {
@@ -145,6 +146,37 @@ fn a_full_disk_is_named_as_such() {
     let wanted = format!("not made ready in 4 tries: image {}: the disk is full: cannot write {folder}", image());
     assert_eq!(begin, wanted);
     assert!(end.contains(" wanted, ") && end.ends_with(" free"), "{message}");
+}
+
+#[test]
+fn a_task_that_fills_the_disk_can_be_stopped() {
+    if !root() {
+        return;
+    }
+    let cluster = Cluster::start_on_tmpfs("24m", &["--disk", "10GiB"]);
+    let text = "job: greedy
+groups:
+  - name: greedy
+    update: {min_ready: 0s}
+    tasks:
+      - name: greedy
+        command: [sh, -c, 'cat /dev/zero > /berth/all; exec sleep 100000']
+        kill: {timeout: 500ms}
+";
+    let file = cluster.file("greedy.yaml", text);
+    cluster.ok(&["run", file.to_str().unwrap()]);
+    let (pid, start) = process(&cluster.ready("greedy", 1)[0], "greedy");
+    let disk = format!("/proc/{}/root{}", cluster.agent_pid(), cluster.path("agent").display());
+    until("a full disk", Duration::from_secs(60), || {
+        (rustix::fs::statvfs(disk.as_str()).unwrap().f_bavail == 0).then_some(())
+    });
+    cluster.ok(&["stop", "greedy"]);
+    assert_ne!(started(pid), Some(start), "it still runs");
+    assert_eq!(cluster.first_ended("greedy")["state"]["outcome"]["kind"], "stopped");
+    let text = text.replace("greedy", "next").replace("cat /dev/zero > /berth/all; ", "");
+    let file = cluster.file("next.yaml", &text);
+    cluster.ok(&["run", file.to_str().unwrap()]);
+    cluster.ready("next", 1);
 }
 
 #[test]

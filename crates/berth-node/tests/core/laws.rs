@@ -1,5 +1,5 @@
 //! Laws of the node core under random faults: crashes of the agent between any two effects, reboots, killed
-//! shims, exits, failed preparations, lost streams, stale servers, doubled events.
+//! shims, exits, failed preparations, full disks, lost signals, lost streams, stale servers, doubled events.
 
 use std::collections::BTreeMap;
 
@@ -27,6 +27,8 @@ enum Action {
     Reconnect,
     Disconnect,
     StaleWelcome,
+    LedgerFails(bool),
+    SignalsLost(u32),
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -47,6 +49,8 @@ fn action() -> impl Strategy<Value = Action> {
         2 => Just(Action::Reconnect),
         1 => Just(Action::Disconnect),
         1 => Just(Action::StaleWelcome),
+        3 => any::<bool>().prop_map(Action::LedgerFails),
+        1 => (1..3u32).prop_map(Action::SignalsLost),
     ]
 }
 
@@ -117,6 +121,8 @@ fn apply(machine: &mut Machine, server: &mut Server, action: Action) {
             machine.desire(server.epoch, server.listed(), true);
         }
         Action::Disconnect => machine.step(Event::Disconnected),
+        Action::LedgerFails(fails) => machine.ledger_fails = fails,
+        Action::SignalsLost(n) => machine.signals_lost = n,
         Action::StaleWelcome => {
             machine.welcome(server.epoch);
             machine.welcome(server.epoch - 1);
@@ -159,7 +165,7 @@ proptest! {
     #[test]
     fn observed_equals_desired_once_faults_stop(actions in prop::collection::vec(action(), 1..120)) {
         let (mut machine, mut server) = play(&actions);
-        machine.prepare_fails = 0;
+        machine.faults_stop();
         apply(&mut machine, &mut server, Action::Reconnect);
         machine.settle();
         check_settled(&machine, &server);
@@ -175,7 +181,7 @@ proptest! {
     #[test]
     fn a_settled_agent_that_hears_the_same_again_does_nothing(actions in prop::collection::vec(action(), 1..60)) {
         let (mut machine, mut server) = play(&actions);
-        machine.prepare_fails = 0;
+        machine.faults_stop();
         apply(&mut machine, &mut server, Action::Reconnect);
         machine.settle();
         machine.restart_agent();

@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use super::Folders;
 use super::user::Who;
 use crate::plan::RootPlan;
+use crate::tree;
 
 /// Folders of the host's root that a host program gets anew instead of as they are.
 const OWN: [&str; 5] = ["proc", "sys", "dev", "tmp", "run"];
@@ -39,10 +40,7 @@ fn clear(folders: &Folders) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     for dir in [&folders.upper, &folders.overlay, &folders.lower, &folders.tmp, &folders.root, &folders.state] {
-        match fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        tree::remove(dir)?;
     }
     Ok(())
 }

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use berth_model::{
     AllocId, Bytes, ExitKind, FailureKind, FoundShim, Kill, NetworkMode, Port, PortSpec, ShimTaskState, TaskSpec,
 };
 use berth_runtime::images::{ImageConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogStream};
-use berth_runtime::{ExecOutput, ExecRequest, RuntimeConfig, RuntimeEvent, WindowSize};
+use berth_runtime::{ExecOutput, ExecRequest, RuntimeConfig, RuntimeError, RuntimeEvent, WindowSize};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{Case, PATIENCE, World, alloc, container, main_task, program, settings};
@@ -33,6 +35,13 @@ cases! {
     the_agent_is_killed_and_finds_the_same_pids
     an_exit_while_no_agent_is_there_is_told_later
     the_shim_is_killed_and_its_orphans_are_ended
+    a_shim_that_no_agent_knows_is_removed_with_its_allocation
+    a_removal_ends_what_still_runs
+    a_stopped_shim_does_not_hold_up_a_stop
+    a_shim_that_does_not_listen_yet_is_removed
+    an_allocation_whose_plan_cannot_be_read_is_known_by_its_shim
+    an_allocation_of_an_earlier_boot_is_told_as_such
+    signals_to_the_shim_are_forwarded
     memory_over_the_limit_is_told
     processes_are_limited
     the_root_is_writable_unless_said_otherwise
@@ -213,8 +222,7 @@ async fn the_shim_is_killed_and_its_orphans_are_ended(world: &mut World) {
     let alloc = world.start(shell(world, "echo first; exec sleep 1000")).await;
     let pid = world.running(alloc).await;
     world.says(alloc, "first").await;
-    let shim = rustix::process::Pid::from_raw(world.shim_pid(alloc)).unwrap();
-    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    signal_shim(world, alloc, Signal::KILL);
     // What a shim says of a task it may say twice.
     while tokio::time::timeout(PATIENCE, world.events.recv()).await.unwrap().unwrap()
         != (RuntimeEvent::ShimLost { alloc })
@@ -235,6 +243,114 @@ async fn the_shim_is_killed_and_its_orphans_are_ended(world: &mut World) {
     let records = world.records(alloc).await;
     let numbers: Vec<_> = records.iter().map(|record| (record.sequence, record.run)).collect();
     assert_eq!(numbers, [(1, 1), (2, 2)]);
+}
+
+fn signal_shim(world: &World, alloc: AllocId, signal: Signal) {
+    let shim = Pid::from_raw(world.shim_pid(alloc)).unwrap();
+    kill_process(shim, signal).unwrap();
+}
+
+fn lives(pid: u32) -> bool {
+    // A zombie that waits for its parent does not.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+async fn a_shim_that_no_agent_knows_is_removed_with_its_allocation(world: &mut World) {
+    let desired = alloc(vec![shell(world, "true")]);
+    world.prepare(&desired).await.unwrap();
+    let shim = u32::try_from(world.shim_pid(desired.id)).unwrap();
+    // As after a stop while the shim was being started.
+    world.restart_agent().await;
+    world.runtime.remove(desired.id).await.unwrap();
+    assert!(!lives(shim));
+    world.runtime.remove(desired.id).await.unwrap();
+}
+
+async fn a_removal_ends_what_still_runs(world: &mut World) {
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    let pid = world.running(alloc).await;
+    // As after a start whose answer came too late to be heard.
+    world.runtime.remove(alloc).await.unwrap();
+    assert!(!lives(pid));
+}
+
+async fn a_stopped_shim_does_not_hold_up_a_stop(world: &mut World) {
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    let pid = world.running(alloc).await;
+    world.config.patience = Duration::from_millis(500);
+    world.restart_agent().await;
+    let found = tokio::time::timeout(PATIENCE, async {
+        // A busy machine may need more than one try with so little patience.
+        while !matches!(world.runtime.find().await.unwrap().as_slice(), [(_, FoundShim::Alive(_))]) {}
+    });
+    found.await.expect("the shim answers");
+    signal_shim(world, alloc, Signal::STOP);
+    let main = main_task();
+    let (asked, session) = tokio::join!(
+        world.runtime.signal(alloc, &main, 1, Kill::Ask(Some(15))),
+        world.runtime.exec(alloc, &main, exec(&["true"], None))
+    );
+    assert!(matches!(asked, Err(RuntimeError::Late(_))), "{asked:?}");
+    assert!(matches!(session, Err(RuntimeError::Late(_))), "a command was begun");
+    let late = world.runtime.signal(alloc, &main_task(), 1, Kill::Force).await;
+    assert!(matches!(late, Err(RuntimeError::Late(of)) if of == alloc), "{late:?}");
+    let lost = tokio::time::timeout(PATIENCE, async {
+        while world.events.recv().await != Some(RuntimeEvent::ShimLost { alloc }) {}
+    });
+    lost.await.expect("the loss is told");
+    world.runtime.end_orphans(alloc).await.unwrap();
+    assert!(!lives(pid));
+
+    // Neither one that the agent does not know.
+    world.config.patience = PATIENCE;
+    world.restart_agent().await;
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    let pid = world.running(alloc).await;
+    signal_shim(world, alloc, Signal::STOP);
+    world.restart_agent().await;
+    world.runtime.remove(alloc).await.unwrap();
+    assert!(!lives(pid));
+}
+
+async fn a_shim_that_does_not_listen_yet_is_removed(world: &mut World) {
+    let desired = alloc(vec![shell(world, "true")]);
+    world.prepare(&desired).await.unwrap();
+    let shim = u32::try_from(world.shim_pid(desired.id)).unwrap();
+    std::fs::remove_file(world.folder(desired.id).join("shim.sock")).unwrap();
+    world.restart_agent().await;
+    // Another try takes its place.
+    world.prepare(&desired).await.unwrap();
+    assert!(!lives(shim));
+}
+
+async fn an_allocation_whose_plan_cannot_be_read_is_known_by_its_shim(world: &mut World) {
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    let pid = world.running(alloc).await;
+    std::fs::write(world.folder(alloc).join("alloc.json"), r#"{"version":99}"#).unwrap();
+    assert_eq!(found_pid(world, alloc).await, Some(pid));
+}
+
+async fn an_allocation_of_an_earlier_boot_is_told_as_such(world: &mut World) {
+    let (alloc, _) = world.run(shell(world, "true")).await;
+    let plan = world.folder(alloc).join("alloc.json");
+    let mut text: serde_json::Value = serde_json::from_slice(&std::fs::read(&plan).unwrap()).unwrap();
+    text["boot"] = "00000000-0000-0000-0000-000000000000".into();
+    std::fs::write(&plan, text.to_string()).unwrap();
+    world.restart_agent().await;
+    assert_eq!(world.runtime.find().await.unwrap(), [(alloc, FoundShim::Rebooted)]);
+}
+
+async fn signals_to_the_shim_are_forwarded(world: &mut World) {
+    let script = "trap 'echo one' USR1; trap 'echo end; exit 4' TERM; echo up; while :; do sleep 0.05; done";
+    let alloc = world.start(shell(world, script)).await;
+    world.running(alloc).await;
+    world.says(alloc, "up").await;
+    signal_shim(world, alloc, Signal::USR1);
+    world.says(alloc, "one").await;
+    signal_shim(world, alloc, Signal::TERM);
+    assert_eq!(world.exit(alloc).await.how, ExitKind::Status(4));
+    assert_eq!(world.text(alloc, LogStream::Stdout).await, "up\none\nend\n");
 }
 
 async fn memory_over_the_limit_is_told(world: &mut World) {

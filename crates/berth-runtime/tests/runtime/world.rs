@@ -59,6 +59,7 @@ pub fn run(oci: OciRuntime, case: Case) {
         credentials: BTreeMap::new(),
         node_env: BTreeMap::new(),
         hidden: Vec::new(),
+        patience: PATIENCE,
     };
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let passed = tokio.block_on(async {
@@ -239,7 +240,8 @@ impl World {
     /// Makes an allocation ready, without starting it.
     pub async fn prepare(&mut self, desired: &DesiredAlloc) -> Result<(), NotReady> {
         self.allocs.push(desired.id);
-        self.runtime.prepare(desired, |_| {}).await
+        self.runtime.prepare(desired, |_| {}).await?;
+        self.runtime.launch(desired.id).await
     }
 
     /// Makes an allocation of one task ready and starts it.
@@ -339,9 +341,14 @@ impl World {
         tokio::time::timeout(PATIENCE, found).await.expect("the line does not come");
     }
 
+    /// The folder of an allocation.
+    pub fn folder(&self, alloc: AllocId) -> PathBuf {
+        self.config.data_dir.join("allocs").join(alloc.to_string())
+    }
+
     /// The pid of an allocation's shim.
     pub fn shim_pid(&self, alloc: AllocId) -> i32 {
-        let state = self.config.data_dir.join("allocs").join(alloc.to_string()).join("state.json");
+        let state = self.folder(alloc).join("state.json");
         let state: serde_json::Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
         i32::try_from(state["pid"].as_i64().unwrap()).unwrap()
     }
