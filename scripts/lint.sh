@@ -16,5 +16,5 @@ step cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 if cargo deny --version >/dev/null 2>&1; then
   step cargo deny --offline check bans licenses sources
 else
-  echo "== cargo deny: not installed, skipped (cargo install cargo-deny)"
+  echo "== cargo deny: not installed, skipped (cargo install --locked cargo-deny)"
 fi

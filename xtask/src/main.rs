@@ -2,6 +2,7 @@
 //!
 //! Builds and runs nothing else: that is the Makefile's work.
 
+mod dependencies;
 mod layers;
 mod markdown;
 mod rust_source;

@@ -45,7 +45,7 @@ fn is_test_file(name: &str) -> bool {
 }
 
 /// The lines of modules that are for tests only.
-fn test_modules(lines: &[&str]) -> Vec<Range<usize>> {
+pub fn test_modules(lines: &[&str]) -> Vec<Range<usize>> {
     let starts = lines.iter().enumerate().filter(|(_, line)| line.trim() == "#[cfg(test)]");
     let module = |(index, _): (usize, &&str)| {
         let opens =

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 
 use crate::layers::PURE;
-use crate::{markdown, rust_source, text};
+use crate::{dependencies, markdown, rust_source, text};
 
 /// Something that should be otherwise, and where.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,20 +28,39 @@ pub fn run(root: &Path) -> anyhow::Result<Vec<String>> {
     let makefile = fs::read_to_string(root.join("Makefile")).context("cannot read Makefile")?;
     let targets = markdown::make_targets(&makefile);
     let mut all = Vec::new();
-    for path in files(root)? {
+    let files = files(root)?;
+    for path in &files {
         // What is not text is nobody's style; a file that was deleted but not yet committed is gone.
-        let Ok(content) = fs::read_to_string(root.join(&path)) else { continue };
+        let Ok(content) = fs::read_to_string(root.join(path)) else { continue };
         let name = path.to_string_lossy();
-        let faults = check_file(root, &path, &name, &content, &targets);
+        let faults = check_file(root, path, &name, &content, &targets);
         all.extend(faults.into_iter().map(|fault| format!("{name}:{}: {}", fault.line, fault.message)));
     }
-    for name in PURE {
-        let path = format!("crates/{name}/clippy.toml");
-        if !root.join(&path).exists() {
-            all.push(format!("{path}:0: a pure crate bans clock, randomness, environment and IO in a file of its own"));
+    all.extend(check_bans(PURE.map(|name| (name, read(root, name, "clippy.toml"), read(root, name, "src/lib.rs")))));
+    all.extend(dependencies::run(root, &files)?);
+    Ok(all)
+}
+
+fn read(root: &Path, name: &str, file: &str) -> String {
+    fs::read_to_string(root.join("crates").join(name).join(file)).unwrap_or_default()
+}
+
+/// What a list of bans cannot say, since a number's type may be inferred.
+const NO_FLOATS: &str = "#![deny(clippy::float_arithmetic)]";
+
+/// The bans of the pure crates, each with its `clippy.toml` and `lib.rs`, are the same.
+fn check_bans<const N: usize>(crates: [(&str, String, String); N]) -> Vec<String> {
+    let wanted = crates.first().map(|(_, bans, _)| bans.clone()).unwrap_or_default();
+    let mut faults = Vec::new();
+    for (name, bans, lib) in crates {
+        if bans.is_empty() || bans != wanted {
+            faults.push(format!("crates/{name}/clippy.toml:0: a pure crate has the bans that the others have"));
+        }
+        if !lib.lines().any(|line| line == NO_FLOATS) {
+            faults.push(format!("crates/{name}/src/lib.rs:0: a pure crate says {NO_FLOATS}"));
         }
     }
-    Ok(all)
+    faults
 }
 
 /// Files that git knows or would take.
@@ -69,4 +88,22 @@ fn check_file(root: &Path, path: &Path, name: &str, content: &str, targets: &[St
         _other => {}
     }
     faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pure_crates_have_the_same_bans() {
+        let lib = format!("//! Why.\n{NO_FLOATS}\n");
+        let faults = |first: &str, second: &str, lib_of_second: &str| {
+            let second = ("b", second.to_owned(), lib_of_second.to_owned());
+            check_bans([("a", first.to_owned(), lib.clone()), second]).len()
+        };
+        assert_eq!(faults("bans", "bans", &lib), 0);
+        assert_eq!(faults("bans", "bans ", &lib), 1, "one differs");
+        assert_eq!(faults("bans", "", &lib), 1, "one has none");
+        assert_eq!(faults("bans", "bans", "//! Why.\n"), 1, "one can reckon with floats");
+    }
 }

@@ -32,6 +32,9 @@ pub struct Config {
     pub cgroup_parent: String,
     /// Registry credentials by the name that a job gives.
     pub credentials: BTreeMap<String, RegistryCredential>,
+    /// Folders and files that host programs must not see, whoever they run as: what is secret to Berth
+    /// beside the data folder.
+    pub hidden: Vec<PathBuf>,
     /// The size that the image cache is kept under.
     pub image_cache: Bytes,
 }

@@ -7,9 +7,10 @@ use berth_node::{Core, Effect, Event};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::ledger::{Entries, Ledger};
+use crate::link::chain;
 use crate::work::Workers;
-use crate::{AgentError, clock};
 
 /// Events taken in one turn, at most: their writes to the ledger share one sync.
 const BATCH: usize = 256;
@@ -39,19 +40,21 @@ pub struct Driver {
     pub events: mpsc::Receiver<Event>,
     /// Where reports go while connected.
     pub reports: Option<watch::Sender<Option<NodeReport>>>,
+    /// What was sent last on the streams before.
+    pub last: Option<NodeReport>,
     /// When the core wants to be woken.
     pub wake: Option<Timestamp>,
 }
 
 impl Driver {
     /// Runs until `stop`. What runs on the node goes on: tasks outlive their keepers.
-    pub async fn run(mut self, first: Vec<Effect>, stop: CancellationToken) -> Result<(), AgentError> {
-        self.perform(first).await?;
+    pub async fn run(mut self, first: Vec<Effect>, stop: CancellationToken) {
+        self.perform(first).await;
         loop {
             let mut batch = Vec::new();
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return Ok(()),
+                () = stop.cancelled() => return,
                 Some(event) = self.link.recv() => batch.extend(self.hear(event)),
                 count = self.events.recv_many(&mut batch, BATCH), if !self.events.is_closed() => {
                     debug_assert!(count > 0, "the loop's own sender keeps the channel open");
@@ -66,7 +69,7 @@ impl Driver {
                 tracing::trace!(?event, "step");
                 self.core.step(clock::now(), event, &mut effects);
             }
-            self.perform(effects).await?;
+            self.perform(effects).await;
         }
     }
 
@@ -78,16 +81,29 @@ impl Driver {
             }
             LinkEvent::Core(event) => Some(*event),
             LinkEvent::Disconnected => {
-                self.reports = None;
+                self.last = self.reports.take().and_then(|reports| reports.send_replace(None)).or(self.last.take());
                 Some(Event::Disconnected)
             }
         }
     }
 
     /// Performs the effects of one turn. All writes to the ledger come first, in one sync: a write that
-    /// is early by a few effects is harmless, since the ledger only tells what was meant.
-    async fn perform(&mut self, effects: Vec<Effect>) -> Result<(), AgentError> {
-        self.ledger.write(entries(&effects)).await?;
+    /// is early by a few effects is harmless, since the ledger only tells what was meant. Where they fail,
+    /// the core says what can be done without them.
+    async fn perform(&mut self, effects: Vec<Effect>) {
+        let Err(error) = self.ledger.write(entries(&effects)).await else { return self.carry_out(effects) };
+        tracing::error!(
+            reason = chain(&error),
+            "the ledger cannot be written: until it can, nothing is started here and the server hears nothing new; \
+             stops are carried out"
+        );
+        let mut instead = Vec::new();
+        self.core.step(clock::now(), Event::NotRemembered(effects), &mut instead);
+        debug_assert!(entries(&instead).is_empty(), "the core waits before it asks the ledger again");
+        self.carry_out(instead);
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
                 Effect::RememberEpoch(_) | Effect::Remember(_) | Effect::Forget(_) => {}
@@ -96,6 +112,7 @@ impl Driver {
                         reports.send_replace(Some(report));
                     }
                 }
+                Effect::ReportAgain { serial } => self.report_again(serial),
                 Effect::WakeAt(at) => self.wake = Some(at),
                 Effect::Prepare(_)
                 | Effect::Start { .. }
@@ -105,7 +122,15 @@ impl Driver {
                 | Effect::Purge(_) => self.workers.give(effect),
             }
         }
-        Ok(())
+    }
+
+    fn report_again(&mut self, serial: u64) {
+        let Some(reports) = &self.reports else { return };
+        let last = self.last.take();
+        reports.send_if_modified(|report| {
+            *report = report.take().or(last).map(|report| NodeReport { serial, ..report });
+            report.is_some()
+        });
     }
 }
 
@@ -128,6 +153,7 @@ fn entries(effects: &[Effect]) -> Entries {
             | Effect::Remove(_)
             | Effect::Purge(_)
             | Effect::Report(_)
+            | Effect::ReportAgain { .. }
             | Effect::WakeAt(_) => {}
         }
     }

@@ -16,7 +16,8 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 use berth_api::client::Target;
@@ -37,6 +38,8 @@ use crate::work::Workers;
 
 /// Events from workers and shims that wait for the loop.
 const EVENTS: usize = 1024;
+/// How long a shim may take to answer. Beyond it a shim has stopped for good, however busy the machine.
+const SHIM_PATIENCE: Duration = Duration::from_secs(10);
 /// How often images that nothing needs are looked for.
 const COLLECT: Duration = Duration::from_secs(600);
 /// Events from the link that wait for the loop.
@@ -44,10 +47,10 @@ const LINK_EVENTS: usize = 16;
 
 /// Runs an agent until `stop`.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
-    make_data_dir(&config)?;
+    make_data_dir(&config.data_dir)?;
     let agent = key::load_or_make(&config.data_dir)?;
     let target = Target::new(&config.server, config.token.reveal()).map_err(AgentError::Server)?;
-    let ledger = Ledger::open(&config.data_dir)?;
+    let mut ledger = Ledger::open(&config.data_dir)?;
     let images = open_images(&config)?;
     let (runtime, shims) = open_runtime(&config, images.clone()).await?;
     let remembered = ledger.read().await?;
@@ -64,18 +67,20 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let mut first = Vec::new();
     let core = Core::load(remembered.epoch, found, clock::now(), &mut first);
     let workers = Workers::new(runtime.clone(), events);
-    let driver = Driver { core, ledger, workers, link: from_link, events: to_loop, reports: None, wake: None };
-    let ended = driver.run(first, stop).await;
+    let driver =
+        Driver { core, ledger, workers, link: from_link, events: to_loop, reports: None, last: None, wake: None };
+    driver.run(first, stop).await;
     linking.abort();
     collecting.abort();
     runtime.tidy();
-    ended
+    Ok(())
 }
 
-fn make_data_dir(config: &Config) -> Result<(), AgentError> {
-    let path = &config.data_dir;
+fn make_data_dir(path: &Path) -> Result<(), AgentError> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| AgentError::File { operation: "create", path: path.clone(), source })
+    // One that is there may be open to others: it holds what tasks may write down, secrets included.
+    let closed = made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)));
+    closed.map_err(|source| AgentError::File { operation: "create", path: path.to_owned(), source })
 }
 
 fn open_images(config: &Config) -> Result<Store, AgentError> {
@@ -110,6 +115,7 @@ async fn open_runtime(config: &Config, images: Store) -> Result<(Runtime, mpsc::
         (name.clone(), Credential::Password { user, password: credential.password.reveal().to_owned() })
     });
     let runtime = RuntimeConfig {
+        hidden: config.hidden.clone(),
         data_dir: config.data_dir.clone(),
         shim_program: config.shim_program.clone(),
         cgroup_parent: config.cgroup_parent.clone(),
@@ -120,6 +126,7 @@ async fn open_runtime(config: &Config, images: Store) -> Result<(Runtime, mpsc::
             ("BERTH_NODE_NAME".to_owned(), config.name.to_string()),
             ("BERTH_NODE_ADDRESS".to_owned(), config.address.clone()),
         ]),
+        patience: SHIM_PATIENCE,
     };
     Runtime::open(runtime, images).await.map_err(|e| AgentError::Runtime(e.into()))
 }
@@ -155,6 +162,22 @@ async fn forward(mut shims: mpsc::Receiver<RuntimeEvent>, events: mpsc::Sender<E
         };
         if events.send(event).await.is_err() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_folder_is_closed_to_others_even_if_it_was_open() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path().join("new/data"), dir.path().to_owned()] {
+            fs::create_dir_all(dir.path()).unwrap();
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            make_data_dir(&path).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o700);
         }
     }
 }

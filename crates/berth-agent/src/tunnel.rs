@@ -1,6 +1,6 @@
 //! Tunnels: logs and terminals, each on a connection of its own, so that they never delay a heartbeat.
 
-use berth_api::client::{ClientError, FrameReceiver, FrameSender, LogSender, Target, Tunnel};
+use berth_api::client::{ClientError, FrameReceiver, FrameSender, LogNews, LogSender, Target, Tunnel};
 use berth_api::wire::v1::{
     ErrorInfo, ErrorKind, ExecRequest, Frame, LogLine, LogRecord, LogStream, LogStreams, LogsFrom, LogsRequest, Number,
     TerminalSize, Time, TunnelId, TunnelKind,
@@ -38,7 +38,7 @@ pub async fn serve(target: Target, runtime: Runtime, id: TunnelId, wanted: Tunne
 }
 
 async fn logs_of(runtime: &Runtime, mut out: LogSender, request: LogsRequest) -> Result<(), ClientError> {
-    let query = logs::LogQuery {
+    let mut query = logs::LogQuery {
         stream: match request.streams {
             LogStreams::Both => None,
             LogStreams::Stdout => Some(logs::LogStream::Stdout),
@@ -50,15 +50,27 @@ async fn logs_of(runtime: &Runtime, mut out: LogSender, request: LogsRequest) ->
         },
         follow: request.follow,
     };
-    let mut records = runtime.read_logs(request.alloc.into(), &request.task.into(), query);
+    let (alloc, task) = (request.alloc.into(), request.task.into());
+    let mut records = runtime.read_logs(alloc, &task, query.clone());
     loop {
         let next = tokio::select! {
             next = records.recv() => next,
-            () = out.reader_gone(), if request.follow => return Ok(()),
+            news = out.news(), if query.follow => match news {
+                LogNews::ReaderGone => return Ok(()),
+                // What was not sent yet is read anew, to its end.
+                LogNews::Over => {
+                    query.follow = false;
+                    records = runtime.read_logs(alloc, &task, query.clone());
+                    continue;
+                }
+            },
         };
         match next {
             None => break,
-            Some(Ok(record)) => out.send(&LogRecord::Line(line(record))).await?,
+            Some(Ok(record)) => {
+                query.from = logs::LogFrom::Sequence(record.sequence + 1);
+                out.send(&LogRecord::Line(line(record))).await?;
+            }
             Some(Err(error)) => {
                 let error = ErrorInfo::new(ErrorKind::Internal, format!("cannot read the logs on the node: {error}"));
                 out.send(&LogRecord::Error { error }).await?;

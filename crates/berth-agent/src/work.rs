@@ -1,12 +1,11 @@
 //! The work on allocations: a worker for each, which does in order what the core asks of it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use berth_model::{AllocId, DesiredAlloc, Exit, ExitKind, Failure, FailureKind, ShimTask, ShimTaskState};
 use berth_node::{Effect, Event};
 use berth_runtime::{Runtime, RuntimeError};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use crate::clock;
 use crate::link::chain;
@@ -14,21 +13,18 @@ use crate::link::chain;
 /// Orders that wait for one worker: more than the core can have under way for an allocation, which is a
 /// start and two signals for each of its tasks, and its end.
 const QUEUE: usize = 4 * berth_model::limits::TASKS;
-/// Allocations that are made ready at the same time: more than this only fight for the disk.
-const PREPARING: usize = 8;
 
 /// Every allocation's worker.
 pub struct Workers {
     runtime: Runtime,
     events: mpsc::Sender<Event>,
-    preparing: Arc<Semaphore>,
     queues: BTreeMap<AllocId, mpsc::Sender<Effect>>,
 }
 
 impl Workers {
     /// No workers yet; what comes of their work goes to `events`.
     pub fn new(runtime: Runtime, events: mpsc::Sender<Event>) -> Workers {
-        Workers { runtime, events, preparing: Arc::new(Semaphore::new(PREPARING)), queues: BTreeMap::new() }
+        Workers { runtime, events, queues: BTreeMap::new() }
     }
 
     /// Hands an effect to its allocation's worker.
@@ -37,12 +33,7 @@ impl Workers {
         let last = matches!(effect, Effect::Purge(_));
         let queue = self.queues.entry(alloc).or_insert_with(|| {
             let (queue, orders) = mpsc::channel(QUEUE);
-            let worker = Worker {
-                alloc,
-                runtime: self.runtime.clone(),
-                events: self.events.clone(),
-                preparing: self.preparing.clone(),
-            };
+            let worker = Worker { alloc, runtime: self.runtime.clone(), events: self.events.clone() };
             tokio::spawn(worker.run(orders));
             queue
         });
@@ -64,9 +55,12 @@ fn subject(effect: &Effect) -> Option<AllocId> {
         | Effect::EndOrphans(alloc)
         | Effect::Remove(alloc)
         | Effect::Purge(alloc) => Some(*alloc),
-        Effect::RememberEpoch(_) | Effect::Remember(_) | Effect::Forget(_) | Effect::Report(_) | Effect::WakeAt(_) => {
-            None
-        }
+        Effect::RememberEpoch(_)
+        | Effect::Remember(_)
+        | Effect::Forget(_)
+        | Effect::Report(_)
+        | Effect::ReportAgain { .. }
+        | Effect::WakeAt(_) => None,
     }
 }
 
@@ -74,7 +68,6 @@ struct Worker {
     alloc: AllocId,
     runtime: Runtime,
     events: mpsc::Sender<Event>,
-    preparing: Arc<Semaphore>,
 }
 
 impl Worker {
@@ -96,33 +89,38 @@ impl Worker {
     }
 
     /// Makes an allocation ready. An order that comes meanwhile ends the attempt: nothing but an end
-    /// can be asked of what is not ready.
+    /// can be asked of what is not ready. Only a shim that is being started is waited for: it would not
+    /// be known to whoever has to end it.
     async fn prepare(&self, desired: DesiredAlloc, orders: &mut mpsc::Receiver<Effect>) -> Option<Effect> {
         let alloc = self.alloc;
-        let work = async {
-            let _place = self.preparing.acquire().await;
-            let progress = |progress| {
-                // A progress that finds the channel full is worth less than what fills it.
-                let _ = self.events.try_send(Event::Progress { alloc, progress });
-            };
-            self.runtime.prepare(&desired, progress).await
+        let progress = |progress| {
+            // A progress that finds the channel full is worth less than what fills it.
+            let _ = self.events.try_send(Event::Progress { alloc, progress });
         };
-        tokio::select! {
-            result = work => {
-                self.tell(Event::Prepared { alloc, result }).await;
-                None
-            }
-            Some(order) = orders.recv() => Some(order),
-        }
+        let prepared = tokio::select! {
+            prepared = self.runtime.prepare(&desired, progress) => prepared,
+            Some(order) = orders.recv() => return Some(order),
+        };
+        let result = match prepared {
+            Ok(()) => self.runtime.launch(alloc).await,
+            Err(not_ready) => Err(not_ready),
+        };
+        self.tell(Event::Prepared { alloc, result }).await;
+        None
     }
 
     async fn do_one(&self, order: Effect) {
         let alloc = self.alloc;
         match order {
             Effect::Start { task, run, .. } => {
-                if let Err(error) = self.runtime.start(alloc, &task, run).await {
-                    let shim = ShimTask { run, state: ShimTaskState::Exited(never_ran(error)) };
-                    self.tell(Event::Task { alloc, task, shim }).await;
+                match self.runtime.start(alloc, &task, run).await {
+                    Ok(()) => {}
+                    // It has the order, and tells when it goes on; or it is lost, which is told too.
+                    Err(RuntimeError::Late(_)) => tracing::warn!(%alloc, %task, run, "the shim is slow to start a run"),
+                    Err(error) => {
+                        let shim = ShimTask { run, state: ShimTaskState::Exited(never_ran(error)) };
+                        self.tell(Event::Task { alloc, task, shim }).await;
+                    }
                 }
             }
             Effect::Signal { task, run, signal, .. } => {
@@ -144,6 +142,7 @@ impl Worker {
             | Effect::Remember(_)
             | Effect::Forget(_)
             | Effect::Report(_)
+            | Effect::ReportAgain { .. }
             | Effect::WakeAt(_) => {
                 unreachable!("not a worker's order")
             }
@@ -177,4 +176,107 @@ fn never_ran(error: RuntimeError) -> Exit {
         other => Failure { kind: FailureKind::Runtime, message: chain(&other) },
     };
     Exit { at: clock::now(), how: ExitKind::Failure(failure) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use berth_model::{
+        Driver, Goal, GroupSpec, Incarnation, JobId, JobKind, JobVersion, KillPolicy, Millis, Namespace, NetworkMode,
+        Resources, RestartPolicy, TaskSpec, UpdatePolicy,
+    };
+    use berth_runtime::images::{Store, StoreConfig};
+    use berth_runtime::{LogLimits, OciRuntime, RuntimeConfig};
+
+    use super::*;
+
+    /// How long anything may take before the test fails.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn desired() -> DesiredAlloc {
+        let task = TaskSpec {
+            name: "main".parse().unwrap(),
+            driver: Driver::Exec,
+            command: vec!["/bin/true".to_owned()],
+            env: BTreeMap::new(),
+            working_dir: None,
+            user: None,
+            resources: Resources::default(),
+            pids_limit: 10,
+            ports: Vec::new(),
+            kill: KillPolicy { signal: Some(15), timeout: Millis(1000) },
+            meta: BTreeMap::new(),
+        };
+        let group = GroupSpec {
+            name: "group".parse().unwrap(),
+            count: 1,
+            constraints: Vec::new(),
+            network: NetworkMode::Host,
+            tasks: vec![task],
+            restart: RestartPolicy { attempts: 0, interval: Millis(1), delay: Millis(1), max_delay: Millis(1) },
+            update: UpdatePolicy { max_parallel: 1, min_ready: Millis(0) },
+            meta: BTreeMap::new(),
+        };
+        DesiredAlloc {
+            id: AllocId::new(Incarnation(1), 1),
+            job: JobId { namespace: Namespace::default(), name: "job".parse().unwrap() },
+            kind: JobKind::Batch,
+            version: JobVersion(1),
+            index: 0,
+            group,
+            ports: BTreeMap::new(),
+            goal: Goal::Run,
+        }
+    }
+
+    /// A runtime whose shims say that they begin, wait for a word and then fail.
+    async fn runtime(dir: &Path) -> Runtime {
+        let program = dir.join("shim");
+        let script = "#!/bin/sh\n: > \"$2/begun\"\nwhile [ ! -e \"$2/go\" ]; do sleep 0.02; done\nexit 1\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let config = RuntimeConfig {
+            hidden: Vec::new(),
+            data_dir: dir.to_owned(),
+            shim_program: program,
+            cgroup_parent: "berth-test-work".to_owned(),
+            oci_runtime: OciRuntime::Builtin,
+            logs: LogLimits::default(),
+            credentials: BTreeMap::new(),
+            node_env: BTreeMap::new(),
+            patience: PATIENCE,
+        };
+        let images = Store::open(&dir.join("images"), StoreConfig::default()).unwrap();
+        Runtime::open(config, images).await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn a_stop_waits_for_a_shim_that_is_being_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let (events, mut heard) = mpsc::channel(64);
+        let mut workers = Workers::new(runtime(dir.path()).await, events);
+        let desired = desired();
+        let (alloc, folder) = (desired.id, dir.path().join("allocs").join(desired.id.to_string()));
+        workers.give(Effect::Prepare(Box::new(desired)));
+        let begun = async {
+            while !folder.join("begun").exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, begun).await.expect("the shim begins");
+        workers.give(Effect::Remove(alloc));
+        std::fs::write(folder.join("go"), "").unwrap();
+        let mut order = Vec::new();
+        while order.last() != Some(&"removed") {
+            match tokio::time::timeout(PATIENCE, heard.recv()).await.expect("the worker goes on").unwrap() {
+                Event::Prepared { result, .. } => order.push(if result.is_err() { "not prepared" } else { "prepared" }),
+                Event::Removed { .. } => order.push("removed"),
+                _ => {}
+            }
+        }
+        assert_eq!(order, ["not prepared", "removed"]);
+    }
 }

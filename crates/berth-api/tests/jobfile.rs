@@ -76,7 +76,7 @@ fn a_short_file_gets_every_default() {
     let task = &group.tasks[0];
     assert_eq!((spec.id.to_string().as_str(), spec.priority.0, group.count), ("default/a", 50, 1));
     assert_eq!((task.resources.cpu, task.resources.memory), (CpuMillis(100), Bytes::mib(64)));
-    assert_eq!((task.kill.signal, task.kill.timeout), (15, Millis::from_secs(10)));
+    assert_eq!((task.kill.signal, task.kill.timeout), (None, Millis::from_secs(10)));
     assert_eq!(task.driver, Driver::Exec);
 }
 
@@ -131,6 +131,17 @@ fn a_request_gets_paths_instead_of_lines() {
     let paths: Vec<&str> = error.errors.iter().map(|e| e.path.as_str()).collect();
     assert_eq!(paths, ["groups[0].count", "groups[0]"]);
     assert!(error.errors.iter().all(|e| e.line.is_none()));
+}
+
+#[test]
+fn a_job_that_could_not_be_posted_is_refused_by_the_reader() {
+    let mut text = "job: web\ngroups:\n".to_owned();
+    for group in 0..64 {
+        text += &format!("- name: g{group}\n  tasks:\n");
+        text.extend((0..32).map(|task| format!("  - {{name: t{task}, command: [x]}}\n")));
+    }
+    let error = parse("job.yaml", &text).map(drop).unwrap_err().to_string();
+    assert!(error.contains("with its defaults written out"), "{error}");
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn task() -> impl Strategy<Value = TaskSpec> {
         memory,
         disk,
     });
-    let kill = (1..=64u8, time(0)).prop_map(|(signal, timeout)| KillPolicy { signal, timeout });
+    let kill = (proptest::option::of(1..=64u8), time(0)).prop_map(|(signal, timeout)| KillPolicy { signal, timeout });
     let env = btree_map("[A-Z_][A-Z0-9]{0,5}", text(), 0..3);
     let command = ("[ -~]{1,8}", vec(text(), 0..3)).prop_map(|(program, rest)| [vec![program], rest].concat());
     let user = of("[a-z0-9]{1,4}(:[a-z0-9]{1,4})?");

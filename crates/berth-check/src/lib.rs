@@ -4,6 +4,7 @@
 //! worked out here in another, simpler way. A finding is a broken invariant of the planner, never bad input.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic)]
 
 mod constraint;
 mod fence;

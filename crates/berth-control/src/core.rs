@@ -18,7 +18,7 @@ const MAX_ROUNDS: u32 = 256;
 /// The core.
 ///
 /// What it shows ([`Core::nodes`] and the rest) is its memory, which may be ahead of the store by the commits under
-/// way. A reader that must not see what could still be undone waits for [`Core::issued`] to become durable.
+/// way. A reader that must not see what could still be undone follows the commits instead.
 #[derive(Debug)]
 pub struct Core {
     pub(crate) settings: Settings,
@@ -32,7 +32,6 @@ pub struct Core {
     pub(crate) written: Meta,
     /// What set off the step.
     pub(crate) root: Option<Cause>,
-    pub(crate) latest_reasons: BTreeMap<crate::index::ClassKey, berth_model::WaitReason>,
 }
 
 impl Core {
@@ -58,7 +57,6 @@ impl Core {
             now,
             written,
             root: None,
-            latest_reasons: BTreeMap::new(),
         };
         core.resume();
         core.settle();

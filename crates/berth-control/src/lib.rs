@@ -3,6 +3,7 @@
 //! Pure: no clock, randomness, hash order, IO or thread. The same events give the same effects, byte for byte.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic)]
 
 mod collect;
 mod commands;
@@ -32,7 +33,6 @@ pub use event::*;
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use view::Summary;
-pub use why::{Kin, Why};
 
 use berth_model::{Millis, Policy};
 

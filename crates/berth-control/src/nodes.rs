@@ -3,11 +3,9 @@
 //! An ended allocation stays in the desired state, told to stop, until it is collected: its logs stay on the node for
 //! questions. [`ENDED_PER_NODE`] bounds that; older ones vanish from the desired state, and so from the node.
 
-use std::collections::BTreeMap;
-
 use berth_model::{
     AgentKey, Alloc, AllocId, AllocState, Cause, Desired, DesiredAlloc, Digest, Goal, Happening, Hello, Node, NodeId,
-    NodeName, NodeReport, NodeState, Order, Outcome, Progress, Timer, Timestamp,
+    NodeName, NodeReport, NodeState, Order, Outcome, Timer, Timestamp,
 };
 
 use crate::core::Core;
@@ -31,7 +29,6 @@ pub(crate) struct Link {
     /// Whether a desired state waits for a commit, and whether it is out of date already.
     waiting: Waiting,
     sent: Option<(SessionId, Digest, Timestamp)>,
-    pub(crate) progress: BTreeMap<AllocId, Progress>,
     /// Allocations that have ended here, but that the agent still runs.
     pub(crate) ghosts: std::collections::BTreeSet<AllocId>,
     /// The last report, to see quickly that nothing is new.
@@ -53,7 +50,6 @@ impl Link {
             digest: None,
             waiting: Waiting::No,
             sent: None,
-            progress: BTreeMap::new(),
             ghosts: std::collections::BTreeSet::new(),
             last: None,
         }
@@ -147,7 +143,6 @@ impl Core {
         let Some(node) = self.sessions.remove(&session) else { return };
         if let Some(link) = self.links.get_mut(&node).filter(|link| link.session == Some(session)) {
             link.session = None;
-            link.progress.clear();
         }
     }
 

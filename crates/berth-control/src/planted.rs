@@ -13,6 +13,8 @@ pub enum Bug {
     KeyNotStored,
     /// An update does not stop what it has replaced.
     UpdateKeepsOld,
+    /// One more is replaced at a time than the budget allows, and the core's own check looks away.
+    BudgetIgnored,
     /// Orders go out before what they rest on is durable.
     OrdersBeforeDurable,
 }

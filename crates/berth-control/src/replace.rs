@@ -25,6 +25,8 @@ impl Core {
     pub(crate) fn advance_replacements(&mut self, job: &JobId, group: &GroupName) {
         let Some(spec) = self.state.jobs.get(job).and_then(|job| job.spec.group(group)) else { return };
         let budget = usize::try_from(spec.update.max_parallel).unwrap_or(usize::MAX);
+        #[cfg(feature = "planted-bugs")]
+        let budget = budget + usize::from(self.state.bug == Some(crate::planted::Bug::BudgetIgnored));
         let Some(index) = self.state.index.group(job, group) else { return };
         if index.outdated.is_empty() {
             return;

@@ -46,13 +46,6 @@ impl Core {
 
     fn observe(&mut self, node: NodeId, report: &NodeReport, current: bool, cause: &Cause) {
         let seen: BTreeSet<AllocId> = report.allocs.iter().map(|observed| observed.id).collect();
-        if let Some(link) = self.links.get_mut(&node) {
-            let progress = report.allocs.iter().filter_map(|observed| match observed.phase {
-                Phase::Preparing(progress) => Some((observed.id, progress)),
-                Phase::Starting | Phase::Running | Phase::Stopping | Phase::Ended(_) => None,
-            });
-            link.progress = progress.collect();
-        }
         for observed in &report.allocs {
             self.observe_alloc(node, observed, cause);
         }

@@ -2,7 +2,7 @@
 //!
 //! New members of a class have it tried at once. Room that appears anywhere has every waiting class tried. The reason
 //! that an allocation *stores* changes only with its kind; the numbers in it would else be written for every waiting
-//! allocation whenever anything moves. The newest numbers are kept per class, in memory, and `why` shows those.
+//! allocation whenever anything moves. Whoever asks is told the present ones, see [`Core::wait_reason`].
 
 use std::collections::BTreeSet;
 
@@ -55,7 +55,6 @@ impl Core {
         let Some(group) = spec.group(&key.group) else { return };
         let class = Class { job: &spec, group };
         let outcome = place(&mut self.state.board, class, &wants, self.settings.policy, decision);
-        self.latest_reasons.remove(key);
         for (id, placement) in outcome.placed {
             let cause = self.cause_of_placing(id);
             self.placed(id, placement, cause);
@@ -64,7 +63,6 @@ impl Core {
             for id in ids {
                 self.note_reason(id, &reason);
             }
-            self.latest_reasons.insert(key.clone(), reason);
         }
     }
 

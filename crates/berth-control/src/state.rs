@@ -238,7 +238,8 @@ impl State {
     pub(crate) fn delete_alloc(&mut self, id: AllocId) {
         let Some(alloc) = self.allocs.remove(&id) else { return };
         self.index.remove_alloc(&alloc);
-        self.board.release(id);
+        // It had ended; but it may have held room as one that a node still shows.
+        self.dirty.room |= self.board.release(id);
         if let Some(placement) = alloc.placement() {
             self.dirty.desired.insert(placement.node);
             self.dirty.touched.insert(placement.node);

@@ -1,17 +1,15 @@
-//! Reading: what the server shows. Answers come from memory; see [`Core`] for what that means.
+//! Reading: for tests and the simulator, which see what the core believes; see [`Core`] for what that means.
 
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, CommandId, CommandRecord, EventId, Job, JobId, JobSpec, JobVersion, LedgerEntry, Meta,
-    Node, NodeId, Progress, Resources, Snapshot,
+    Alloc, AllocId, AllocState, EventId, Job, JobId, JobSpec, JobVersion, LedgerEntry, Meta, Node, NodeId, Snapshot,
 };
 
 use crate::Settings;
 use crate::core::Core;
 use crate::digest::{Hash128, digest128};
-use crate::event::{CommitId, SessionId};
 
 /// Counts over the whole cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,19 +65,9 @@ impl Core {
         self.state.ledger.range(range).map(|(_, entry)| entry)
     }
 
-    /// An entry of the ledger, while it is kept.
-    pub fn ledger_entry(&self, id: EventId) -> Option<&LedgerEntry> {
-        self.state.ledger.get(&id)
-    }
-
     /// The entries about an allocation, oldest first.
     pub fn ledger_of(&self, alloc: AllocId) -> impl DoubleEndedIterator<Item = &LedgerEntry> {
         self.state.index.ledger_of(alloc).filter_map(|id| self.state.ledger.get(&id))
-    }
-
-    /// An accepted command, while it is kept.
-    pub fn command_record(&self, id: CommandId) -> Option<&CommandRecord> {
-        self.state.commands.values().find(|record| record.id == id)
     }
 
     /// The allocations of a job, by id.
@@ -96,27 +84,6 @@ impl Core {
         self.state.index.live_on.get(&node).into_iter().flatten().map(|id| self.alloc(*id))
     }
 
-    /// What a node has left.
-    pub fn free(&self, node: NodeId) -> Option<Resources> {
-        self.state.board.free(node)
-    }
-
-    /// How far the fetching of an allocation's images is. Known from the last report only, never stored.
-    pub fn progress(&self, alloc: AllocId) -> Option<Progress> {
-        let node = self.state.allocs.get(&alloc)?.occupies()?;
-        self.links.get(&node)?.progress.get(&alloc).copied()
-    }
-
-    /// The stream of a node's agent, while it has one.
-    pub fn session_of(&self, node: NodeId) -> Option<SessionId> {
-        self.links.get(&node)?.session
-    }
-
-    /// When a node was heard of last by this leader.
-    pub fn heard(&self, node: NodeId) -> Option<berth_model::Timestamp> {
-        self.links.get(&node).map(|link| link.heard)
-    }
-
     /// The counters and the epoch.
     pub fn meta(&self) -> Meta {
         self.state.meta
@@ -130,16 +97,6 @@ impl Core {
     /// Whether the core still leads.
     pub fn is_leading(&self) -> bool {
         self.pipeline.lead == crate::pipeline::Lead::Ours
-    }
-
-    /// The last commit that went out. What is shown now is durable once it is and [`Core::is_written`].
-    pub fn issued(&self) -> CommitId {
-        self.pipeline.issued()
-    }
-
-    /// Whether every change has gone out in a commit.
-    pub fn is_written(&self) -> bool {
-        self.state.journal.is_empty()
     }
 
     /// Everything that the store will hold when all commits have arrived.

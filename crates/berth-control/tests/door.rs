@@ -1,11 +1,11 @@
-//! Refusals, repetitions, the store's failures, reasons for waiting, and what `why` tells.
+//! Refusals, repetitions, the store's failures, reasons for waiting, and the chains of causes.
 
 mod world;
 
 use berth_control::*;
-use berth_model::testkit::{batch, machine, service};
+use berth_model::testkit::{batch, machine, service, system};
 use berth_model::*;
-use world::{World, job_id, reason_word};
+use world::{World, job_id};
 
 #[test]
 fn a_repeated_key_is_answered_and_not_done_again() {
@@ -95,14 +95,40 @@ fn each_reason_for_waiting() {
     w.node(machine("a").cpu(4_000));
     assert_eq!(w.live("web")[8], "web[8] v1 waiting no-room -");
     let id = w.core.job_allocs(&job_id("web"))[8].id;
-    let why = w.core.why(id).unwrap();
-    let Some(WaitReason::NoNodeFits { nearest: Some((node, shortfall)), .. }) = why.waiting else { panic!("waits") };
-    assert_eq!(why.nodes[&node].as_str(), "a");
-    assert_eq!((shortfall.dimension, shortfall.wanted, shortfall.free), (Dimension::Cpu, 500, 0));
+    let shortfall = |w: &World| match w.core.wait_reason(id) {
+        Some(WaitReason::NoNodeFits { nearest: Some((node, lack)), .. }) => {
+            (w.node_name(node), lack.dimension, lack.wanted, lack.free)
+        }
+        other => panic!("{other:?} tells of no shortfall"),
+    };
+    assert_eq!(shortfall(&w), ("a".to_owned(), Dimension::Cpu, 500, 0));
     w.run(service("huge").cpu(9_000)).unwrap();
     assert_eq!(w.live("huge"), ["huge[0] v1 waiting never -"]);
-    let why = w.core.why_job(&job_id("huge"));
-    assert_eq!(why[0].waiting.as_ref().map(reason_word), Some("never"));
+}
+
+#[test]
+fn a_reason_is_told_with_the_numbers_of_the_moment() {
+    let mut w = World::new();
+    w.node(machine("a").cpu(1_000));
+    for (job, cpu) in [("half", 500), ("rest", 400), ("last", 700)] {
+        w.run(service(job).cpu(cpu)).unwrap();
+    }
+    w.run(system("each").cpu(700)).unwrap();
+    let free = |w: &World, job: &str| {
+        let id = w.core.job_allocs(&job_id(job))[0].id;
+        match w.core.wait_reason(id) {
+            Some(WaitReason::NoNodeFits { nearest: Some((_, lack)), .. }) => lack.free,
+            other => panic!("{other:?} tells of no shortfall"),
+        }
+    };
+    assert_eq!((free(&w, "last"), free(&w, "each")), (100, 100));
+    w.stop("rest").unwrap();
+    w.pass(500);
+    assert_eq!((free(&w, "last"), free(&w, "each")), (500, 500), "room has appeared");
+    w.run(service("more").cpu(300)).unwrap();
+    assert_eq!((free(&w, "last"), free(&w, "each")), (200, 200), "room was taken");
+    let running = w.core.job_allocs(&job_id("half"))[0].id;
+    assert_eq!(w.core.wait_reason(running), None);
 }
 
 #[test]
@@ -114,19 +140,24 @@ fn old_and_new_name_the_lost_node() {
     w.pass(2_000);
     w.cut("a");
     w.pass(7_000);
-    let allocs: Vec<AllocId> = w.core.job_allocs(&job_id("web")).iter().map(|a| a.id).collect();
-    let (old, new) = (w.core.why(allocs[0]).unwrap(), w.core.why(allocs[1]).unwrap());
-    for why in [&old, &new] {
-        assert!(
-            why.chain.iter().any(|e| matches!(&e.what, Happening::NodeLost { node, .. } if *node == a))
-                || why.nodes.contains_key(&a),
-            "{why:?}"
-        );
-        assert_eq!(why.nodes[&a].as_str(), "a");
+    let allocs = w.core.job_allocs(&job_id("web"));
+    let [old, new] = allocs.as_slice() else { panic!("{allocs:?}") };
+    let AllocState::Ended { outcome, cause: Cause::Event(end), .. } = &old.state else { panic!("{old:?}") };
+    assert_eq!((outcome, new.replaces), (&Outcome::Lost(a), Some(old.id)));
+    // Both chains lead to the loss of the node, and that to the clock.
+    let entry = |id: EventId| w.core.ledger(id..=id).next().unwrap();
+    let Cause::Event(made) = new.cause else { panic!("{new:?}") };
+    let about = |id: EventId| matches!(&entry(id).what, Happening::AllocEnded { alloc, .. } if *alloc == old.id);
+    assert!(about(made), "{:?}", entry(made));
+    for loss in [*end, cause_event(&entry(made).cause)] {
+        assert!(matches!(&entry(loss).what, Happening::NodeLost { node, .. } if *node == a));
+        assert!(matches!(entry(loss).cause, Cause::Timer { timer: Timer::Heartbeat, .. }));
     }
-    assert_eq!(old.replaced_by[0].alloc, allocs[1]);
-    assert_eq!(new.replaces[0].outcome, Some(Outcome::Lost(a)));
-    assert!(matches!(old.chain.last().unwrap().cause, Cause::Timer { timer: Timer::Heartbeat, .. }));
+}
+
+fn cause_event(cause: &Cause) -> EventId {
+    let Cause::Event(id) = cause else { panic!("{cause:?} is no entry of the ledger") };
+    *id
 }
 
 #[test]

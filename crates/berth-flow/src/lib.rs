@@ -6,6 +6,8 @@
 //!
 //! It knows nothing of clusters: what nodes and arcs stand for is the caller's matter.
 
+#![deny(clippy::float_arithmetic)]
+
 mod certify;
 mod change;
 pub mod dimacs;

@@ -265,7 +265,7 @@ impl Lab {
             hosts.push_str(&format!("{} {}\n", node.address, node.name));
         }
         for node in &self.state.nodes {
-            let path = self.node_dir(&node.name).join("etc/hosts");
+            let path = self.node_dir(&node.name).join(mounts::HOSTS);
             fs::write(&path, &hosts).map_err(LabError::io("write", &path))?;
         }
         Ok(())

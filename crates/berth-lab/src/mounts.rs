@@ -1,11 +1,11 @@
 //! The file system of a node: the host's, read-only, with places of its own to write to.
 //!
-//! Not an overlay: the root of a host may itself be one, or several mounts, and the kernel stacks only two. What is
-//! mounted here lives in the node's mount namespace and goes with it; nothing is mounted in the host's.
+//! Not an overlay, but for `/etc`: the root of a host may itself be one, or several mounts, and the kernel stacks only
+//! two. What is mounted here lives in the node's mount namespace and goes with it; nothing is mounted in the host's.
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use procfs::process::Process;
@@ -25,20 +25,34 @@ pub(crate) const LAB_RUN: &str = "/run/berth-lab";
 const HIDDEN: [&str; 7] = ["proc", "sys", "run", "tmp", "mnt", "media", "var/lib/docker"];
 
 /// Folders of a node that last as long as the lab, and where they appear in it.
-const KEPT: [(&str, &str); 3] = [("data", "var/lib/berth"), ("etc", "etc"), ("log", "var/log")];
+const KEPT: [(&str, &str); 2] = [("data", "var/lib/berth"), ("log", "var/log")];
 
-/// Makes the folders of a node on the host. `/etc` starts as a copy of the host's.
+/// What a node writes to `/etc`, and overlayfs's own folder beside it.
+const ETC: [&str; 2] = ["etc", "etc-work"];
+
+/// Names of the lab's nodes, below the folder of one: written to by the host while the node runs.
+pub(crate) const HOSTS: &str = "run/hosts";
+
+/// Makes the folders of a node on the host.
 pub(crate) fn create_folders(node_dir: &Path) -> Result<(), LabError> {
-    for name in ["root", "data", "log", "run/bin"] {
+    for name in ["root", "data", "log", "run/bin"].into_iter().chain(ETC) {
         let path = node_dir.join(name);
         fs::create_dir_all(&path).map_err(LabError::io("create", &path))?;
     }
     // The place where the node's data will appear must exist below a root that is read-only by then.
     let place = Path::new("/var/lib/berth");
     fs::create_dir_all(place).map_err(LabError::io("create", place))?;
-    let program = node_dir.join("run/bin/berth");
-    fs::File::create(&program).map_err(LabError::io("create", &program))?;
-    copy_tree(Path::new("/etc"), &node_dir.join("etc"))
+    // Places for files to be mounted to, and the names.
+    for name in ["run/bin/berth", "etc/hosts", HOSTS] {
+        let path = node_dir.join(name);
+        fs::File::create(&path).map_err(LabError::io("create", &path))?;
+    }
+    // Whoever brings the lab up may let others read nothing of theirs; in the node everybody reads these.
+    for (name, mode) in [("etc", 0o755), (HOSTS, 0o644)] {
+        let path = node_dir.join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(LabError::io("open up", &path))?;
+    }
+    Ok(())
 }
 
 /// Called in the node's new mount namespace: builds the root and moves into it.
@@ -55,6 +69,7 @@ pub(crate) fn enter_root(node_dir: &Path, program: &Path) -> Result<(), LabError
     for (source, target) in KEPT {
         bind(&node_dir.join(source), &root.join(target))?;
     }
+    mount_etc(node_dir, &root.join("etc"))?;
     mount_kernel_files(&root)?;
     mount_cgroups(&root, &hierarchies)?;
     let run = root.join("run/berth-lab");
@@ -66,6 +81,18 @@ pub(crate) fn enter_root(node_dir: &Path, program: &Path) -> Result<(), LabError
 
 fn bind(source: &Path, target: &Path) -> Result<(), LabError> {
     mount_bind(source, target).map_err(LabError::io("bind to", target))
+}
+
+/// The host's `/etc` below what the node writes, and its own file of names: what the host writes to must not be part
+/// of an overlay that is mounted.
+fn mount_etc(node_dir: &Path, target: &Path) -> Result<(), LabError> {
+    // The folders by short names: commas and colons in paths would need escapes.
+    rustix::process::chdir(node_dir).map_err(LabError::io("change to", node_dir))?;
+    let [upper, work] = ETC;
+    let options = c_string(&format!("lowerdir=/etc,upperdir={upper},workdir={work},index=off"))?;
+    let mounted = mount("overlay", target, "overlay", MountFlags::empty(), Some(options.as_c_str()));
+    mounted.map_err(LabError::io("mount an overlay at", target))?;
+    bind(&node_dir.join(HOSTS), &target.join("hosts"))
 }
 
 fn mount_points() -> Result<Vec<PathBuf>, LabError> {
@@ -150,49 +177,4 @@ fn pivot(root: &Path) -> Result<(), LabError> {
     rustix::process::pivot_root(".", ".").map_err(LabError::io("make a root of", root))?;
     unmount(".", UnmountFlags::DETACH).map_err(LabError::io("unmount", Path::new("the old root")))?;
     rustix::process::chdir("/").map_err(LabError::io("change to", Path::new("/")))
-}
-
-/// Copies folders, files and links with modes and owners; sockets and devices are left out.
-fn copy_tree(from: &Path, to: &Path) -> Result<(), LabError> {
-    let about = fs::symlink_metadata(from).map_err(LabError::io("look at", from))?;
-    let kind = about.file_type();
-    if kind.is_symlink() {
-        let target = fs::read_link(from).map_err(LabError::io("read link", from))?;
-        return symlink(target, to).map_err(LabError::io("create link", to));
-    }
-    if kind.is_dir() {
-        fs::create_dir_all(to).map_err(LabError::io("create", to))?;
-        for entry in fs::read_dir(from).map_err(LabError::io("list", from))? {
-            let entry = entry.map_err(LabError::io("list", from))?;
-            copy_tree(&entry.path(), &to.join(entry.file_name()))?;
-        }
-    } else if kind.is_file() {
-        fs::copy(from, to).map_err(LabError::io("copy to", to))?;
-    } else {
-        return Ok(());
-    }
-    use std::os::unix::fs::MetadataExt;
-    std::os::unix::fs::chown(to, Some(about.uid()), Some(about.gid())).map_err(LabError::io("give away", to))?;
-    fs::set_permissions(to, about.permissions()).map_err(LabError::io("set mode of", to))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copy_keeps_links_and_modes() {
-        use std::os::unix::fs::PermissionsExt;
-        let dir = tempfile::tempdir().unwrap();
-        let from = dir.path().join("from");
-        fs::create_dir_all(from.join("sub")).unwrap();
-        fs::write(from.join("sub/secret"), "x").unwrap();
-        fs::set_permissions(from.join("sub/secret"), fs::Permissions::from_mode(0o600)).unwrap();
-        symlink("nowhere", from.join("link")).unwrap();
-        let to = dir.path().join("to");
-        copy_tree(&from, &to).unwrap();
-        assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("nowhere"));
-        let mode = fs::metadata(to.join("sub/secret")).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
 }

@@ -147,8 +147,8 @@ pub struct ContainerSpec {
 /// How a task is asked to end, and for how long.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KillPolicy {
-    /// A signal number of Linux, 1 to 64.
-    pub signal: u8,
+    /// A signal number of Linux, 1 to 64. None: the image's, or `SIGTERM`.
+    pub signal: Option<u8>,
     /// After this long, `SIGKILL` follows.
     pub timeout: Millis,
 }

@@ -5,6 +5,7 @@
 //! that a field can be renamed here without breaking a disk or a running agent.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic)]
 
 pub mod alloc;
 pub mod command;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{DesiredAlloc, Ended, Exit, TaskName, TaskStatus, Timestamp};
+use crate::{DesiredAlloc, Ended, Exit, Failure, TaskName, TaskStatus, Timestamp};
 
 /// What the agent remembers of one allocation, durable in its ledger: enough to go on after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,11 +73,29 @@ pub enum ShimTaskState {
     Exited(Exit),
 }
 
+/// Why an allocation could not be made ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotReady {
+    /// What is wrong.
+    pub failure: Failure,
+    /// Whether another try may do better.
+    pub retry: Retry,
+}
+
+/// Whether to try again what has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// What was in the way may pass.
+    MayHelp,
+    /// The same would come of it: somebody has to mend something first.
+    Pointless,
+}
+
 /// How a task is ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kill {
-    /// This signal to its main process.
-    Ask(u8),
+    /// This signal to its main process; without one, the one that its image names, or `SIGTERM`.
+    Ask(Option<u8>),
     /// `SIGKILL` to every process of the task.
     Force,
 }

@@ -100,7 +100,7 @@ fn spec(job: &str, kind: JobKind) -> Spec {
         resources: resources(500, 256, 0),
         pids_limit: 100,
         ports: Vec::new(),
-        kill: KillPolicy { signal: 15, timeout: Millis(5_000) },
+        kill: KillPolicy { signal: None, timeout: Millis(5_000) },
         meta: BTreeMap::new(),
     };
     let group = GroupSpec {

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    AllocId, DesiredAlloc, Ended, Exit, ExitKind, Failure, FailureKind, Found, FoundShim, Goal, Kill, Millis,
-    ObservedAlloc, Phase, Progress, Remembered, ShimTask, ShimTaskState, TaskName, TaskSpec, Timestamp,
+    AllocId, DesiredAlloc, Ended, Exit, ExitKind, Failure, FailureKind, Found, FoundShim, Goal, Kill, Millis, NotReady,
+    ObservedAlloc, Phase, Progress, Remembered, Retry, ShimTask, ShimTaskState, TaskName, TaskSpec, Timestamp,
 };
 
 use crate::Effect;
@@ -19,6 +19,9 @@ pub(crate) const PREPARE_TRIES: u32 = 4;
 const PREPARE_DELAY: Millis = Millis(1000);
 /// What that doubling stops at.
 const PREPARE_MAX_DELAY: Millis = Millis::from_secs(30);
+/// The wait after which force is used again on what has not ended by it: the first may have been lost.
+/// Longer than a driver waits for an answer.
+const FORCE_AGAIN: Millis = Millis::from_secs(15);
 
 /// What keeps the allocation's tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,20 @@ pub(crate) enum Listed {
 pub(crate) enum Room {
     Free,
     Taken,
+}
+
+/// Whether the ledger can be written. What has to be remembered first is not asked for otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Memory {
+    Works,
+    Fails,
+}
+
+/// What an allocation has to respect beside itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Around {
+    pub(crate) room: Room,
+    pub(crate) memory: Memory,
 }
 
 /// One allocation of this node.
@@ -107,7 +124,7 @@ impl Work {
         };
         work.recall_end();
         work.meet_shim(found.shim, ended.is_some(), now, out);
-        work.advance(now, Room::Free, out);
+        work.advance(now, Around { room: Room::Taken, memory: Memory::Works }, out);
         work
     }
 
@@ -208,7 +225,7 @@ impl Work {
     }
 
     /// `Prepare` was answered.
-    pub(crate) fn prepared(&mut self, now: Timestamp, result: Result<(), Failure>) {
+    pub(crate) fn prepared(&mut self, now: Timestamp, result: Result<(), NotReady>) {
         if !matches!(self.keeper, Keeper::Preparing(_)) {
             return;
         }
@@ -218,11 +235,11 @@ impl Work {
                 self.prepare_failures = 0;
                 self.keeper = Keeper::Shim;
             }
-            Err(failure) => self.preparation_failed(now, &failure),
+            Err(NotReady { failure, retry }) => self.preparation_failed(now, &failure, retry),
         }
     }
 
-    fn preparation_failed(&mut self, now: Timestamp, failure: &Failure) {
+    fn preparation_failed(&mut self, now: Timestamp, failure: &Failure, retry: Retry) {
         let earlier = self.prepare_failures;
         self.prepare_failures += 1;
         let until = now + back_off(PREPARE_DELAY, PREPARE_MAX_DELAY, earlier as usize);
@@ -236,7 +253,11 @@ impl Work {
             };
             task.state = Run::BackOff { until };
         }
-        if self.ending.is_none() && self.prepare_failures >= PREPARE_TRIES {
+        let last = match retry {
+            Retry::MayHelp => self.prepare_failures >= PREPARE_TRIES,
+            Retry::Pointless => true,
+        };
+        if self.ending.is_none() && last {
             self.ending = Some(Ended::Failed(preparation_failure(failure, self.prepare_failures)));
         }
         self.unsaved = true;
@@ -310,14 +331,41 @@ impl Work {
         }
     }
 
-    /// Asks for whatever is missing on the way to the goal. The ledger hears of it first.
-    pub(crate) fn advance(&mut self, now: Timestamp, room: Room, out: &mut Vec<Effect>) {
-        let mut asked = Vec::new();
-        match self.ending {
-            Some(_) => self.advance_to_end(now, &mut asked),
-            None => self.advance_to_run(now, room, &mut asked),
+    /// An effect that was asked for was not begun: as if it had not been asked for.
+    pub(crate) fn not_begun(&mut self, now: Timestamp, effect: &Effect) {
+        match effect {
+            Effect::Remember(_) => self.unsaved = true,
+            Effect::Prepare(_) => {
+                if let Keeper::Preparing(_) = self.keeper {
+                    self.keeper = Keeper::None;
+                }
+            }
+            Effect::Start { task, run, .. } => {
+                if let Some(task) = self.tasks.iter_mut().find(|t| t.name == *task) {
+                    task.not_begun(now, *run);
+                }
+            }
+            Effect::Signal { .. } | Effect::EndOrphans(_) | Effect::Remove(_) | Effect::Purge(_) => {}
+            Effect::RememberEpoch(_)
+            | Effect::Forget(_)
+            | Effect::Report(_)
+            | Effect::ReportAgain { .. }
+            | Effect::WakeAt(_) => {}
         }
-        if self.unsaved {
+    }
+
+    /// Asks for whatever is missing on the way to the goal. The ledger hears of it first.
+    ///
+    /// While the ledger cannot be written only what ends something is asked for: that frees what the node is short
+    /// of, and an end that is forgotten is no more than an end that has to be asked for again.
+    pub(crate) fn advance(&mut self, now: Timestamp, around: Around, out: &mut Vec<Effect>) {
+        let mut asked = Vec::new();
+        match (&self.ending, around.memory) {
+            (Some(_), _) => self.advance_to_end(now, &mut asked),
+            (None, Memory::Works) => self.advance_to_run(now, around.room, &mut asked),
+            (None, Memory::Fails) => {}
+        }
+        if self.unsaved && around.memory == Memory::Works {
             out.push(Effect::Remember(Box::new(self.remember())));
             self.unsaved = false;
         }
@@ -373,12 +421,12 @@ impl Work {
             let signal = match task.killing {
                 Killing::No if spec.kill.timeout == Millis(0) => Kill::Force,
                 Killing::No => Kill::Ask(spec.kill.signal),
-                Killing::Asked { force_at } if force_at <= now => Kill::Force,
-                Killing::Asked { .. } | Killing::Forced => continue,
+                Killing::Asked { force_at } | Killing::Forced { again_at: force_at } if force_at <= now => Kill::Force,
+                Killing::Asked { .. } | Killing::Forced { .. } => continue,
             };
             task.killing = match signal {
                 Kill::Ask(_) => Killing::Asked { force_at: now + spec.kill.timeout },
-                Kill::Force => Killing::Forced,
+                Kill::Force => Killing::Forced { again_at: now + FORCE_AGAIN },
             };
             self.news = true;
             out.push(Effect::Signal { alloc: self.desired.id, task: task.name.clone(), run: task.run, signal });
@@ -386,18 +434,23 @@ impl Work {
     }
 
     /// When `advance` has something to do although nothing happens.
-    pub(crate) fn next_wake(&self, room: Room) -> Option<Timestamp> {
+    pub(crate) fn next_wake(&self, around: Around) -> Option<Timestamp> {
+        let runs = around.memory == Memory::Works;
         let tasks = self.tasks.iter().filter_map(|task| match (&task.state, task.killing) {
-            (Run::BackOff { until }, _) if self.keeper == Keeper::Shim && !self.waits_for(room) => Some(*until),
-            // Without its shim a run cannot be signalled: it ends with the orphans.
-            (Run::Starting | Run::Running { .. }, Killing::Asked { force_at }) if self.keeper == Keeper::Shim => {
-                Some(force_at)
+            (Run::BackOff { until }, _) if runs && self.keeper == Keeper::Shim && !self.waits_for(around.room) => {
+                Some(*until)
             }
+            // Without its shim a run cannot be signalled: it ends with the orphans.
+            (
+                Run::Starting | Run::Running { .. },
+                Killing::Asked { force_at: at } | Killing::Forced { again_at: at },
+            ) if self.keeper == Keeper::Shim => Some(at),
             (Run::Pending | Run::Starting | Run::Running { .. } | Run::BackOff { .. } | Run::Done, _) => None,
         });
         let keeper = match self.keeper {
-            Keeper::BackOff { until } => Some(until),
-            Keeper::None
+            Keeper::BackOff { until } if runs => Some(until),
+            Keeper::BackOff { .. }
+            | Keeper::None
             | Keeper::Preparing(_)
             | Keeper::Shim
             | Keeper::Orphans

@@ -1,7 +1,7 @@
 //! What comes into the node core and what goes out of it.
 
 use berth_model::{
-    AllocId, Desired, DesiredAlloc, Epoch, Failure, Kill, Millis, NodeId, NodeReport, Progress, Remembered, ShimTask,
+    AllocId, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeId, NodeReport, NotReady, Progress, Remembered, ShimTask,
     TaskName, Timestamp,
 };
 
@@ -33,7 +33,7 @@ pub enum Event {
         /// Which.
         alloc: AllocId,
         /// How it went.
-        result: Result<(), Failure>,
+        result: Result<(), NotReady>,
     },
     /// A shim says something of a task.
     Task {
@@ -59,6 +59,9 @@ pub enum Event {
         /// Which allocation.
         alloc: AllocId,
     },
+    /// The ledger could not be written. None of these effects was begun; they are given back in order, all that
+    /// the driver still had.
+    NotRemembered(Vec<Effect>),
     /// The time last asked for by `WakeAt` has come.
     Woke,
 }
@@ -105,6 +108,12 @@ pub enum Effect {
     Purge(AllocId),
     /// Send to the server, if connected.
     Report(NodeReport),
+    /// Send the last report that was sent once more, with this serial, if there was one. A sign of life that
+    /// promises nothing new, for as long as the ledger cannot be written.
+    ReportAgain {
+        /// Counts on from the reports.
+        serial: u64,
+    },
     /// Send `Woke` at this time; replaces any earlier wish.
     WakeAt(Timestamp),
 }

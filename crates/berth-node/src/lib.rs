@@ -4,9 +4,11 @@
 //! It deliberately knows nothing of how a task is run or of where else the job's allocations are.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic)]
 
 mod alloc;
 mod event;
+mod ledger;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod task;
@@ -19,7 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{AllocId, Desired, Digest, Epoch, Found, Goal, Millis, NodeReport, Timestamp};
 
-use crate::alloc::{Room, Work};
+use crate::alloc::{Around, Memory, Room, Work};
+use crate::ledger::Ledger;
 
 /// The shortest time between two reports of news. The first news is told at once; what follows within this
 /// time travels together, so that a burst of starts costs a few reports instead of one each.
@@ -34,8 +37,12 @@ pub struct Core {
     epoch: Epoch,
     /// Of the desired state last obeyed.
     digest: Digest,
+    /// Whether a desired state was heard in this life. Before, what was stopped or dropped meanwhile may still
+    /// hold room here that the server has given to what was never started.
+    heard: bool,
     session: Option<Session>,
     allocs: BTreeMap<AllocId, Work>,
+    ledger: Ledger,
     /// Whether the server has to be told something at once.
     news: bool,
     /// The time last asked for, until it comes.
@@ -60,8 +67,10 @@ impl Core {
         let mut core = Core {
             epoch,
             digest: Digest::default(),
+            heard: false,
             session: None,
             allocs: BTreeMap::new(),
+            ledger: Ledger::default(),
             news: false,
             wake: None,
             #[cfg(feature = "planted-bugs")]
@@ -86,7 +95,8 @@ impl Core {
             Event::Task { alloc, task, shim } => self.with(alloc, now, out, |work, _| work.task(now, &task, shim)),
             Event::ShimLost { alloc } => self.with(alloc, now, out, |work, out| work.shim_lost(out)),
             Event::OrphansEnded { alloc } => self.with(alloc, now, out, |work, _| work.orphans_ended(now)),
-            Event::Removed { alloc } => self.with(alloc, now, out, |work, _| work.removed()),
+            Event::Removed { alloc } => self.removed(alloc, now, out),
+            Event::NotRemembered(effects) => self.not_remembered(now, effects, out),
             Event::Woke => self.woke(now, out),
         }
         self.finish(now, out);
@@ -109,7 +119,7 @@ impl Core {
     fn hear(&mut self, epoch: Epoch, out: &mut Vec<Effect>) {
         if self.epoch != epoch {
             self.epoch = epoch;
-            out.push(Effect::RememberEpoch(epoch));
+            self.ledger.write(Effect::RememberEpoch(epoch), out);
         }
     }
 
@@ -120,6 +130,7 @@ impl Core {
         self.hear(desired.epoch, out);
         self.news |= self.digest != desired.digest;
         self.digest = desired.digest;
+        self.heard = true;
         let listed: BTreeSet<AllocId> = desired.allocs.iter().map(|alloc| alloc.id).collect();
         for (_, work) in self.allocs.iter_mut().filter(|(id, _)| !listed.contains(id)) {
             #[cfg(feature = "planted-bugs")]
@@ -131,29 +142,86 @@ impl Core {
         for alloc in desired.allocs {
             match self.allocs.get_mut(&alloc.id) {
                 Some(work) => work.listed(alloc.goal),
-                None => _ = self.allocs.insert(alloc.id, Work::new(alloc)),
+                None => {
+                    self.ledger.keep(alloc.id);
+                    self.allocs.insert(alloc.id, Work::new(alloc));
+                }
             }
         }
         self.advance_all(now, out);
     }
 
+    /// The room that was freed may be what the ledger lacks.
+    fn removed(&mut self, alloc: AllocId, now: Timestamp, out: &mut Vec<Effect>) {
+        self.with(alloc, now, out, |work, _| work.removed());
+        if self.ledger.retry().is_some() {
+            self.try_ledger(now, out);
+        }
+    }
+
+    /// The ledger could not be written, and nothing was begun. What ends something is asked for again at once.
+    fn not_remembered(&mut self, now: Timestamp, effects: Vec<Effect>, out: &mut Vec<Effect>) {
+        self.ledger.fails(now);
+        self.wake = None;
+        for effect in effects {
+            self.ledger.not_begun(&effect);
+            match &effect {
+                Effect::Remember(about) => self.not_begun(about.desired.id, now, &effect),
+                Effect::Prepare(desired) => self.not_begun(desired.id, now, &effect),
+                Effect::Start { alloc, .. } => self.not_begun(*alloc, now, &effect),
+                Effect::Signal { .. } | Effect::EndOrphans(_) | Effect::Remove(_) | Effect::Purge(_) => {
+                    out.push(effect);
+                }
+                Effect::Report(_) | Effect::ReportAgain { .. } => {
+                    self.news = true;
+                    if let Some(session) = &mut self.session {
+                        session.reported = None;
+                    }
+                }
+                Effect::RememberEpoch(_) | Effect::Forget(_) | Effect::WakeAt(_) => {}
+            }
+        }
+        self.advance_all(now, out);
+    }
+
+    fn not_begun(&mut self, alloc: AllocId, now: Timestamp, effect: &Effect) {
+        if let Some(work) = self.allocs.get_mut(&alloc) {
+            work.not_begun(now, effect);
+        }
+    }
+
+    fn try_ledger(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let (epoch, forgotten) = self.ledger.try_again();
+        out.extend(epoch.then_some(Effect::RememberEpoch(self.epoch)));
+        out.extend(forgotten.into_iter().map(Effect::Forget));
+        self.advance_all(now, out);
+    }
+
     fn woke(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.wake = None;
-        self.advance_all(now, out);
+        if self.ledger.retry().is_some_and(|at| at <= now) {
+            self.try_ledger(now, out);
+        } else {
+            self.advance_all(now, out);
+        }
     }
 
     /// Asks for what is missing, stops before starts: what is to be stopped may hold what is to be started waits for.
     fn advance_all(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        let room = self.room();
+        let around = self.around();
         let (stops, starts): (Vec<_>, Vec<_>) = self.allocs.values_mut().partition(|work| work.goal() == Goal::Stop);
         for work in stops.into_iter().chain(starts) {
-            work.advance(now, room, out);
+            work.advance(now, around, out);
         }
         self.forget(out);
     }
 
     fn room(&self) -> Room {
-        if self.allocs.values().any(Work::is_unknown) { Room::Taken } else { Room::Free }
+        if !self.heard || self.allocs.values().any(Work::is_unknown) { Room::Taken } else { Room::Free }
+    }
+
+    fn around(&self) -> Around {
+        Around { room: self.room(), memory: self.ledger.memory() }
     }
 
     /// Lets one allocation take an event, then go on. One that is unknown is over: what is said of it is late.
@@ -164,12 +232,12 @@ impl Core {
         out: &mut Vec<Effect>,
         take: impl FnOnce(&mut Work, &mut Vec<Effect>),
     ) {
-        let before = self.room();
+        let before = self.around();
         let Some(work) = self.allocs.get_mut(&alloc) else { return };
         take(work, out);
         work.advance(now, before, out);
         self.forget(out);
-        if before != self.room() {
+        if before.room != self.room() {
             self.advance_all(now, out);
         }
     }
@@ -180,7 +248,8 @@ impl Core {
             self.news |= std::mem::take(&mut work.news);
             if work.is_over() {
                 self.news = true;
-                out.extend([Effect::Purge(*id), Effect::Forget(*id)]);
+                out.push(Effect::Purge(*id));
+                self.ledger.write(Effect::Forget(*id), out);
             }
             !work.is_over()
         });
@@ -193,22 +262,30 @@ impl Core {
             self.allocs.values_mut().for_each(Work::forget_restarts);
         }
         let gap = self.gap();
+        let around = self.around();
+        // What is not remembered is not told either: a server may build on it.
+        let tells = around.memory == Memory::Works;
         if let Some(session) = &mut self.session {
             // A clock that was set back must not silence the heartbeat until it has caught up.
             let set_back = session.reported.is_some_and(|at| at > now);
-            if set_back || session.due(self.news, gap).is_none_or(|due| due <= now) {
+            if set_back || session.due(self.news && tells, gap).is_none_or(|due| due <= now) {
                 session.serial += 1;
                 session.reported = Some(now);
-                self.news = false;
-                let allocs = self.allocs.values().map(Work::observe).collect();
-                out.push(Effect::Report(NodeReport { serial: session.serial, digest: self.digest, allocs }));
+                let serial = session.serial;
+                out.push(if tells {
+                    self.news = false;
+                    let allocs = self.allocs.values().map(Work::observe).collect();
+                    Effect::Report(NodeReport { serial, digest: self.digest, allocs })
+                } else {
+                    Effect::ReportAgain { serial }
+                });
             }
         } else {
             self.news = false; // The first report of a session tells everything.
         }
-        let report = self.session.as_ref().and_then(|session| session.due(self.news, gap));
-        let room = self.room();
-        let next = self.allocs.values().filter_map(|work| work.next_wake(room)).chain(report).min();
+        let report = self.session.as_ref().and_then(|session| session.due(self.news && tells, gap));
+        let works = self.allocs.values().filter_map(|work| work.next_wake(around));
+        let next = works.chain(report).chain(self.ledger.retry()).min();
         if next.is_some() && next != self.wake {
             self.wake = next;
             out.extend(next.map(Effect::WakeAt));

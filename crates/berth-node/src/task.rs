@@ -35,8 +35,8 @@ pub(crate) enum Killing {
     No,
     /// It was asked to end; force follows.
     Asked { force_at: Timestamp },
-    /// Every process of it was killed.
-    Forced,
+    /// Every process of it was to be killed; once more when nothing is heard of its end.
+    Forced { again_at: Timestamp },
 }
 
 /// What a task's end means for its allocation.
@@ -151,6 +151,24 @@ impl Task {
         self.killing = Killing::No;
     }
 
+    /// Takes back `begin_run`: the start was never handed on.
+    pub(crate) fn not_begun(&mut self, now: Timestamp, run: u32) {
+        if self.run != run || self.state != Run::Starting {
+            return;
+        }
+        self.run -= 1;
+        self.killing = Killing::No;
+        self.state = match self.run {
+            0 => Run::Pending,
+            // It was due, and stays so.
+            _ => Run::BackOff { until: now },
+        };
+        if self.run > 0 {
+            self.restarts.pop();
+            self.restarted = self.restarted.saturating_sub(1);
+        }
+    }
+
     /// The allocation is ending: what does not run will not be started any more.
     pub(crate) fn give_up(&mut self) {
         match self.state {
@@ -239,9 +257,12 @@ pub(crate) fn shorten(text: &mut String, limit: usize) {
     }
 }
 
-/// The failure of an allocation that could not be made ready after `tries` tries.
+/// The failure of an allocation that could not be made ready in `tries` tries.
 pub(crate) fn preparation_failure(failure: &Failure, tries: u32) -> Failure {
-    let mut message = format!("not made ready in {tries} tries: {}", failure.message);
+    let mut message = match tries {
+        1 => format!("not made ready: {}", failure.message),
+        _ => format!("not made ready in {tries} tries: {}", failure.message),
+    };
     shorten(&mut message, MAX_MESSAGE);
     Failure { kind: failure.kind, message }
 }

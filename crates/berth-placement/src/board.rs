@@ -143,11 +143,6 @@ impl Board {
         self.holds.get(&alloc)
     }
 
-    /// What a node has left.
-    pub fn free(&self, node: NodeId) -> Option<Resources> {
-        self.seats.get(&node).map(Seat::free)
-    }
-
     pub(crate) fn seats(&self) -> &BTreeMap<NodeId, Seat> {
         &self.seats
     }

@@ -7,6 +7,7 @@
 //! Invariant: nothing here knows commits, agents, timers or the history of a job beyond what a [`Want`] carries.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::float_arithmetic)]
 
 mod board;
 mod constraint;
@@ -17,4 +18,4 @@ mod place;
 pub use board::{Board, Eligibility, Hold};
 pub use constraint::holds;
 pub use filter::{Class, admits};
-pub use place::{Outcome, Want, fits_in_place_of, place};
+pub use place::{Outcome, Want, fits_in_place_of, place, why_waiting};

@@ -63,6 +63,26 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
     outcome
 }
 
+/// Why an allocation of the class is not placed, with the numbers of this moment. None: there is room for it.
+pub fn why_waiting(
+    board: &Board,
+    class: Class<'_>,
+    only: Option<NodeId>,
+    policy: Policy,
+    decision: DecisionId,
+) -> Option<WaitReason> {
+    if board.seats().is_empty() {
+        return Some(WaitReason::NoNodes);
+    }
+    let field = Field::evaluate(board, class, policy);
+    match only {
+        Some(node) if field.fits_on(node) => None,
+        Some(node) => Some(field.why_not_on(board, node, decision)),
+        None if field.open.is_empty() => Some(field.why_nowhere(board, decision)),
+        None => None,
+    }
+}
+
 /// Whether an allocation of the class would fit on the node of `holder` if `holder` were gone.
 pub fn fits_in_place_of(board: &Board, class: Class<'_>, only: Option<NodeId>, holder: AllocId) -> bool {
     let Some(hold) = board.held(holder) else { return false };
@@ -200,6 +220,10 @@ impl<'a> Field<'a> {
         let seat = board.seats().get(&node).expect("still there");
         self.put(node, seat, same);
         Placement { node, ports, decision, explanation }
+    }
+
+    fn fits_on(&self, node: NodeId) -> bool {
+        matches!(self.standings.get(&node), Some(Standing::Fits { .. }))
     }
 
     fn why_not_on(&self, board: &Board, node: NodeId, decision: DecisionId) -> WaitReason {

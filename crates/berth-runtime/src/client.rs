@@ -7,13 +7,14 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use berth_model::Failure;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Mutex as AsyncMutex, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::plan::names;
 use crate::shim::protocol::{self, Ask, Message, Request, Say, TaskWire, VERSION};
@@ -24,7 +25,10 @@ type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Say>>>>>;
 /// Requests go in here; answers come from where [`Events`] is read.
 #[derive(Clone)]
 pub(crate) struct Client {
-    write: Arc<AsyncMutex<OwnedWriteHalf>>,
+    /// To the task that writes them, so that who stops waiting leaves no half of a message behind.
+    requests: mpsc::Sender<Vec<u8>>,
+    /// How long an answer may take.
+    patience: Duration,
     waiting: Waiting,
     next: Arc<AtomicU64>,
 }
@@ -45,21 +49,24 @@ pub(crate) enum Unanswered {
     OutOfTurn,
     /// The connection is gone.
     Gone,
+    /// The shim did not answer in time; it may still do what it was asked.
+    Late,
 }
 
+/// Requests that wait to be written. The shim's socket takes hundreds more.
+const REQUESTS: usize = 16;
+
 /// Connects to the shim of an allocation. Gives its process too.
-pub(crate) async fn connect(alloc_dir: &Path) -> io::Result<(Client, Events, OwnedFd)> {
+pub(crate) async fn connect(alloc_dir: &Path, patience: Duration) -> io::Result<(Client, Events, OwnedFd)> {
     let stream = open(alloc_dir).await?;
     // Of the one who listens; it was alive a moment ago, and is if it answers after this.
     let pid = stream.peer_cred()?.pid().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
     let process = pidfd_open(pid, PidfdFlags::empty())?;
     let (read, write) = stream.into_split();
+    let (requests, to_write) = mpsc::channel(REQUESTS);
+    tokio::spawn(write_all(write, to_write));
     let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
-    let client = Client {
-        write: Arc::new(AsyncMutex::new(write)),
-        waiting: Arc::clone(&waiting),
-        next: Arc::new(AtomicU64::new(1)),
-    };
+    let client = Client { requests, patience, waiting: Arc::clone(&waiting), next: Arc::new(AtomicU64::new(1)) };
     Ok((client, Events { read, buffer: Vec::new(), waiting }, process))
 }
 
@@ -67,6 +74,15 @@ pub(crate) async fn connect(alloc_dir: &Path) -> io::Result<(Client, Events, Own
 pub(crate) async fn open(alloc_dir: &Path) -> io::Result<UnixStream> {
     let dir = File::open(alloc_dir)?;
     UnixStream::connect(format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), names::SOCKET)).await
+}
+
+/// Writes requests until nobody asks any more, or the shim has gone.
+async fn write_all(mut to: OwnedWriteHalf, mut requests: mpsc::Receiver<Vec<u8>>) {
+    while let Some(request) = requests.recv().await {
+        if to.write_all(&request).await.is_err() {
+            return;
+        }
+    }
 }
 
 impl Client {
@@ -100,10 +116,16 @@ impl Client {
             Some(waiting) => drop(waiting.insert(id, send)),
             None => return Err(Unanswered::Gone),
         }
-        if self.write.lock().await.write_all(&request).await.is_err() {
-            return Err(Unanswered::Gone);
-        }
-        answer.await.map_err(|_| Unanswered::Gone)
+        let answered = async {
+            self.requests.send(request).await.map_err(|_| Unanswered::Gone)?;
+            answer.await.map_err(|_| Unanswered::Gone)
+        };
+        tokio::time::timeout(self.patience, answered).await.unwrap_or_else(|_| {
+            if let Some(waiting) = lock(&self.waiting).as_mut() {
+                waiting.remove(&id);
+            }
+            Err(Unanswered::Late)
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use berth_model::{AllocId, Failure, FailureKind, TaskName};
+use berth_model::{AllocId, Failure, FailureKind, NotReady, Retry, TaskName};
 
 /// An operation of the runtime that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,18 @@ pub enum RuntimeError {
     /// There is no shim for the allocation, or it does not answer.
     #[error("allocation {0} has no shim that answers")]
     NoShim(AllocId),
+    /// The shim does not answer, though it is there.
+    #[error("the shim of allocation {0} does not answer")]
+    Late(AllocId),
+    /// A shim could not be ended.
+    #[error("cannot end the shim of allocation {alloc}")]
+    Shim {
+        /// Whose shim.
+        alloc: AllocId,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
     /// The connection to a shim broke.
     #[error("cannot talk to the shim of allocation {alloc}")]
     Talk {
@@ -41,14 +53,6 @@ pub enum RuntimeError {
         alloc: AllocId,
         /// Which task.
         task: TaskName,
-        /// Why.
-        failure: Failure,
-    },
-    /// The shim still has work, so that it does not end.
-    #[error("allocation {alloc} cannot be removed: {}", failure.message)]
-    Busy {
-        /// Which allocation.
-        alloc: AllocId,
         /// Why.
         failure: Failure,
     },
@@ -81,6 +85,16 @@ pub(crate) fn failure(kind: FailureKind, message: impl Into<String>) -> Failure 
         message.truncate(end);
     }
     Failure { kind, message }
+}
+
+/// For `map_err`: trying again may help.
+pub(crate) fn may_pass(failure: Failure) -> NotReady {
+    NotReady { failure, retry: Retry::MayHelp }
+}
+
+/// For `map_err`: trying again is pointless.
+pub(crate) fn stays(failure: Failure) -> NotReady {
+    NotReady { failure, retry: Retry::Pointless }
 }
 
 /// A failure from an error of the operating system while doing `what`; a full disk is named as such.

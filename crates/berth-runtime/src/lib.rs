@@ -16,6 +16,7 @@ mod plan;
 mod runtime;
 pub mod seccomp;
 pub mod shim;
+mod tree;
 
 pub use error::RuntimeError;
 pub use exec::{ExecOutput, ExecRequest, ExecSession, WindowSize};

@@ -11,36 +11,44 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use std::{fs, io};
 
-use berth_model::{AllocId, DesiredAlloc, Failure, FailureKind, FoundShim, Kill, Progress, ShimTask, TaskName};
+use berth_model::{
+    AllocId, DesiredAlloc, Failure, FailureKind, FoundShim, Kill, NotReady, Progress, ShimTask, TaskName,
+};
 use futures::StreamExt;
 use futures::stream;
+use rustix::io::Errno;
+use rustix::process::{Signal, pidfd_send_signal};
 use tokio::net::unix::pipe;
 use tokio::process::Command;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
 use crate::cgroup::Cgroups;
 use crate::client::{self, Client, Events, Unanswered};
-use crate::error::{RuntimeError, failure, io_failure};
+use crate::error::{RuntimeError, failure, io_failure, may_pass};
 use crate::exec::{self, ExecRequest, ExecSession};
 use crate::images::{Credential, Digest, Store};
 use crate::logs::{self, LogQuery, LogRecord};
 use crate::oci::OciRuntime;
 use crate::plan::{AllocPlan, LogLimits, boot_id, names};
 use crate::seccomp::Filters;
-use crate::shim::protocol::{Ask, TaskWire};
+use crate::shim::lock;
+use crate::shim::protocol::{Ask, KillWire, TaskWire};
 use crate::shim::state::State;
+use crate::tree;
 
 /// Events that are kept for an agent that is busy; then shims wait.
 const EVENTS: usize = 1024;
 /// Shims that are looked for at the same time.
 const LOOKS: usize = 64;
-/// How long a shim may take to answer who it is.
-const HELLO: Duration = Duration::from_secs(10);
-/// How long a shim may take to end after it said that it would.
+/// How long the program of a shim may take until the shim answers.
+const BEGIN: Duration = Duration::from_secs(30);
+/// How long a shim may take to end after it said that it would, or was killed.
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Attempts to reach a shim that has broken a connection.
 const RECONNECTS: u32 = 3;
+/// Shims that are started at the same time: more than this only fight for the disk.
+const STARTING: usize = 8;
 /// Log records that are kept for whoever reads them.
 const RECORDS: usize = 512;
 
@@ -61,6 +69,10 @@ pub struct RuntimeConfig {
     pub credentials: BTreeMap<String, Credential>,
     /// What every task on this node is told in its environment.
     pub node_env: BTreeMap<String, String>,
+    /// Folders and files that host programs must not see, whoever they run as, beside the data folder.
+    pub hidden: Vec<PathBuf>,
+    /// How long a shim may take to answer.
+    pub patience: Duration,
 }
 
 /// Something that happened.
@@ -90,12 +102,14 @@ pub struct Runtime {
 
 struct Inner {
     config: RuntimeConfig,
+    hidden: Vec<PathBuf>,
     images: Store,
     boot: String,
     cgroups: Cgroups,
     filters: Filters,
     shims: Shims,
     events: mpsc::Sender<RuntimeEvent>,
+    starting: Semaphore,
 }
 
 /// The shims that are connected.
@@ -117,7 +131,7 @@ impl Drop for Shim {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        lock(&self.shims).clear();
+        shims_of(&self.shims).clear();
     }
 }
 
@@ -129,11 +143,12 @@ impl Runtime {
     ) -> Result<(Self, mpsc::Receiver<RuntimeEvent>), RuntimeError> {
         let allocs = config.data_dir.join("allocs");
         make_private(&allocs).map_err(RuntimeError::files("make", &allocs))?;
+        let hidden = hidden(&config).map_err(RuntimeError::files("find", &config.data_dir))?;
         let boot = boot_id().map_err(RuntimeError::files("read", "/proc/sys/kernel/random/boot_id"))?;
         let cgroups = Cgroups::detect().map_err(RuntimeError::files("read", "/proc/self/mountinfo"))?;
         let (events, receiver) = mpsc::channel(EVENTS);
-        let inner =
-            Inner { config, images, boot, cgroups, filters: Filters::default(), shims: Shims::default(), events };
+        let (filters, shims, starting) = (Filters::default(), Shims::default(), Semaphore::new(STARTING));
+        let inner = Inner { config, hidden, images, boot, cgroups, filters, shims, events, starting };
         Ok((Self { inner: Arc::new(inner) }, receiver))
     }
 
@@ -151,10 +166,8 @@ impl Runtime {
             Ok(_) => {}
             // Made ready no further than this: no shim was started.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                warn!(%alloc, %error, "cannot read the plan of an allocation");
-                return FoundShim::Rebooted;
-            }
+            // Damaged, or of a later version of this program: its shim can tell more.
+            Err(error) => warn!(%alloc, %error, "cannot read the plan of an allocation"),
         }
         match self.connect(alloc).await {
             Ok(tasks) => return FoundShim::Alive(by_name(tasks)),
@@ -174,20 +187,36 @@ impl Runtime {
         }
     }
 
-    /// Makes the folder, the images and the shim of an allocation ready. Does nothing where a shim answers.
-    pub async fn prepare(&self, desired: &DesiredAlloc, on_progress: impl Fn(Progress)) -> Result<(), Failure> {
+    /// Makes the folder and the images of an allocation ready for [`Runtime::launch`]. Does nothing where a shim
+    /// answers. May be dropped at any time.
+    pub async fn prepare(&self, desired: &DesiredAlloc, on_progress: impl Fn(Progress)) -> Result<(), NotReady> {
         if self.client(desired.id).is_ok() {
             return Ok(());
         }
         let (plan, images) = crate::plan::make::make(desired, self, &on_progress).await?;
+        // Only now: an image that does not come holds up nobody who has theirs.
+        let _place = self.inner.starting.acquire().await.expect("the semaphore is never closed");
         let dir = self.dir(desired.id);
         let prepared = make_private(&dir).and_then(|()| plan.write(&dir));
         drop(images);
-        prepared.map_err(|error| io_failure(format_args!("make the folder of allocation {}", desired.id), &error))?;
-        self.spawn(desired.id).await?;
-        match self.connect(desired.id).await {
+        let id = desired.id;
+        prepared.map_err(|error| may_pass(io_failure(format_args!("make the folder of allocation {id}"), &error)))
+    }
+
+    /// Starts the shim of a prepared allocation. Does nothing where a shim answers. Takes a bounded time, and must
+    /// not be dropped: what is half begun would be known to nobody.
+    pub async fn launch(&self, alloc: AllocId) -> Result<(), NotReady> {
+        // An earlier try may have given up on a shim that was only slow.
+        if self.client(alloc).is_ok() || self.connect(alloc).await.is_ok() {
+            return Ok(());
+        }
+        let ended = self.end_shim(alloc).await;
+        let unended = |error| may_pass(failure(FailureKind::Runtime, format!("cannot replace a shim: {error}")));
+        ended.map_err(unended)?;
+        self.spawn(alloc).await.map_err(may_pass)?;
+        match self.connect(alloc).await {
             Ok(_) => Ok(()),
-            Err(error) => Err(failure(FailureKind::Runtime, format!("cannot reach the new shim: {error}"))),
+            Err(error) => Err(may_pass(failure(FailureKind::Runtime, format!("cannot reach the new shim: {error}")))),
         }
     }
 
@@ -199,7 +228,9 @@ impl Runtime {
         // The agent's environment is its own, secrets perhaps included.
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let output = command.output().await;
+        command.kill_on_drop(true);
+        let output = tokio::time::timeout(BEGIN, command.output()).await;
+        let output = output.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let output = output.map_err(|error| io_failure(format_args!("run {}", program.display()), &error))?;
         if output.status.success() {
             return Ok(());
@@ -214,37 +245,73 @@ impl Runtime {
         asked.map_err(|why| unanswered(alloc, task, why))
     }
 
-    /// Sends a signal to a run of a task; a run that is over is left alone.
+    /// Sends a signal to a run of a task; a run that is over is left alone. A shim that does not answer to force is
+    /// killed itself; then its loss is told, and what it kept is for [`Runtime::end_orphans`].
     pub async fn signal(&self, alloc: AllocId, task: &TaskName, run: u32, kill: Kill) -> Result<(), RuntimeError> {
-        let asked = self.client(alloc)?.ask(Ask::Signal { task: task.to_string(), run, kill: kill.into() }).await;
+        let kill_wire = KillWire::new(kill, || self.stop_signal(alloc, task));
+        let asked = self.client(alloc)?.ask(Ask::Signal { task: task.to_string(), run, kill: kill_wire }).await;
+        if matches!((&asked, kill), (Err(Unanswered::Late), Kill::Force)) {
+            warn!(%alloc, "a shim does not answer and is killed");
+            self.end_shim(alloc).await?;
+        }
         asked.map_err(|why| unanswered(alloc, task, why))
     }
 
-    /// Ends every process of an allocation whose shim has died.
+    /// What a task is asked to end by when its job does not say.
+    fn stop_signal(&self, alloc: AllocId, task: &TaskName) -> u8 {
+        const SIGTERM: u8 = 15;
+        let plan = AllocPlan::read(&self.dir(alloc))
+            .inspect_err(|error| warn!(%alloc, %error, "cannot read which signal the image names"));
+        plan.ok().and_then(|plan| plan.tasks.get(task.as_str())?.stop_signal).unwrap_or(SIGTERM)
+    }
+
+    /// Ends every process of an allocation whose shim has died; the shim too, if it lives after all.
     pub async fn end_orphans(&self, alloc: AllocId) -> Result<(), RuntimeError> {
-        let group = self.cgroup(alloc);
-        let cgroups = self.inner.cgroups.clone();
-        let ended = blocking(move || cgroups.end(&group).and_then(|()| cgroups.remove(&group))).await;
-        ended.map_err(|source| RuntimeError::Cgroups { alloc, source })
+        self.end_shim(alloc).await?;
+        let (dir, group, cgroups) = (self.dir(alloc), self.cgroup(alloc), self.inner.cgroups.clone());
+        let ended = blocking(move || {
+            cgroups.end(&group)?;
+            cgroups.remove(&group)?;
+            match lock::is_held(&dir)? {
+                false => Ok(()),
+                true => Err(io::Error::other("what its shim began has not ended")),
+            }
+        });
+        ended.await.map_err(|source| RuntimeError::Cgroups { alloc, source })
+    }
+
+    /// Kills the shim of an allocation, whether it answers or not, and waits until it is gone.
+    async fn end_shim(&self, alloc: AllocId) -> Result<(), RuntimeError> {
+        let dir = self.dir(alloc);
+        let end = async {
+            // Who listens on the socket, also without answering; or has the lock and does not listen yet.
+            let process = match client::connect(&dir, self.inner.config.patience).await {
+                Ok((_, _, process)) => Some(process),
+                Err(_) => blocking(move || lock::holder(&dir)).await?,
+            };
+            let Some(process) = process else { return Ok(()) };
+            match pidfd_send_signal(&process, Signal::KILL) {
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::timeout(FAREWELL, ended(&process))
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        };
+        end.await.map_err(|source| RuntimeError::Shim { alloc, source })
     }
 
     /// Ends the shim of an allocation whose tasks have ended, and frees what it held. Logs are kept.
     pub async fn remove(&self, alloc: AllocId) -> Result<(), RuntimeError> {
         // Out of the map, so that its end is not taken for a loss.
-        let shim = lock(&self.inner.shims).remove(&alloc);
+        let shim = shims_of(&self.inner.shims).remove(&alloc);
         if let Some(shim) = shim {
             match shim.client.ask(Ask::Shutdown).await {
                 // It may have gone before the answer was through.
-                Ok(()) | Err(Unanswered::Gone) => {}
-                Err(Unanswered::Refused(failure)) => {
-                    lock(&self.inner.shims).insert(alloc, shim);
-                    return Err(RuntimeError::Busy { alloc, failure });
-                }
-                Err(Unanswered::OutOfTurn) => return Err(RuntimeError::Protocol(alloc)),
+                Ok(()) | Err(Unanswered::Gone) => drop(tokio::time::timeout(FAREWELL, ended(&shim.process)).await),
+                // A start that it answered too late, or nothing that it answers.
+                Err(why) => warn!(%alloc, ?why, "a shim does not end when asked to; it is ended by force"),
             }
-            let gone = tokio::time::timeout(FAREWELL, ended(&shim.process)).await;
-            gone.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-                .map_err(|source| RuntimeError::Talk { alloc, source })?;
         }
         self.end_orphans(alloc).await?;
         let dir = self.dir(alloc);
@@ -255,11 +322,7 @@ impl Runtime {
     pub async fn purge(&self, alloc: AllocId) -> Result<(), RuntimeError> {
         self.remove(alloc).await?;
         let dir = self.dir(alloc);
-        let removed = blocking(move || match fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        });
-        removed.await.map_err(RuntimeError::files("remove", self.dir(alloc)))
+        blocking(move || tree::remove(&dir)).await.map_err(RuntimeError::files("remove", self.dir(alloc)))
     }
 
     /// Runs a command beside a task.
@@ -269,7 +332,9 @@ impl Runtime {
         task: &TaskName,
         request: ExecRequest,
     ) -> Result<ExecSession, RuntimeError> {
-        exec::begin(&self.dir(alloc), alloc, task, request).await
+        let dir = self.dir(alloc);
+        let begun = tokio::time::timeout(self.inner.config.patience, exec::begin(&dir, alloc, task, request)).await;
+        begun.unwrap_or(Err(RuntimeError::Late(alloc)))
     }
 
     /// Reads what a task wrote; also of an allocation that was removed and not purged. The stream ends
@@ -320,6 +385,11 @@ impl Runtime {
         &self.inner.config
     }
 
+    /// What host programs must not see.
+    pub(crate) fn hidden(&self) -> &[PathBuf] {
+        &self.inner.hidden
+    }
+
     pub(crate) fn images(&self) -> &Store {
         &self.inner.images
     }
@@ -338,28 +408,26 @@ impl Runtime {
     }
 
     fn client(&self, alloc: AllocId) -> Result<Client, RuntimeError> {
-        let shims = lock(&self.inner.shims);
+        let shims = shims_of(&self.inner.shims);
         shims.get(&alloc).map(|shim| shim.client.clone()).ok_or(RuntimeError::NoShim(alloc))
     }
 
     /// Connects to a shim and watches it. Gives its tasks.
     async fn connect(&self, alloc: AllocId) -> Result<BTreeMap<String, TaskWire>, RuntimeError> {
         let dir = self.dir(alloc);
-        let connected = client::connect(&dir).await;
+        let connected = client::connect(&dir, self.inner.config.patience).await;
         let (client, events, process) = connected.map_err(|source| RuntimeError::Talk { alloc, source })?;
         let (begin, begun) = tokio::sync::oneshot::channel();
-        let watcher = Watcher { alloc, dir, shims: Arc::clone(&self.inner.shims), send: self.inner.events.clone() };
+        let (shims, send) = (Arc::clone(&self.inner.shims), self.inner.events.clone());
+        let watcher = Watcher { alloc, dir, patience: self.inner.config.patience, shims, send };
         let watching = tokio::spawn(async move {
             let mut events = events;
             let early = watcher.until_begun(&mut events, begun).await;
             watcher.watch(events, early).await;
         });
         let shim = Shim { client: client.clone(), process, watcher: watching.abort_handle() };
-        let tasks = match tokio::time::timeout(HELLO, client.hello()).await {
-            Ok(Ok(tasks)) => tasks,
-            Ok(Err(_)) | Err(_) => return Err(RuntimeError::NoShim(alloc)),
-        };
-        lock(&self.inner.shims).insert(alloc, shim);
+        let Ok(tasks) = client.hello().await else { return Err(RuntimeError::NoShim(alloc)) };
+        shims_of(&self.inner.shims).insert(alloc, shim);
         // The watcher waits for this, so that it cannot find its shim gone before it is in the map.
         let _ = begin.send(());
         Ok(tasks.into_iter().collect())
@@ -370,6 +438,7 @@ impl Runtime {
 struct Watcher {
     alloc: AllocId,
     dir: PathBuf,
+    patience: Duration,
     shims: Shims,
     send: mpsc::Sender<RuntimeEvent>,
 }
@@ -409,7 +478,7 @@ impl Watcher {
         }
         let alloc = self.alloc;
         // Dropping it aborts the task that runs this at its next await: not before the event is sent.
-        let shim = lock(&self.shims).remove(&alloc);
+        let shim = shims_of(&self.shims).remove(&alloc);
         if shim.is_some() {
             // Without a receiver the agent is ending.
             let _ = self.send.send(RuntimeEvent::ShimLost { alloc }).await;
@@ -439,12 +508,12 @@ impl Watcher {
     /// A shim lets go of an agent that does not read for long. Then it still answers.
     async fn reconnect(&self) -> Option<Events> {
         for _ in 0..RECONNECTS {
-            let (client, mut events, _) = client::connect(&self.dir).await.ok()?;
+            let (client, mut events, _) = client::connect(&self.dir, self.patience).await.ok()?;
             let Ok(tasks) = self.greet(&client, &mut events).await else { continue };
             for (task, state) in tasks {
                 self.tell(task, state).await;
             }
-            if let Some(shim) = lock(&self.shims).get_mut(&self.alloc) {
+            if let Some(shim) = shims_of(&self.shims).get_mut(&self.alloc) {
                 shim.client = client;
             }
             return Some(events);
@@ -462,12 +531,21 @@ fn unanswered(alloc: AllocId, task: &TaskName, why: Unanswered) -> RuntimeError 
         Unanswered::Refused(failure) => RuntimeError::Refused { alloc, task: task.clone(), failure },
         Unanswered::OutOfTurn => RuntimeError::Protocol(alloc),
         Unanswered::Gone => RuntimeError::NoShim(alloc),
+        Unanswered::Late => RuntimeError::Late(alloc),
     }
 }
 
+/// As host programs would find it: absolute, and where it is there without links.
+fn hidden(config: &RuntimeConfig) -> io::Result<Vec<PathBuf>> {
+    let all = std::iter::once(&config.data_dir).chain(&config.hidden);
+    all.map(|path| fs::canonicalize(path).or_else(|_| std::path::absolute(path))).collect()
+}
+
+/// A folder for nobody else; one that is there is closed to others too.
 fn make_private(dir: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o700))
 }
 
 /// Waits for the end of a process. A pidfd can be read from when its process has ended.
@@ -477,10 +555,7 @@ async fn ended(process: &OwnedFd) -> io::Result<()> {
 
 /// Removes everything of an allocation but its logs and what was written down of it.
 fn clear(dir: &std::path::Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir.join("tasks")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        Ok(()) | Err(_) => {}
-    }
+    tree::remove(&dir.join("tasks"))?;
     for name in [names::SOCKET, names::LOCK, crate::plan::FILE] {
         match fs::remove_file(dir.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -497,6 +572,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     }
 }
 
-fn lock(shims: &Shims) -> MutexGuard<'_, HashMap<AllocId, Shim>> {
+fn shims_of(shims: &Shims) -> MutexGuard<'_, HashMap<AllocId, Shim>> {
     shims.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use berth_control::Settings;
 
@@ -20,6 +21,33 @@ pub struct Config {
     pub store: StoreKind,
     /// The clock.
     pub clock: Clock,
+    /// What connections may take.
+    pub connections: ConnectionLimits,
+}
+
+/// What connections may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Connections at once; more wait to be accepted.
+    pub total: usize,
+    /// Of these, from one address; more are closed.
+    pub per_address: usize,
+    /// How long the first request of a connection may take to arrive, and in HTTP/1.1 each further one.
+    pub first_request: Duration,
+    /// How long an HTTP/2 connection may be without a request. Longer than clients commonly keep one for later, so
+    /// that it is they who close it.
+    pub idle: Duration,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> ConnectionLimits {
+        ConnectionLimits {
+            total: 4096,
+            per_address: 1024,
+            first_request: Duration::from_secs(10),
+            idle: Duration::from_secs(120),
+        }
+    }
 }
 
 /// Where the cluster's state is kept.

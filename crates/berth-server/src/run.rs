@@ -51,7 +51,7 @@ pub async fn run(
     tracing::info!(%addr, data = %config.data_dir.display(), "server ready");
     // Whoever started us may not want to know.
     let _ = ready.send(Ready { addr, token: folder.token.clone(), token_path: folder.token_path() });
-    serve(listener, api, stop.clone()).await;
+    serve(listener, api, config.connections, stop.clone()).await;
     stop.cancel();
     driver.await.map_err(ServerError::Driver)?;
     tracing::info!(%addr, "server stopped");

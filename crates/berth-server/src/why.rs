@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_api::wire::v1::{self as wire, ToWire as _};
-use berth_model::{Alloc, AllocState, Cause, Job, JobState, LedgerEntry};
+use berth_model::{Alloc, AllocState, Cause, Job, JobState, LedgerEntry, WaitReason};
 
 use crate::view::View;
 
@@ -37,30 +37,37 @@ pub fn job(view: &View, job: &Job, summary: wire::JobSummary) -> wire::WhyJob {
         JobState::Active | JobState::Ended { .. } => &job.changed.1,
         JobState::Stopping { cause, .. } => cause,
     };
-    let mut waiting: Vec<wire::WaitingGroup> = Vec::new();
-    // Reasons are equal mostly, and have no order: the text of one is what tells it apart.
-    let mut places: BTreeMap<(String, String), usize> = BTreeMap::new();
+    wire::WhyJob {
+        job: summary,
+        changed_by: chain(view, cause),
+        waiting: waiting(view, job),
+        history: history(view, |entry| entry.what.job() == Some(&job.spec.id)),
+    }
+}
+
+/// What waits, together where the reason is the same; the numbers in the reasons are as old as what is stored.
+fn waiting(view: &View, job: &Job) -> Vec<wire::WaitingGroup> {
+    let mut groups: Vec<wire::WaitingGroup> = Vec::new();
+    let mut places = BTreeMap::new();
     for alloc in view.allocs_of_job(&job.spec.id) {
         let AllocState::Waiting { reason, .. } = &alloc.state else { continue };
-        let reason = reason.to_wire(view);
-        let place = places.entry((alloc.group.to_string(), reason.to_string())).or_insert(waiting.len());
-        match waiting.get_mut(*place) {
+        let back_off = match reason {
+            WaitReason::BackOff { failed, .. } => Some(*failed),
+            WaitReason::Queued | WaitReason::NoNodes | WaitReason::NoNodeFits { .. } => None,
+        };
+        let class = (&alloc.group, alloc.version, alloc.bound_to, back_off);
+        let place = places.entry(class).or_insert(groups.len());
+        match groups.get_mut(*place) {
             Some(group) => group.allocs += 1,
-            None => waiting.push(wire::WaitingGroup {
+            None => groups.push(wire::WaitingGroup {
                 group: alloc.group.clone().into(),
-                reason,
+                reason: reason.to_wire(view),
                 allocs: 1,
                 example: alloc.id.into(),
             }),
         }
     }
-    waiting.truncate(wire::WHY_ITEMS);
-    wire::WhyJob {
-        job: summary,
-        changed_by: chain(view, cause),
-        waiting,
-        history: history(view, |entry| entry.what.job() == Some(&job.spec.id)),
-    }
+    groups
 }
 
 /// A cause, and its cause, and so on, nearest first.

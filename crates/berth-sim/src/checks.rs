@@ -86,6 +86,7 @@ impl World {
             }
         }
         self.check_causes(mutations, now);
+        self.check_budget(mutations);
         self.touched = touched(mutations);
     }
 

@@ -291,7 +291,7 @@ fn random_task(kind: JobKind, task: u64, unique: u64, random: &mut Random) -> Ta
         resources: Resources { cpu: CpuMillis(cpu), memory: Bytes::mib(random.between(16, 512)), disk: Bytes::mib(10) },
         pids_limit: 64,
         ports,
-        kill: KillPolicy { signal: ASK, timeout: Millis(random.between(0, 6000)) },
+        kill: KillPolicy { signal: Some(ASK), timeout: Millis(random.between(0, 6000)) },
         meta: BTreeMap::new(),
     }
 }

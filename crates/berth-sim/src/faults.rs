@@ -13,7 +13,8 @@ impl World {
         }
         let machine = self.random.index(self.machines.len());
         match self.random.below(100) {
-            0..25 => self.agent_dies(machine),
+            0..20 => self.agent_dies(machine),
+            20..25 => self.disk_fills(machine),
             25..40 => self.shim_dies(machine),
             40..52 => self.power_fails(machine),
             52..72 => {
@@ -38,6 +39,7 @@ impl World {
         self.after(0, What::ServerStarts);
         for number in 0..self.machines.len() {
             self.machines[number].cut_off_until = self.now;
+            self.machines[number].disk_full_until = self.now;
             self.power_returns(number);
             self.after(10, What::AgentStarts(number));
         }

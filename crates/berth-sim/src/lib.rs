@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod checks;
 mod clients;
 mod clock;
@@ -34,40 +35,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::world::{Violation, World};
 
 /// How to simulate.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(crate) profile: ProfileName,
-    pub(crate) last_events: usize,
     #[cfg(feature = "planted-bugs")]
     pub(crate) bug: Option<Bug>,
 }
 
 impl Options {
     /// What goes wrong, and how often.
-    pub fn profile(self, profile: ProfileName) -> Options {
-        Options { profile, ..self }
-    }
-
-    /// How many of the last events a failure tells; 40 where nothing is said.
-    pub fn last_events(self, last_events: usize) -> Options {
-        Options { last_events, ..self }
+    pub fn profile(mut self, profile: ProfileName) -> Options {
+        self.profile = profile;
+        self
     }
 
     /// The fault that is planted in the code, to see whether it is found.
     #[cfg(feature = "planted-bugs")]
     pub fn bug(self, bug: Bug) -> Options {
         Options { bug: Some(bug), ..self }
-    }
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            profile: ProfileName::default(),
-            last_events: 40,
-            #[cfg(feature = "planted-bugs")]
-            bug: None,
-        }
     }
 }
 

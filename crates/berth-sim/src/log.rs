@@ -3,25 +3,26 @@
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 
+/// Lines that are kept in full, for a failure to tell.
+const KEPT: usize = 40;
+
 /// The log of one simulation.
 #[derive(Debug)]
 pub(crate) struct Log {
     digest: u64,
     lines: u64,
-    keep: usize,
     last: VecDeque<String>,
 }
 
 impl Log {
-    /// A log that keeps the last `keep` lines.
-    pub(crate) fn new(keep: usize) -> Log {
-        Log { digest: 0xcbf2_9ce4_8422_2325, lines: 0, keep, last: VecDeque::new() }
+    /// A log without lines.
+    pub(crate) fn new() -> Log {
+        Log { digest: 0xcbf2_9ce4_8422_2325, lines: 0, last: VecDeque::new() }
     }
 
     /// Adds a line.
     pub(crate) fn line(&mut self, now: u64, what: fmt::Arguments<'_>) {
-        let mut line =
-            if self.last.len() >= self.keep { self.last.pop_front().unwrap_or_default() } else { String::new() };
+        let mut line = if self.last.len() >= KEPT { self.last.pop_front().unwrap_or_default() } else { String::new() };
         line.clear();
         write!(line, "{:>8}.{:03} {what}", now / 1000, now % 1000).expect("writing to a string does not fail");
         for byte in line.bytes() {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use berth_model::{
     AgentKey, AllocId, Bytes, CpuMillis, DesiredAlloc, Epoch, Exit, ExitKind, Failure, FailureKind, Fingerprint, Found,
-    FoundShim, Hello, JobKind, Kill, Port, Remembered, Resources, ShimTask, ShimTaskState, TaskName, Timestamp,
+    FoundShim, Hello, JobKind, Kill, NodeReport, NotReady, Port, Remembered, Resources, Retry, ShimTask, ShimTaskState,
+    TaskName, Timestamp,
 };
 use berth_node::{Core, Effect, Event};
 
@@ -64,6 +65,10 @@ pub(crate) struct Machine {
     wake: u64,
     pub(crate) stream: Option<StreamId>,
     pub(crate) cut_off_until: u64,
+    /// Until then the ledger cannot be written.
+    pub(crate) disk_full_until: u64,
+    /// What this life of the agent said last.
+    last_report: Option<NodeReport>,
     /// The highest epoch that the agent has obeyed.
     pub(crate) epoch: Epoch,
     pub(crate) ledger: BTreeMap<AllocId, Remembered>,
@@ -106,6 +111,8 @@ impl Machine {
             wake: 0,
             stream: None,
             cut_off_until: 0,
+            disk_full_until: 0,
+            last_report: None,
             epoch: Epoch::default(),
             ledger: BTreeMap::new(),
             remembered_epoch: Epoch::default(),
@@ -189,11 +196,19 @@ impl World {
         self.after(delay, What::AgentStarts(number));
     }
 
+    /// The disk of an agent's ledger is full for a while.
+    pub(crate) fn disk_fills(&mut self, number: MachineId) {
+        let length = self.random.between(100, 40_000);
+        self.note(format_args!("machine {number}: its disk is full for {length} ms"));
+        self.machines[number].disk_full_until = self.now + length;
+    }
+
     fn end_agent(&mut self, number: MachineId) {
         let machine = &mut self.machines[number];
         machine.core = None;
         machine.effects.clear();
         machine.preparing.clear();
+        machine.last_report = None;
         machine.performing = false;
         machine.wake += 1;
         if let Some(id) = machine.stream.take() {
@@ -244,7 +259,9 @@ impl World {
             many <= EFFECTS_PER_ALLOC * known,
             format_args!("{many} effects of one step of the agent of machine {number}"),
         );
-        let asked = out.iter().filter(|effect| !matches!(effect, Effect::WakeAt(_) | Effect::Report(_))).count();
+        let idle =
+            |effect: &Effect| matches!(effect, Effect::WakeAt(_) | Effect::Report(_) | Effect::ReportAgain { .. });
+        let asked = out.iter().filter(|effect| !idle(effect)).count();
         self.enqueue(number, out);
         asked
     }
@@ -309,7 +326,10 @@ impl World {
             return;
         }
         machine.performing = false;
-        if let Some(effect) = machine.effects.pop_front() {
+        if machine.disk_full_until > self.now && machine.effects.front().is_some_and(is_write) {
+            let given_back = machine.effects.drain(..).collect();
+            self.step_agent(number, Event::NotRemembered(given_back));
+        } else if let Some(effect) = machine.effects.pop_front() {
             self.perform_on(number, effect);
             self.perform_next(number);
         }
@@ -348,7 +368,13 @@ impl World {
             Effect::Purge(alloc) => self.note(format_args!("machine {number}: {alloc} is purged")),
             Effect::Report(report) => {
                 if let Some(stream) = machine.stream {
+                    machine.last_report = Some(report.clone());
                     self.say(stream, Said::Report(report));
+                }
+            }
+            Effect::ReportAgain { serial } => {
+                if let (Some(stream), Some(last)) = (machine.stream, machine.last_report.clone()) {
+                    self.say(stream, Said::Report(NodeReport { serial, ..last }));
                 }
             }
             Effect::WakeAt(_) => unreachable!("timers are set when they are asked for"),
@@ -369,7 +395,8 @@ impl World {
             return;
         }
         let result = if self.fails(self.profile.prepare_fails) {
-            Err(Failure { kind: FailureKind::Image, message: format!("no image for {alloc}") })
+            let failure = Failure { kind: FailureKind::Image, message: format!("no image for {alloc}") };
+            Err(NotReady { failure, retry: Retry::MayHelp })
         } else {
             let machine = &mut self.machines[number];
             let Some(remembered) = machine.ledger.get(&alloc) else { return };
@@ -493,7 +520,7 @@ impl World {
         let (how, delay) = match signal {
             Kill::Force => (FORCE, self.random.between(1, 20)),
             Kill::Ask(_) if self.random.chance(150) => return, // It does not listen.
-            Kill::Ask(signal) => (signal, self.random.between(1, 2000)),
+            Kill::Ask(signal) => (signal.unwrap_or(ASK), self.random.between(1, 2000)),
         };
         if self.process(number, boot, alloc, task, run).is_some() {
             self.after(delay, What::TaskExits(number, boot, alloc, task.clone(), run, ExitKind::Signal(how)));
@@ -514,4 +541,8 @@ impl World {
         self.note(format_args!("machine {number}: the shim of {alloc} is killed"));
         self.tell(number, 1, Event::ShimLost { alloc });
     }
+}
+
+fn is_write(effect: &Effect) -> bool {
+    matches!(effect, Effect::Remember(_) | Effect::RememberEpoch(_) | Effect::Forget(_))
 }

@@ -42,6 +42,8 @@ pub enum Invariant {
     RestartPolicy = 13,
     /// A request is answered once, and a command always alike.
     AnsweredOnce = 14,
+    /// No more is replaced at once than the budget of the group allows.
+    ReplaceBudget = 15,
 }
 
 impl Invariant {
@@ -68,6 +70,7 @@ impl Invariant {
             Invariant::Bounded => "everything is bounded",
             Invariant::RestartPolicy => "restarts follow their policy",
             Invariant::AnsweredOnce => "a command is always answered alike",
+            Invariant::ReplaceBudget => "replacements keep to their budget",
         }
     }
 }

@@ -26,6 +26,7 @@ impl Bug {
         Bug::Control(berth_control::Bug::LossForgetsAllocs),
         Bug::Control(berth_control::Bug::KeyNotStored),
         Bug::Control(berth_control::Bug::UpdateKeepsOld),
+        Bug::Control(berth_control::Bug::BudgetIgnored),
         Bug::Control(berth_control::Bug::OrdersBeforeDurable),
         Bug::Node(berth_node::Bug::KeepsUnlisted),
         Bug::Node(berth_node::Bug::RestartsNotCounted),

@@ -152,7 +152,7 @@ impl World {
             sequence: 0,
             queue: BinaryHeap::new(),
             random,
-            log: Log::new(options.last_events),
+            log: Log::new(),
             profile,
             store: Store::new(),
             servers: BTreeMap::new(),

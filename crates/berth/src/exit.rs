@@ -13,8 +13,8 @@ pub enum Status {
     Usage = 2,
     /// No such object.
     NotFound = 3,
-    /// A job cannot be placed, or has failed.
-    NotRunning = 4,
+    /// What was asked for has not come about: it cannot be placed, has failed, takes too long, or has no solution.
+    NotReached = 4,
     /// The cluster does not answer.
     Unreachable = 5,
     /// Not allowed.

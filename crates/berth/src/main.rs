@@ -2,7 +2,9 @@
 
 mod args;
 mod commands;
+mod config;
 mod exit;
+mod memory;
 mod output;
 mod quantity;
 mod settings;
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
         Command::LabEntry { arguments } => return berth_lab::init_main(arguments.clone()),
         _ => {}
     }
+    memory::share_one_arena();
     match commands::dispatch(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -43,11 +43,14 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Columns of a terminal below which a table would be broken into letters; some terminals say they have none.
+const NARROW: u16 = 60;
+
 /// A table with these columns, as wide as the terminal lets it be.
 pub fn table<const N: usize>(columns: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(columns);
-    if io::stdout().is_terminal() {
+    if io::stdout().is_terminal() && table.width().is_some_and(|width| width >= NARROW) {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     for row in rows {

@@ -36,14 +36,28 @@ pub struct Layers {
     file: Option<(PathBuf, toml::Table)>,
     flags: BTreeMap<&'static str, String>,
     variables: fn(&str) -> Option<String>,
-    taken: Vec<(&'static str, String, Source)>,
+    taken: Vec<Setting>,
+}
+
+/// A setting that somebody asked for, with its value and where that is from; None when nobody set it.
+type Setting = (&'static str, Option<(Value, Source)>);
+
+/// What is shown of a value.
+enum Value {
+    Text(String),
+    /// The names in a table, which may lead to secrets.
+    Names(Vec<String>),
 }
 
 impl Layers {
     /// Reads the file, if one is named. `flags` are those given on the command line.
-    pub fn read(file: Option<&Path>, flags: BTreeMap<&'static str, String>) -> anyhow::Result<Layers> {
+    pub fn read(
+        file: Option<&Path>,
+        flags: impl IntoIterator<Item = (&'static str, String)>,
+    ) -> anyhow::Result<Layers> {
         let file = file.map(read_file).transpose()?;
-        Ok(Layers { file, flags, variables: |name| std::env::var(name).ok(), taken: Vec::new() })
+        let variables = |name: &str| std::env::var(name).ok();
+        Ok(Layers { file, flags: flags.into_iter().collect(), variables, taken: Vec::new() })
     }
 
     /// The strongest value of `key`, or `default`.
@@ -52,7 +66,7 @@ impl Layers {
         T: FromStr,
         T::Err: fmt::Display,
     {
-        let (text, source) = self.strongest(key).unwrap_or_else(|| (default.to_owned(), Source::Default));
+        let (text, source) = self.strongest(key)?.unwrap_or_else(|| (default.to_owned(), Source::Default));
         self.parse(key, text, source)
     }
 
@@ -62,21 +76,28 @@ impl Layers {
         T: FromStr,
         T::Err: fmt::Display,
     {
-        self.strongest(key).map(|(text, source)| self.parse(key, text, source)).transpose()
+        match self.strongest(key)? {
+            Some((text, source)) => self.parse(key, text, source).map(Some),
+            None => {
+                self.taken.push((key, None));
+                Ok(None)
+            }
+        }
     }
 
     /// A table that only the file can give, such as the credentials.
     pub fn take_table(&mut self, key: &'static str) -> anyhow::Result<toml::Table> {
-        let Some((path, file)) = &mut self.file else { return Ok(toml::Table::new()) };
-        match file.remove(key) {
-            None => Ok(toml::Table::new()),
-            Some(toml::Value::Table(table)) => {
-                let names: Vec<&str> = table.keys().map(String::as_str).collect();
-                self.taken.push((key, format!("{{{}}}", names.join(", ")), Source::File(path.clone())));
-                Ok(table)
+        let found = self.file.as_mut().and_then(|(path, file)| Some((file.remove(key)?, path.clone())));
+        let (table, shown) = match found {
+            None => (toml::Table::new(), None),
+            Some((toml::Value::Table(table), path)) => {
+                let names = Value::Names(table.keys().cloned().collect());
+                (table, Some((names, Source::File(path))))
             }
-            Some(_) => bail!("{}: `{key}` must be a table", path.display()),
-        }
+            Some((_, path)) => bail!("{}: `{key}` must be a table", path.display()),
+        };
+        self.taken.push((key, shown));
+        Ok(table)
     }
 
     /// Refuses what is left in the file: a key that nobody takes is a typing error.
@@ -84,24 +105,25 @@ impl Layers {
         if let Some((path, file)) = &self.file
             && let Some(unknown) = file.keys().next()
         {
-            let known = self.taken.iter().map(|(key, ..)| *key);
+            let known = self.taken.iter().map(|(key, _)| *key);
             let nearest = known.max_by(|a, b| similarity(unknown, a).total_cmp(&similarity(unknown, b)));
             bail!("{}: unknown setting `{unknown}`; did you mean `{}`?", path.display(), nearest.unwrap_or("data_dir"));
         }
         Ok(Taken(self.taken))
     }
 
-    fn strongest(&mut self, key: &'static str) -> Option<(String, Source)> {
+    /// A variable without a value counts as not set: files for service managers often hold such lines.
+    fn strongest(&mut self, key: &'static str) -> anyhow::Result<Option<(String, Source)>> {
+        let from_file = match &mut self.file {
+            Some((path, file)) => file.remove(key).map(|value| scalar(key, value, path)).transpose()?,
+            None => None,
+        };
         let variable = format!("BERTH_{}", key.to_uppercase());
-        let from_file = self.file.as_mut().and_then(|(path, file)| {
-            let value = file.remove(key)?;
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            Some((text, Source::File(path.clone())))
-        });
-        (self.variables)(&variable)
+        Ok((self.variables)(&variable)
+            .filter(|text| !text.is_empty())
             .map(|text| (text, Source::Variable(variable)))
             .or_else(|| self.flags.remove(key).map(|text| (text, Source::Flag)))
-            .or(from_file)
+            .or(from_file))
     }
 
     fn parse<T>(&mut self, key: &'static str, text: String, source: Source) -> anyhow::Result<T>
@@ -113,9 +135,19 @@ impl Layers {
             .parse()
             .map_err(|error| anyhow::anyhow!("{error}"))
             .with_context(|| format!("setting `{key}` (from {source}) has the unusable value `{text}`"))?;
-        self.taken.push((key, text, source));
+        self.taken.push((key, Some((Value::Text(text), source))));
         Ok(parsed)
     }
+}
+
+/// Text and numbers; a list or a table would be read as something else than it says.
+fn scalar(key: &str, value: toml::Value, path: &Path) -> anyhow::Result<(String, Source)> {
+    let text = match value {
+        toml::Value::String(text) => text,
+        toml::Value::Integer(number) => number.to_string(),
+        other => bail!("{}: `{key}` must be text or a whole number, not {}", path.display(), other.type_str()),
+    };
+    Ok((text, Source::File(path.to_owned())))
 }
 
 fn similarity(a: &str, b: &str) -> f64 {
@@ -129,13 +161,17 @@ fn read_file(path: &Path) -> anyhow::Result<(PathBuf, toml::Table)> {
     Ok((path.to_owned(), table))
 }
 
-/// What was taken from where, for `--print-config`.
-pub struct Taken(Vec<(&'static str, String, Source)>);
+/// What was taken from where, for `--print-config`: TOML, in which comments hold what is not a value.
+pub struct Taken(Vec<Setting>);
 
 impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (key, value, source) in &self.0 {
-            writeln!(f, "{key} = {value:?}  # {source}")?;
+        for (key, taken) in &self.0 {
+            match taken {
+                None => writeln!(f, "# {key} is not set")?,
+                Some((Value::Text(text), source)) => writeln!(f, "{key} = {text:?}  # {source}")?,
+                Some((Value::Names(names), source)) => writeln!(f, "# {key}: {}  # {source}", names.join(", "))?,
+            }
         }
         Ok(())
     }
@@ -177,6 +213,28 @@ mod tests {
         let _: String = all.take("data_dir", "").unwrap();
         let error = all.finish().err().unwrap();
         assert_eq!(error.to_string(), "berth.toml: unknown setting `bnid`; did you mean `bind`?");
+    }
+
+    #[test]
+    fn what_is_not_set_is_known_and_shown() {
+        let mut all = layers("memmory = '1GiB'", &[], |_| None);
+        assert_eq!(all.take_optional::<String>("memory").unwrap(), None);
+        let error = all.finish().err().unwrap();
+        assert_eq!(error.to_string(), "berth.toml: unknown setting `memmory`; did you mean `memory`?");
+
+        let mut all = layers("[secrets.a]\n[secrets.b]", &[], |name| (name == "BERTH_CPU").then(String::new));
+        assert_eq!(all.take_optional::<String>("cpu").unwrap(), None, "an empty variable is none");
+        all.take_table("secrets").unwrap();
+        all.take_table("more").unwrap();
+        let shown = "# cpu is not set\n# secrets: a, b  # file berth.toml\n# more is not set\n";
+        assert_eq!(all.finish().unwrap().to_string(), shown);
+    }
+
+    #[test]
+    fn a_list_or_a_table_is_no_value() {
+        let mut all = layers("labels = {disk = 'ssd'}", &[], |_| None);
+        let error = all.take::<String>("labels", "").unwrap_err();
+        assert_eq!(error.to_string(), "berth.toml: `labels` must be text or a whole number, not table");
     }
 
     #[test]

@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{BERTH, Cluster, id, image, process, root, started, text, until};
+use support::{BERTH, Cluster, id, image, process, root, signal, started, text, until};
 
 /// Within which things have to come about.
 const SOON: Duration = Duration::from_secs(60);
@@ -79,6 +79,16 @@ fn what_needs_no_cluster_works_without_one() {
 }
 
 #[test]
+fn the_program_needs_no_library_that_a_machine_may_lack() {
+    let output = Command::new("ldd").arg(BERTH).output().unwrap();
+    let needed = text(&output.stdout);
+    assert!(needed.contains("libc.so"), "{needed}");
+    let known = ["linux-vdso", "ld-linux", "libc.so", "libm.so", "libgcc_s.so"];
+    let strange: Vec<&str> = needed.lines().filter(|line| !known.iter().any(|name| line.contains(name))).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+}
+
+#[test]
 fn a_server_tells_its_settings_and_where_they_were_taken_from() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("server.toml");
@@ -131,6 +141,10 @@ groups:
     let said = (output.status.code(), text(&output.stdout), text(&output.stderr));
     assert_eq!(said, (Some(42), "out\n".to_owned(), "err\n".to_owned()));
     assert_eq!(exec(&["sh", "-c", "kill -9 $$"]).status.code(), Some(128 + 9));
+    let output = cluster.berth(&["exec", "--json", id(alloc), "--", "sh", "-c", "echo out; echo err >&2; exit 42"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let wanted = serde_json::json!({"status": 42, "stdout": "out\n", "stderr": "err\n"});
+    assert_eq!((output.status.code(), told, text(&output.stderr)), (Some(42), wanted, String::new()));
 
     let mut counting = cluster.command(&["exec", id(alloc), "--", "wc", "-c"]);
     let mut counting = counting.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -148,6 +162,52 @@ groups:
     let status = until("the end of `logs -f`", SOON, || follower.0.try_wait().unwrap());
     assert!(status.success());
     assert_eq!(cluster.ok(&["logs", id(alloc)]), "begun\nended\n");
+}
+
+#[test]
+fn stop_ends_when_its_time_is_over() {
+    if !root() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let deaf = "trap '' TERM; trap 'exit 0' USR1; echo deaf; while :; do sleep 0.1; done";
+    let file = cluster.file(
+        "deaf.yaml",
+        &format!(
+            "job: deaf\ngroups:\n  - name: deaf\n    update: {{min_ready: 0s}}\n    tasks:\n      \
+             - {{name: deaf, command: [/bin/sh, -c, \"{deaf}\"], kill: {{timeout: 5m}}}}\n"
+        ),
+    );
+    cluster.ok(&["run", file.to_str().unwrap()]);
+    let (pid, _) = process(&cluster.ready("deaf", 1)[0], "deaf");
+    until("the task's traps", SOON, || cluster.ok(&["logs", "deaf"]).contains("deaf").then_some(()));
+
+    let (status, told) = cluster.fails(&["stop", "--timeout", "0", "deaf"]);
+    let wanted = "berth: deaf has not ended after 0 seconds: 1 allocations are left; it goes on without being followed: \
+                  `berth status deaf`";
+    assert_eq!((status, told.trim_end()), (4, wanted));
+    signal(pid, rustix::process::Signal::USR1);
+    assert_eq!(cluster.ok(&["stop", "deaf"]), "deaf has stopped\n");
+}
+
+#[test]
+fn a_terminal_that_does_not_tell_its_width_gets_whole_words() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let cluster = Cluster::server_only();
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap();
+    let other = std::fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    assert!(cluster.command(&["status"]).stdout(other.try_clone().unwrap()).status().unwrap().success());
+    drop(other);
+    let mut shown = Vec::new();
+    // Linux ends the output of a terminal that nobody has open with an error.
+    assert_eq!(std::fs::File::from(terminal).read_to_end(&mut shown).unwrap_err().raw_os_error(), Some(5));
+    let shown = text(&shown);
+    assert!(shown.starts_with("nodes: 0 ready"), "{shown}");
+    let table = BufReader::new(shown.as_bytes()).lines().nth(2).unwrap().unwrap();
+    assert!(table.starts_with("JOB  KIND  VERSION  STATE"), "{shown}");
 }
 
 #[test]
@@ -179,7 +239,7 @@ fn run_follows_a_change_of_count_which_restarts_nothing() {
     let job = |count: u32| {
         let text = format!(
             "job: many\ngroups:\n  - name: many\n    count: {count}\n    update: {{min_ready: 100ms}}\n    tasks:\n      \
-             - name: sleep\n        command: [/bin/sleep, '1000']\n"
+             - name: sleep\n        command: [/bin/sleep, '1000']\n        kill: {{timeout: 100ms}}\n"
         );
         cluster.file("many.yaml", &text)
     };

@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde_json::Value;
 use support::{BERTH, cgroups, id, image, processes_with, root, text, until};
 
-/// Within how many milliseconds the work of a dead node must run elsewhere, at default settings.
+/// Within how many milliseconds the work of a dead node must run elsewhere, at default settings, on a machine that has
+/// time for it.
 const ELSEWHERE: i64 = 10_000;
 /// Within which things have to come about at all.
 const SOON: Duration = Duration::from_secs(60);
@@ -54,6 +55,24 @@ impl Lab {
         status["allocs"].as_array().unwrap().clone()
     }
 
+    fn assert_commands_of_a_node_are_told(&self) {
+        let exec = |json: &[&str], command: &str| {
+            let args = [&["lab", "exec", "--name", &self.name], json, &["node-1", "--", "sh", "-c", command]].concat();
+            let output = self.command(&args).output().unwrap();
+            (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+        };
+        assert_eq!(exec(&[], "echo out; echo err >&2; exit 7"), (7, "out\n".to_owned(), "err\n".to_owned()));
+        assert_eq!(exec(&[], "kill -9 $$").0, 128 + 9);
+        let (status, told, _) = exec(&["--json"], "echo out; echo err >&2; kill -15 $$");
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let wanted = serde_json::json!({"status": 128 + 15, "stdout": "out\n", "stderr": "err\n"});
+        assert_eq!((status, told), (128 + 15, wanted));
+
+        let env: Value =
+            serde_json::from_str(&self.ok(&["lab", "status", "--name", &self.name, "--env", "--json"])).unwrap();
+        assert_eq!(env, serde_json::json!({"BERTH_ADDR": self.addr, "BERTH_TOKEN": self.token}));
+    }
+
     fn assert_nothing_left(&self) {
         let folder = self.dir.path().join(&self.name);
         assert!(!folder.exists(), "the folder is left");
@@ -77,6 +96,14 @@ impl Drop for Lab {
 
 fn node(alloc: &Value) -> &str {
     alloc["state"]["placement"]["node"]["name"].as_str().unwrap_or_default()
+}
+
+/// How many processes want each core; 1 on a machine that is not overloaded.
+fn work_per_core() -> i64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let (load, _) = load.split_once('.').unwrap();
+    let cores = std::thread::available_parallelism().unwrap().get();
+    (load.parse::<i64>().unwrap() / i64::try_from(cores).unwrap()).max(1)
 }
 
 fn is_ready(alloc: &Value) -> bool {
@@ -120,6 +147,8 @@ groups:
     let nodes: std::collections::BTreeSet<&str> = before.iter().map(node).collect();
     assert_eq!(nodes.len(), 3, "three allocations are spread over three nodes");
 
+    lab.assert_commands_of_a_node_are_told();
+
     let old = &before[0];
     let died = jiff::Timestamp::now().as_millisecond();
     lab.ok(&["lab", "kill", node(old), "--name", &lab.name]);
@@ -128,7 +157,7 @@ groups:
     });
     let after = milliseconds(&new["state"]["ready"]) - died;
     eprintln!("the work ran elsewhere after {after} ms");
-    assert!(after <= ELSEWHERE, "it took {after} ms");
+    assert!(after <= ELSEWHERE * work_per_core(), "it took {after} ms");
     assert_ne!(node(&new), node(old));
 
     let lost = format!("node {}", node(old));

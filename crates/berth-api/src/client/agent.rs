@@ -124,6 +124,15 @@ impl Tunnel {
     }
 }
 
+/// What is told to one who sends log records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogNews {
+    /// The allocation has ended: what is there is all that there will be.
+    Over,
+    /// Nobody reads any more.
+    ReaderGone,
+}
+
 /// Sends log records into a tunnel. Dropping it without [`LogSender::finish`] breaks the stream.
 #[derive(Debug)]
 pub struct LogSender {
@@ -137,9 +146,16 @@ impl LogSender {
         self.sender.send(wire::encode_line(record)).await
     }
 
-    /// Waits until the reader is gone. To be raced against the wait for more lines of a quiet task.
-    pub async fn reader_gone(&mut self) {
-        while let Ok(Some(_)) = self.body.next().await {}
+    /// Waits for what is told of the reader. To be raced against the wait for more lines of a quiet task.
+    pub async fn news(&mut self) -> LogNews {
+        loop {
+            match self.body.next().await {
+                // The end may come in a piece of its own, with nothing in it.
+                Ok(Some(piece)) if piece.is_empty() => {}
+                Ok(Some(_)) => return LogNews::Over,
+                Ok(None) | Err(_) => return LogNews::ReaderGone,
+            }
+        }
     }
 
     /// Ends the stream: the reader has everything.

@@ -291,12 +291,12 @@ fn ports(file: Field<Table<PortNumber>>, shared: &mut Shared, faults: &mut Fault
 fn kill(file: Field<KillFile>, faults: &mut Faults) -> KillPolicy {
     let file = value(file, KillFile::default());
     let signal = match file.signal {
-        Some(At { value: Some(text), place }) => signal(&text).unwrap_or_else(|| {
+        Some(At { value: Some(text), place }) => signal(&text).or_else(|| {
             let meant = nearest(&text, signal_names());
             faults.at_nearest(place, format!("unknown signal {}: expected a name or 1 to 64", quoted(&text)), meant);
-            15
+            None
         }),
-        Some(At { value: None, .. }) | None => 15,
+        Some(At { value: None, .. }) | None => None,
     };
     KillPolicy { signal, timeout: time(file.timeout, Millis::from_secs(10), Millis(0), faults) }
 }

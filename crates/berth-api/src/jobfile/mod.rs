@@ -9,6 +9,7 @@ mod decode;
 mod error;
 mod hint;
 mod image;
+mod json;
 mod schema;
 mod show;
 mod tree;
@@ -17,7 +18,7 @@ mod values;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use berth_model::JobSpec;
+use berth_model::{JobSpec, limits};
 use serde::Deserialize;
 use utoipa::{PartialSchema, ToSchema};
 
@@ -39,10 +40,17 @@ const REQUEST: &str = "job";
 pub fn parse(file_name: &str, text: &str) -> Result<JobSpec, JobFileErrors> {
     let mut faults = Faults::default();
     let root = tree::of_yaml(text, &mut faults);
-    read(root, faults).map_err(|faults| faults.finish(file_name, Some(text)))
+    let spec = read(root, faults).and_then(|spec| written_out(spec, Place { line: 1, column: 1, ..Place::default() }));
+    spec.map_err(|faults| faults.finish(file_name, Some(text)))
 }
 
-/// The job that a JSON value means: the same schema as a file's, with paths instead of lines in its errors.
+/// The job that a JSON text means: the same schema as a file's, with paths instead of lines in its errors.
+pub fn parse_json(text: &str) -> Result<JobSpec, JobFileErrors> {
+    let spec = read(tree::of_json_text(text), Faults::default()).and_then(|spec| written_out(spec, Place::default()));
+    spec.map_err(|faults| faults.finish(REQUEST, None))
+}
+
+/// The job that a JSON value means, as [`to_json`] makes it.
 pub fn from_json(value: &serde_json::Value) -> Result<JobSpec, JobFileErrors> {
     read(tree::of_json(value), Faults::default()).map_err(|faults| faults.finish(REQUEST, None))
 }
@@ -50,6 +58,19 @@ pub fn from_json(value: &serde_json::Value) -> Result<JobSpec, JobFileErrors> {
 /// The job as JSON, with nothing left to defaults; itself a valid job file.
 pub fn to_json(spec: &JobSpec) -> serde_json::Value {
     serde_json::to_value(show::job(spec)).expect("the schema's types have text keys only")
+}
+
+/// Passes a job that can travel and be kept: with every default written out it is not too large either.
+fn written_out(spec: JobSpec, place: Place) -> Result<JobSpec, Faults> {
+    let bytes = to_json(&spec).to_string().len();
+    if bytes <= limits::JOB_BYTES {
+        return Ok(spec);
+    }
+    let most = limits::JOB_BYTES;
+    let message = format!("the job has {bytes} bytes with its defaults written out, of {most}: split it into several");
+    let mut faults = Faults::default();
+    faults.add(place, Fault { place: None, message, nearest: None });
+    Err(faults)
 }
 
 fn read(root: Result<Rc<Node>, Fault>, faults: Faults) -> Result<JobSpec, Faults> {

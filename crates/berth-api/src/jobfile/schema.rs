@@ -383,8 +383,8 @@ pub struct ResourcesFile {
 #[derive(Clone, Debug, Default, De, Ser, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct KillFile {
-    /// A signal's name or number.
-    #[schema(value_type = Text, required = false, default = "SIGTERM")]
+    /// A signal's name or number. Without one: the one that the image names, or `SIGTERM`.
+    #[schema(value_type = Text, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) signal: Field<String>,
     /// After this long, `SIGKILL` follows.

@@ -104,7 +104,7 @@ fn task(task: &TaskSpec) -> TaskFile {
         }),
         pids_limit: some(task.pids_limit),
         kill: some(KillFile {
-            signal: some(show_signal(task.kill.signal)),
+            signal: task.kill.signal.map(show_signal).map(At::new),
             timeout: some(Duration(task.kill.timeout)),
         }),
         meta: texts(&task.meta),

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use berth_model::limits;
+use serde::de::DeserializeSeed as _;
 use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 
 use super::error::{Fault, Faults, Place, quoted};
+use super::json;
 
 /// Nested lists and maps; a job file needs eight.
-const DEPTH: usize = 24;
+pub(super) const DEPTH: usize = 24;
 
 pub(super) struct Node {
     pub line: usize,
@@ -35,7 +37,7 @@ pub(super) struct Key {
 }
 
 impl Node {
-    fn new(at: (usize, usize), value: Value) -> Rc<Node> {
+    pub fn new(at: (usize, usize), value: Value) -> Rc<Node> {
         let below: usize = match &value {
             Value::Scalar { text, .. } => text.len(),
             Value::List(items) => items.iter().fold(0, |sum, n| sum.saturating_add(n.weight)),
@@ -238,32 +240,23 @@ impl Composer<'_> {
 
 /// The tree of a JSON value; its nodes have no line.
 pub(super) fn of_json(value: &serde_json::Value) -> Result<Rc<Node>, Fault> {
-    let root = of_json_within(value, DEPTH)?;
+    bounded(json::Tree::within(DEPTH).deserialize(value))
+}
+
+/// The tree of a JSON text; its nodes have no line.
+pub(super) fn of_json_text(text: &str) -> Result<Rc<Node>, Fault> {
+    if text.len() > limits::JOB_BYTES {
+        return Err(fault((0, 0), format!("the job is larger than {} bytes", limits::JOB_BYTES)));
+    }
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let root = json::Tree::within(DEPTH).deserialize(&mut reader);
+    bounded(root.and_then(|root| reader.end().map(|()| root)))
+}
+
+fn bounded(root: serde_json::Result<Rc<Node>>) -> Result<Rc<Node>, Fault> {
+    let root = root.map_err(|error| fault((0, 0), format!("the job file is not JSON: {error}")))?;
     if root.weight > limits::JOB_BYTES {
         return Err(fault((0, 0), format!("the job is larger than {} bytes", limits::JOB_BYTES)));
     }
     Ok(root)
-}
-
-fn of_json_within(value: &serde_json::Value, depth: usize) -> Result<Rc<Node>, Fault> {
-    use serde_json::Value as Json;
-    let plain = |text: String| Value::Scalar { text, plain: true };
-    let deeper = || depth.checked_sub(1).ok_or_else(|| fault((0, 0), format!("nested deeper than {DEPTH}")));
-    let value = match value {
-        Json::Null => plain("null".to_owned()),
-        Json::Bool(b) => plain(b.to_string()),
-        Json::Number(n) => plain(n.to_string()),
-        Json::String(s) => Value::Scalar { text: s.clone(), plain: false },
-        Json::Array(items) => {
-            let depth = deeper()?;
-            Value::List(items.iter().map(|v| of_json_within(v, depth)).collect::<Result<_, _>>()?)
-        }
-        Json::Object(map) => {
-            let depth = deeper()?;
-            let entry =
-                |(k, v): (&String, &Json)| Ok((Key { text: k.clone(), line: 0, column: 0 }, of_json_within(v, depth)?));
-            Value::Map(map.iter().map(entry).collect::<Result<_, _>>()?)
-        }
-    };
-    Ok(Node::new((0, 0), value))
 }

@@ -161,7 +161,7 @@ impl World {
     }
 
     fn deliver(&mut self, session: SessionId, order: Order) {
-        let agent = self.agents.values_mut().find(|a| a.session == Some(session));
+        let agent = self.agents.values_mut().find(|a| a.up && a.session == Some(session));
         let Some(agent) = agent else { return };
         match order {
             Order::Welcome { node, .. } => agent.node = Some(node),
@@ -202,6 +202,16 @@ impl World {
         let allocs = agent.desired.iter().flat_map(|d| d.allocs.iter()).map(|d| observe(d, fates, self.now)).collect();
         let digest = agent.desired.as_ref().map(|d| d.digest).unwrap_or_default();
         let report = NodeReport { serial: agent.serial, digest, allocs };
+        self.event(Event::AgentReport { session, report });
+    }
+
+    /// The agent says this of its allocations, whatever it was told.
+    pub fn say(&mut self, name: &str, allocs: Vec<ObservedAlloc>) {
+        let agent = self.agents.get_mut(name).unwrap();
+        agent.serial += 1;
+        let digest = agent.desired.as_ref().map(|d| d.digest).unwrap_or_default();
+        let report = NodeReport { serial: agent.serial, digest, allocs };
+        let session = agent.session.unwrap();
         self.event(Event::AgentReport { session, report });
     }
 

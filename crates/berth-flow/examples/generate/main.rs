@@ -7,7 +7,7 @@
 //!
 //! Equal arguments give equal files, on any machine. The keys of each shape are those of its `Keys` below;
 //! every shape knows `seed`.
-#![expect(clippy::disallowed_methods, reason = "a program of its own, beside the pure crate")]
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a program of its own, beside the pure crate")]
 
 mod cluster;
 mod general;

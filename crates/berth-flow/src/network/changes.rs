@@ -157,7 +157,11 @@ impl Network {
             self.layout.ends.push(Ends::default());
         }
         // A node that takes is no leaf: paths end there.
-        if supply < 0 { self.layout.leaves.remove(id) } else { self.layout.leaves.insert(id) }
+        if supply < 0 {
+            self.layout.leaves.remove(id)
+        } else {
+            self.layout.leaves.insert(id)
+        }
         self.pending.fresh.push(id);
         self.pending.unbalanced.push(id);
         self.note(Change::AddNode { supply });

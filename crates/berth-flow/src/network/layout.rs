@@ -65,9 +65,8 @@ impl Layout {
                 can_be_entered.insert(tail);
             }
         }
-        let is_leaf = |node: u32| {
-            entered[node as usize] == 0 && supplies[node as usize] >= 0 && !can_be_entered.has(node)
-        };
+        let is_leaf =
+            |node: u32| entered[node as usize] == 0 && supplies[node as usize] >= 0 && !can_be_entered.has(node);
         // How many arcs leave a node, and how many enter it from leaves.
         let mut counts = vec![(0_u32, 0_u32); supplies.len()];
         for (tail, head, _) in arcs.flatten() {
@@ -76,9 +75,17 @@ impl Layout {
         }
         self.ends.clear();
         for (node, (out, leaves)) in (0..).zip(counts) {
-            if is_leaf(node) { self.leaves.insert(node) } else { self.leaves.remove(node) }
+            if is_leaf(node) {
+                self.leaves.insert(node)
+            } else {
+                self.leaves.remove(node)
+            }
             let into = entered[node as usize] - leaves;
-            self.ends.push(Ends { out: self.out.span(out), leaves: self.into.span(leaves), into: self.into.span(into) });
+            self.ends.push(Ends {
+                out: self.out.span(out),
+                leaves: self.into.span(leaves),
+                into: self.into.span(into),
+            });
         }
     }
 

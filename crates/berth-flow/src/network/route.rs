@@ -174,7 +174,10 @@ impl Network {
             let arcs = part(layout, layout.ends[leaf as usize].out);
             layout.leaves.has(leaf) && arcs.iter().any(|id| inside.has(layout.arcs[*id as usize].head))
         };
-        ids(self.nodes.len()).filter(|id| self.is_node(*id) && (inside.has(*id) || is_between(*id))).map(NodeId).collect()
+        ids(self.nodes.len())
+            .filter(|id| self.is_node(*id) && (inside.has(*id) || is_between(*id)))
+            .map(NodeId)
+            .collect()
     }
 
     /// Sends as much as it can along the path that was found.

@@ -13,9 +13,9 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::Inner;
 use super::bits::Bits;
 use super::layout::{Course, Ends, Layout, NONE};
-use super::Inner;
 
 /// What a search knows of a node.
 #[derive(Clone, Copy, Debug)]
@@ -217,7 +217,10 @@ impl Search {
             if self.is_settled() {
                 break Found::Path;
             }
-            if self.ways == Ways::Forward && self.forward.steps > ALONE && let Some(deficit) = deficit {
+            if self.ways == Ways::Forward
+                && self.forward.steps > ALONE
+                && let Some(deficit) = deficit
+            {
                 self.ways = Ways::Both;
                 self.start_backward(&[deficit]);
             }

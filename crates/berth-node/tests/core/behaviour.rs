@@ -137,6 +137,17 @@ fn a_failed_preparation_is_told_at_once_and_tried_again_a_few_times() {
 }
 
 #[test]
+fn a_preparation_that_no_retry_can_mend_fails_at_once() {
+    let mut machine = Machine::new();
+    (machine.prepare_fails, machine.prepare_retry) = (99, Retry::Pointless);
+    machine.welcome(1);
+    machine.desire(1, vec![desired(1, JobKind::Service, &["web"])], true);
+    machine.settle();
+    assert_eq!(failure(&machine).message, "not made ready: no such image");
+    assert_eq!(machine.prepare_fails, 98);
+}
+
+#[test]
 fn exits_during_the_agents_absence_are_reported_and_running_tasks_keep_their_pids() {
     let mut machine = running(JobKind::Batch, &["one", "two"]);
     let before = status(&machine, "two").state;
@@ -253,4 +264,111 @@ fn a_clock_that_was_set_back_does_not_silence_the_heartbeat() {
     machine.step(Event::Woke);
     run_now(&mut machine);
     assert_eq!(machine.reports.len(), sent + 1);
+}
+
+/// A service whose disk was just filled, with its stop ordered.
+fn stopped_on_a_full_disk(tasks: &[&str]) -> Machine {
+    let mut machine = running(JobKind::Service, tasks);
+    machine.ledger_fails = true;
+    machine.desire(1, vec![stopped(desired(1, JobKind::Service, tasks))], true);
+    run_now(&mut machine);
+    machine
+}
+
+#[test]
+fn what_fills_the_disk_of_the_ledger_can_be_stopped() {
+    let mut machine = stopped_on_a_full_disk(&["web"]);
+    machine.pass(Millis(5000));
+    run_now(&mut machine);
+    assert_eq!(machine.live(alloc_id(1)), 0);
+    assert!(!machine.shims.contains_key(&alloc_id(1)), "it is removed, which frees the disk");
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running), "its end is not told before it is remembered");
+    machine.faults_stop();
+    machine.settle();
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Ended(Ended::Stopped)));
+    assert_eq!(machine.ledger[&alloc_id(1)].ended, Some(Ended::Stopped));
+}
+
+#[test]
+fn the_room_of_what_was_removed_is_used_for_the_ledger_at_once() {
+    let mut machine = stopped_on_a_full_disk(&["web"]);
+    machine.pass(Millis(5000));
+    while machine.shims.contains_key(&alloc_id(1)) {
+        assert!(machine.perform() || machine.deliver());
+    }
+    machine.ledger_fails = false;
+    run_now(&mut machine);
+    assert_eq!(machine.ledger[&alloc_id(1)].ended, Some(Ended::Stopped), "without waiting for the next try");
+}
+
+#[test]
+fn nothing_is_started_that_the_ledger_does_not_know_and_the_node_stays_alive() {
+    let mut machine = running(JobKind::Service, &["web", "side"]);
+    machine.ledger_fails = true;
+    machine.exit(alloc_id(1), &name("web"), ExitKind::Status(3));
+    machine.desire(1, vec![desired(1, JobKind::Service, &["web", "side"]), desired(2, JobKind::Batch, &["one"])], true);
+    let (told, before) = (machine.reports.len(), machine.reports.last().unwrap().clone());
+    for _ in 0..600 {
+        run_now(&mut machine);
+        machine.pass(Millis(100));
+    }
+    assert_eq!((machine.live(alloc_id(1)), machine.live(alloc_id(2))), (1, 0));
+    assert!(!machine.shims.contains_key(&alloc_id(2)));
+    let beats = &machine.reports[told..];
+    assert!(beats.len() >= 55, "{} signs of life within a minute", beats.len());
+    assert!(beats.iter().all(|beat| (beat.digest, &beat.allocs) == (before.digest, &before.allocs)));
+    assert!((5..20).contains(&machine.ledger_failures), "tried {} times within a minute", machine.ledger_failures);
+
+    machine.faults_stop();
+    machine.settle();
+    assert_eq!((machine.live(alloc_id(1)), machine.live(alloc_id(2))), (2, 1));
+    assert_eq!(machine.ledger[&alloc_id(1)].tasks[&name("web")].status.restarts, 1, "a start given back is no start");
+    assert_eq!(status(&machine, "web").restarts, 1);
+}
+
+#[test]
+fn a_start_that_waits_for_the_ledger_does_not_hold_up_a_stop() {
+    let mut machine = running(JobKind::Service, &["web", "side"]);
+    machine.ledger_fails = true;
+    machine.exit(alloc_id(1), &name("web"), ExitKind::Status(3));
+    run_now(&mut machine);
+    machine.pass(Millis(20_000));
+    run_now(&mut machine);
+    machine.desire(1, vec![stopped(desired(1, JobKind::Service, &["web", "side"]))], true);
+    for _ in 0..2 {
+        run_now(&mut machine);
+        machine.pass(Millis(5000));
+    }
+    run_now(&mut machine);
+    assert!(!machine.shims.contains_key(&alloc_id(1)), "neither task lives, and both are removed");
+}
+
+#[test]
+fn force_that_got_lost_is_used_again_until_the_end_is_known() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.signals_lost = 4;
+    machine.desire(1, vec![stopped(desired(1, JobKind::Service, &["web"]))], true);
+    run_now(&mut machine);
+    for _ in 0..4 {
+        assert_eq!(machine.live(alloc_id(1)), 1);
+        machine.pass(Millis::from_secs(15));
+        run_now(&mut machine);
+    }
+    assert_eq!(machine.live(alloc_id(1)), 0);
+    machine.settle();
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Ended(Ended::Stopped)));
+}
+
+#[test]
+fn a_restarted_agent_begins_nothing_new_before_it_has_heard_what_should_be() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.desire(1, vec![desired(2, JobKind::Service, &["web"])], true);
+    run_now(&mut machine);
+    machine.restart_agent();
+    run_now(&mut machine);
+    assert_eq!(machine.live(alloc_id(2)), 0, "its room may be that of the other, which lives");
+    machine.welcome(1);
+    machine.desire(1, vec![desired(2, JobKind::Service, &["web"])], true);
+    machine.settle();
+    assert_eq!((machine.live(alloc_id(1)), machine.live(alloc_id(2))), (0, 1));
 }

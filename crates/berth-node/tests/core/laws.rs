@@ -1,5 +1,5 @@
 //! Laws of the node core under random faults: crashes of the agent between any two effects, reboots, killed
-//! shims, exits, failed preparations, lost streams, stale servers, doubled events.
+//! shims, exits, failed preparations, full disks, lost signals, lost streams, stale servers, doubled events.
 
 use std::collections::BTreeMap;
 
@@ -21,12 +21,14 @@ enum Action {
     Pass(u64),
     Exit(u64, bool, u8),
     KillShim(u64),
-    PrepareFails(u32),
+    PrepareFails(u32, Retry),
     Crash,
     Reboot,
     Reconnect,
     Disconnect,
     StaleWelcome,
+    LedgerFails(bool),
+    SignalsLost(u32),
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -40,12 +42,15 @@ fn action() -> impl Strategy<Value = Action> {
         5 => (1..20_000u64).prop_map(Action::Pass),
         5 => (1..=ALLOCS, any::<bool>(), 0..4u8).prop_map(|(a, t, how)| Action::Exit(a, t, how)),
         1 => (1..=ALLOCS).prop_map(Action::KillShim),
-        1 => (1..3u32).prop_map(Action::PrepareFails),
+        1 => (1..3u32, prop::sample::select(vec![Retry::MayHelp, Retry::Pointless]))
+            .prop_map(|(n, retry)| Action::PrepareFails(n, retry)),
         2 => Just(Action::Crash),
         1 => Just(Action::Reboot),
         2 => Just(Action::Reconnect),
         1 => Just(Action::Disconnect),
         1 => Just(Action::StaleWelcome),
+        3 => any::<bool>().prop_map(Action::LedgerFails),
+        1 => (1..3u32).prop_map(Action::SignalsLost),
     ]
 }
 
@@ -107,7 +112,7 @@ fn apply(machine: &mut Machine, server: &mut Server, action: Action) {
             machine.exit(slot(alloc, server), &name(if main { "main" } else { "side" }), how);
         }
         Action::KillShim(alloc) => machine.kill_shim(slot(alloc, server)),
-        Action::PrepareFails(n) => machine.prepare_fails = n,
+        Action::PrepareFails(n, retry) => (machine.prepare_fails, machine.prepare_retry) = (n, retry),
         Action::Crash => machine.restart_agent(),
         Action::Reboot => machine.reboot(),
         Action::Reconnect => {
@@ -116,6 +121,8 @@ fn apply(machine: &mut Machine, server: &mut Server, action: Action) {
             machine.desire(server.epoch, server.listed(), true);
         }
         Action::Disconnect => machine.step(Event::Disconnected),
+        Action::LedgerFails(fails) => machine.ledger_fails = fails,
+        Action::SignalsLost(n) => machine.signals_lost = n,
         Action::StaleWelcome => {
             machine.welcome(server.epoch);
             machine.welcome(server.epoch - 1);
@@ -158,7 +165,7 @@ proptest! {
     #[test]
     fn observed_equals_desired_once_faults_stop(actions in prop::collection::vec(action(), 1..120)) {
         let (mut machine, mut server) = play(&actions);
-        machine.prepare_fails = 0;
+        machine.faults_stop();
         apply(&mut machine, &mut server, Action::Reconnect);
         machine.settle();
         check_settled(&machine, &server);
@@ -174,7 +181,7 @@ proptest! {
     #[test]
     fn a_settled_agent_that_hears_the_same_again_does_nothing(actions in prop::collection::vec(action(), 1..60)) {
         let (mut machine, mut server) = play(&actions);
-        machine.prepare_fails = 0;
+        machine.faults_stop();
         apply(&mut machine, &mut server, Action::Reconnect);
         machine.settle();
         machine.restart_agent();

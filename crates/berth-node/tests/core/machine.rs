@@ -31,6 +31,14 @@ pub struct Machine {
     /// The goals that the agent was last told and had to obey.
     pub goals: BTreeMap<AllocId, Goal>,
     pub prepare_fails: u32,
+    /// What these say of another try.
+    pub prepare_retry: Retry,
+    /// Whether the disk of the ledger is full.
+    pub ledger_fails: bool,
+    /// How often the ledger could not be written.
+    pub ledger_failures: u32,
+    /// Signals that get lost on their way to a shim.
+    pub signals_lost: u32,
     next_pid: u32,
     connected: bool,
 }
@@ -54,6 +62,10 @@ impl Machine {
             trace: Vec::new(),
             goals: BTreeMap::new(),
             prepare_fails: 0,
+            prepare_retry: Retry::MayHelp,
+            ledger_fails: false,
+            ledger_failures: 0,
+            signals_lost: 0,
             next_pid: 100,
             connected: false,
         }
@@ -74,6 +86,7 @@ impl Machine {
     }
 
     fn check_step(&self, out: &[Effect]) {
+        self.check_reports(out);
         let known = self.ledger.len() + self.goals.len() + 1;
         assert!(out.len() <= 2 + 8 * known, "{} effects of one step over {known} allocations", out.len());
         for effect in out {
@@ -82,6 +95,25 @@ impl Machine {
                     assert_eq!(self.goals.get(alloc), Some(&Goal::Run), "started {alloc}, whose goal is not to run");
                 }
                 Effect::Report(_) => assert!(self.connected, "reported without a stream"),
+                _ => {}
+            }
+        }
+    }
+
+    /// An end that is told is on the ledger, or gets there before the telling.
+    fn check_reports(&self, out: &[Effect]) {
+        let queued = self.effects.iter().chain(out);
+        let mut ended: BTreeSet<AllocId> =
+            self.ledger.values().filter(|r| r.ended.is_some()).map(|r| r.desired.id).collect();
+        for effect in queued {
+            match effect {
+                Effect::Remember(r) if r.ended.is_some() => _ = ended.insert(r.desired.id),
+                Effect::Report(report) => {
+                    for alloc in &report.allocs {
+                        let told = matches!(alloc.phase, Phase::Ended(_));
+                        assert!(!told || ended.contains(&alloc.id), "the end of {} is told and not known", alloc.id);
+                    }
+                }
                 _ => {}
             }
         }
@@ -114,6 +146,13 @@ impl Machine {
     /// Performs the oldest effect. False when there is none.
     pub fn perform(&mut self) -> bool {
         let Some(effect) = self.effects.pop_front() else { return false };
+        let writes = matches!(effect, Effect::Remember(_) | Effect::RememberEpoch(_) | Effect::Forget(_));
+        if writes && self.ledger_fails {
+            let rest = std::iter::once(effect).chain(self.effects.drain(..)).collect();
+            self.ledger_failures += 1;
+            self.step(Event::NotRemembered(rest));
+            return true;
+        }
         match effect {
             Effect::Remember(remembered) => _ = self.ledger.insert(remembered.desired.id, *remembered),
             Effect::RememberEpoch(epoch) => {
@@ -134,6 +173,11 @@ impl Machine {
             }
             Effect::Purge(alloc) => _ = self.logs.remove(&alloc),
             Effect::Report(report) => self.reports.push(report),
+            Effect::ReportAgain { serial } => {
+                if let Some(last) = self.reports.last().cloned() {
+                    self.reports.push(NodeReport { serial, ..last });
+                }
+            }
             Effect::WakeAt(at) => self.wake = Some(at),
         }
         true
@@ -142,7 +186,8 @@ impl Machine {
     fn prepare(&mut self, alloc: AllocId) {
         let result = if self.prepare_fails > 0 {
             self.prepare_fails -= 1;
-            Err(Failure { kind: FailureKind::Image, message: "no such image".to_owned() })
+            let failure = Failure { kind: FailureKind::Image, message: "no such image".to_owned() };
+            Err(NotReady { failure, retry: self.prepare_retry })
         } else {
             self.logs.insert(alloc);
             assert!(self.shims.insert(alloc, Shim::default()).is_none(), "a second shim for {alloc}");
@@ -167,6 +212,10 @@ impl Machine {
     }
 
     fn signal(&mut self, alloc: AllocId, task: TaskName, run: u32, signal: Kill) {
+        if self.signals_lost > 0 {
+            self.signals_lost -= 1;
+            return;
+        }
         // A task of this world ignores being asked every second time: by the parity of its run.
         let dies = match signal {
             Kill::Ask(_) => run.is_multiple_of(2),
@@ -255,6 +304,12 @@ impl Machine {
         self.check_step(&out);
     }
 
+    /// Nothing fails from here on, and the ledger has been tried again.
+    pub fn faults_stop(&mut self) {
+        (self.prepare_fails, self.signals_lost, self.ledger_fails) = (0, 0, false);
+        self.pass(Millis(10_000));
+    }
+
     /// Goes on without faults until nothing happens for `quiet`.
     pub fn settle(&mut self) {
         for _ in 0..20_000 {
@@ -313,7 +368,7 @@ pub fn desired(n: u64, kind: JobKind, tasks: &[&str]) -> DesiredAlloc {
         resources: Resources::default(),
         pids_limit: 10,
         ports: Vec::new(),
-        kill: KillPolicy { signal: 15, timeout: Millis(5000) },
+        kill: KillPolicy { signal: Some(15), timeout: Millis(5000) },
         meta: BTreeMap::new(),
     };
     let group = GroupSpec {

@@ -89,7 +89,7 @@ stored! {
         cap_add: Vec<String>,
     }
 
-    struct KillPolicy = KillPolicy { signal: u8, timeout: u64 }
+    struct KillPolicy = KillPolicy { signal: Option<u8>, timeout: u64 }
 
     struct RestartPolicy = RestartPolicy { attempts: u32, interval: u64, delay: u64, max_delay: u64 }
 

@@ -126,7 +126,7 @@ fn driver() -> BoxedStrategy<Driver> {
 
 fn task_spec() -> BoxedStrategy<TaskSpec> {
     let ports = vec((name(), of(port())).prop_map(|(name, fixed)| PortSpec { name, fixed }), 0..3);
-    let kill = (any::<u8>(), millis()).prop_map(|(signal, timeout)| KillPolicy { signal, timeout });
+    let kill = (any::<Option<u8>>(), millis()).prop_map(|(signal, timeout)| KillPolicy { signal, timeout });
     let program = (name(), driver(), vec(text(), 0..3), texts(), of(text()), of(text()));
     (program, resources(), any::<u32>(), ports, kill, texts())
         .prop_map(|((name, driver, command, env, working_dir, user), resources, pids_limit, ports, kill, meta)| {

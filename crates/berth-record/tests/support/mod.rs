@@ -80,7 +80,7 @@ fn task(name: &str, driver: Driver) -> TaskSpec {
             PortSpec { name: "http".parse().unwrap(), fixed: None },
             PortSpec { name: "admin".parse().unwrap(), fixed: Some(Port(9090)) },
         ],
-        kill: KillPolicy { signal: 15, timeout: Millis(5000) },
+        kill: KillPolicy { signal: Some(15), timeout: Millis(5000) },
         meta: texts(&[("owner", "shop")]),
     }
 }

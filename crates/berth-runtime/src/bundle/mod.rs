@@ -8,7 +8,7 @@ mod spec;
 mod user;
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use berth_model::{Failure, FailureKind};
@@ -109,20 +109,56 @@ fn own_streams(stdio: &Stdio, who: &user::Who) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether every fixed port is free; a task that finds it taken would fail later and say less.
+/// Whether every fixed port is free; a task that finds it taken would fail later and say less. TCP only:
+/// a job does not say what it speaks.
 fn check_ports(name: &str, task: &TaskPlan) -> Result<(), Failure> {
-    for port in &task.fixed_ports {
-        match TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)) {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                let message = format!(
-                    "port {port}, which task {name} asks for, is taken on this node by something else; \
-                     end that, or ask for another port or a dynamic one"
-                );
-                return Err(failure(FailureKind::PortTaken, message));
-            }
-            // Other errors are not about the port being taken; the task will see for itself.
-            Ok(_) | Err(_) => {}
+    match task.fixed_ports.iter().find(|port| is_taken(**port)) {
+        None => Ok(()),
+        Some(port) => {
+            let message = format!(
+                "port {port}, which task {name} asks for, is taken on this node by something else; \
+                 end that, or ask for another port or a dynamic one"
+            );
+            Err(failure(FailureKind::PortTaken, message))
         }
     }
-    Ok(())
+}
+
+/// Whether anybody listens on the port, at any address. One after the other: a listener for IPv6 is one for
+/// IPv4 too, unless the node says otherwise. Other errors, such as a node without IPv6, are not about the
+/// port being taken; the task will see for itself.
+fn is_taken(port: u16) -> bool {
+    [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+        .into_iter()
+        .any(|any| TcpListener::bind((any, port)).is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::net::sockopt::set_ipv6_v6only;
+    use rustix::net::{AddressFamily, SocketAddrV6, SocketType, bind, listen, socket};
+
+    use super::*;
+
+    #[test]
+    fn a_listener_at_any_address_takes_the_port() {
+        for address in ["0.0.0.0:0", "127.0.0.1:0", "[::]:0", "[::1]:0"] {
+            // A node without IPv6 has no such listeners.
+            let Ok(listener) = TcpListener::bind(address) else { continue };
+            let port = listener.local_addr().unwrap().port();
+            assert!(is_taken(port), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_listener_for_ipv6_alone_takes_the_port() {
+        let Ok(socket) = socket(AddressFamily::INET6, SocketType::STREAM, None) else { return };
+        set_ipv6_v6only(&socket, true).unwrap();
+        if bind(&socket, &SocketAddrV6::new(Ipv6Addr::UNSPECIFIED, 0, 0, 0)).is_err() {
+            return;
+        }
+        listen(&socket, 1).unwrap();
+        let listener = TcpListener::from(socket);
+        assert!(is_taken(listener.local_addr().unwrap().port()));
+    }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown, symlink};
-use std::path::{Component, Path};
+use std::path::{Component, Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
@@ -11,9 +11,13 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
 use super::Folders;
 use super::user::Who;
 use crate::plan::RootPlan;
+use crate::tree;
 
 /// Folders of the host's root that a host program gets anew instead of as they are.
-const OWN: [&str; 4] = ["proc", "sys", "dev", "tmp"];
+const OWN: [&str; 5] = ["proc", "sys", "dev", "tmp", "run"];
+
+/// Files by which names are looked up. Where a service of the host keeps them, they are links to `/run`.
+const NAME_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
 
 /// Makes the root anew: what the last run wrote to it is gone.
 pub(super) fn make(folders: &Folders, root: &RootPlan) -> io::Result<()> {
@@ -36,10 +40,7 @@ fn clear(folders: &Folders) -> io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     for dir in [&folders.upper, &folders.overlay, &folders.lower, &folders.tmp, &folders.root, &folders.state] {
-        match fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+        tree::remove(dir)?;
     }
     Ok(())
 }
@@ -51,7 +52,7 @@ fn make_dir(dir: &Path, mode: u32) -> io::Result<()> {
 
 /// Mount options are limited to a page, and `:` and `,` in paths would need escapes; so the layers are
 /// named by links with short names, relative to a folder that this process goes to.
-fn overlay(folders: &Folders, layers: &[std::path::PathBuf]) -> io::Result<()> {
+fn overlay(folders: &Folders, layers: &[PathBuf]) -> io::Result<()> {
     for dir in [&folders.upper, &folders.overlay, &folders.lower] {
         make_dir(dir, 0o755)?;
     }
@@ -96,6 +97,16 @@ pub(super) fn host_folders() -> io::Result<Vec<String>> {
     Ok(found)
 }
 
+/// What a host program needs of the host's `/run`, which is otherwise full of other programs' sockets.
+pub(super) fn needed_of_run() -> Vec<PathBuf> {
+    needed_below(Path::new("/run"), NAME_FILES.map(Path::new))
+}
+
+fn needed_below<const N: usize>(run: &Path, files: [&Path; N]) -> Vec<PathBuf> {
+    let targets = files.into_iter().filter_map(|file| fs::canonicalize(file).ok());
+    targets.filter(|target| target.starts_with(run) && target.is_file()).collect()
+}
+
 /// Gives the task's own folders to its user, and makes the folder that its program starts in.
 pub(super) fn own(folders: &Folders, root: &RootPlan, working_dir: &str, who: &Who) -> io::Result<()> {
     chown(&folders.work, Some(who.uid), Some(who.gid))?;
@@ -109,7 +120,7 @@ pub(super) fn own(folders: &Folders, root: &RootPlan, working_dir: &str, who: &W
 fn make_inside(root: &Path, path: &Path) -> io::Result<()> {
     let mut at = rustix::fs::open(root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let top = at.try_clone()?;
-    let mut walked = std::path::PathBuf::new();
+    let mut walked = PathBuf::new();
     for part in path.components() {
         let Component::Normal(name) = part else { continue };
         match mkdirat(&at, name, Mode::from_raw_mode(0o755)) {
@@ -126,4 +137,26 @@ fn make_inside(root: &Path, path: &Path) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_for_names_are_kept_where_they_are_links_to_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = fs::canonicalize(dir.path()).unwrap();
+        let (run, etc) = (base.join("run"), base.join("etc"));
+        fs::create_dir_all(run.join("resolve")).unwrap();
+        fs::create_dir(&etc).unwrap();
+        fs::write(run.join("resolve/stub.conf"), "").unwrap();
+        fs::write(etc.join("hosts"), "").unwrap();
+        symlink("../run/resolve/stub.conf", etc.join("resolv.conf")).unwrap();
+        symlink("../run/nothing", etc.join("dangling")).unwrap();
+        symlink("../run/resolve", etc.join("folder")).unwrap();
+        let files = ["resolv.conf", "hosts", "dangling", "folder", "missing"].map(|name| etc.join(name));
+        let found = needed_below(&run, files.each_ref().map(PathBuf::as_path));
+        assert_eq!(found, [run.join("resolve/stub.conf")]);
+    }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::root::host_folders;
+use super::root::{host_folders, needed_of_run};
 use super::user::Who;
 use super::{Folders, Surroundings, WORK_DIR};
 use crate::oci::OciRuntime;
@@ -27,6 +27,8 @@ const OPEN_FILES: u64 = 65_536;
 const CPU_PERIOD_US: u64 = 100_000;
 /// Bytes of `/dev/shm`.
 const SHM: u64 = 64 << 20;
+/// Bytes of a host program's `/run`.
+const RUN: u64 = 16 << 20;
 
 const MASKED: [&str; 11] = [
     "/proc/acpi",
@@ -60,7 +62,7 @@ pub(super) fn make(
         "namespaces": namespaces(),
         "cgroupsPath": format!("/{}/{name}", plan.cgroup),
         "resources": resources(task),
-        "maskedPaths": MASKED,
+        "maskedPaths": masked(plan, task),
         "readonlyPaths": READ_ONLY,
     });
     // The library that is part of this program gets a filter ready made.
@@ -151,6 +153,15 @@ fn rlimit(around: &Surroundings) -> Value {
     json!({ "type": "RLIMIT_NOFILE", "soft": most.min(1024), "hard": most })
 }
 
+/// What a task sees as empty.
+fn masked(plan: &AllocPlan, task: &TaskPlan) -> Vec<Value> {
+    let hidden = match &task.root {
+        RootPlan::Layers { .. } => &[],
+        RootPlan::Host => plan.hidden.as_slice(),
+    };
+    MASKED.iter().map(|path| json!(path)).chain(hidden.iter().map(|path| json!(path))).collect()
+}
+
 /// The network is the shim's: the node's own, or one with nothing but a loopback device.
 fn namespaces() -> Vec<Value> {
     ["pid", "mount", "ipc", "uts", "cgroup"].into_iter().map(|kind| json!({ "type": kind })).collect()
@@ -177,14 +188,18 @@ fn resources(task: &TaskPlan) -> Value {
 
 fn mounts(plan: &AllocPlan, task: &TaskPlan, folders: &Folders, around: &Surroundings) -> io::Result<Vec<Value>> {
     let fresh = |target: &str, kind: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": kind, "options": options });
-    let bind = |source: &Path, target: &str, options: &[&str]| json!({ "destination": target, "type": "bind", "source": source, "options": options });
+    let bind = |source: &Path, target: &Path, options: &[&str]| json!({ "destination": target, "type": "bind", "source": source, "options": options });
     let mut all = Vec::new();
     if task.root == RootPlan::Host {
         for name in host_folders()? {
             let path = format!("/{name}");
-            all.push(bind(Path::new(&path), &path, &["rbind", "rro", "nosuid"]));
+            all.push(bind(path.as_ref(), path.as_ref(), &["rbind", "rro", "nosuid"]));
         }
-        all.push(bind(&folders.tmp, "/tmp", &["bind", "rw", "nosuid", "nodev"]));
+        all.push(bind(&folders.tmp, "/tmp".as_ref(), &["bind", "rw", "nosuid", "nodev"]));
+        all.push(fresh("/run", "tmpfs", &["nosuid", "nodev", "noexec", "mode=755", &format!("size={RUN}")]));
+        for file in needed_of_run() {
+            all.push(bind(&file, &file, &["bind", "ro", "nosuid", "nodev", "noexec"]));
+        }
     }
     all.push(fresh("/proc", "proc", &["nosuid", "noexec", "nodev"]));
     all.push(fresh("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=64k"]));
@@ -196,15 +211,16 @@ fn mounts(plan: &AllocPlan, task: &TaskPlan, folders: &Folders, around: &Surroun
         // With version 1 this would be a mount per controller, and few programs look there.
         all.push(fresh("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]));
     }
-    all.push(bind(&folders.work, WORK_DIR, &["bind", "rw", "nosuid", "nodev"]));
+    all.push(bind(&folders.work, WORK_DIR.as_ref(), &["bind", "rw", "nosuid", "nodev"]));
     if let RootPlan::Layers { tmpfs, .. } = &task.root {
         for (target, bytes) in tmpfs {
             all.push(fresh(target, "tmpfs", &["nosuid", "nodev", "mode=1777", &format!("size={bytes}")]));
         }
         if plan.network == Network::Host {
             for file in ["/etc/resolv.conf", "/etc/hosts"] {
-                if Path::new(file).exists() {
-                    all.push(bind(Path::new(file), file, &["bind", "ro", "nosuid", "nodev", "noexec"]));
+                let file = Path::new(file);
+                if file.exists() {
+                    all.push(bind(file, file, &["bind", "ro", "nosuid", "nodev", "noexec"]));
                 }
             }
         }
@@ -236,6 +252,7 @@ mod tests {
             cpu_millis: 250,
             memory: 1 << 20,
             pids: 9,
+            stop_signal: None,
             fixed_ports: Vec::new(),
             filter: None,
         };
@@ -248,6 +265,7 @@ mod tests {
             oci: OciRuntime::Program("runc".into()),
             logs: LogLimits::default(),
             network: Network::Host,
+            hidden: vec!["/var/lib/berth".into()],
             tasks: BTreeMap::new(),
         };
         let around = Surroundings { oom_score: Some(0), unified: true, open_files: 20_000 };
@@ -261,6 +279,8 @@ mod tests {
         let missing = missing("", &ours, &theirs);
         assert!(missing.is_empty(), "{missing:?}");
         assert_eq!(ours["linux"]["resources"]["cpu"], json!({ "shares": 256, "quota": 25_000, "period": 100_000 }));
+        // An image has no files of the host that would have to be hidden.
+        assert_eq!(ours["linux"]["maskedPaths"], json!(MASKED));
         assert_eq!(ours["process"]["rlimits"][0]["hard"], 20_000);
         assert_eq!(ours["process"]["capabilities"]["effective"], json!(["CAP_SYS_TIME"]));
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
-use berth_model::{Bytes, Failure, FailureKind};
+use berth_model::{Bytes, Failure, FailureKind, NotReady, Retry};
 use thiserror::Error;
 
 use super::digest::Digest;
@@ -27,6 +27,18 @@ pub enum ImageError {
         /// What was said.
         #[source]
         source: reqwest::Error,
+    },
+    /// The registry lets a layer trickle.
+    #[error("the registry {host} sent less than {least} of the layer {layer} in {window:?}")]
+    Slow {
+        /// The registry.
+        host: String,
+        /// What was asked for.
+        layer: Digest,
+        /// What should have come at least.
+        least: Bytes,
+        /// The time that it was given.
+        window: std::time::Duration,
     },
     /// The registry cannot answer now.
     #[error("the registry {host} answered {status} to {what}; it may answer later")]
@@ -273,8 +285,45 @@ impl ImageError {
         }
     }
 
+    /// Whether the same may go well another time.
+    fn retry(&self, reference: &ImageReference) -> Retry {
+        match self {
+            ImageError::Unreachable { .. }
+            | ImageError::Slow { .. }
+            | ImageError::Busy { .. }
+            | ImageError::DiskFull { .. }
+            | ImageError::Cache { .. }
+            | ImageError::InUse { .. }
+            | ImageError::GivenUp => Retry::MayHelp,
+            // Something on the way may have damaged it; the disk gives the same again.
+            ImageError::Digest { .. } | ImageError::Size { .. } => match reference {
+                ImageReference::Registry(_) => Retry::MayHelp,
+                ImageReference::Layout { .. } | ImageReference::Archive { .. } => Retry::Pointless,
+            },
+            ImageError::Denied { .. }
+            | ImageError::NotFound { .. }
+            | ImageError::Answer { .. }
+            | ImageError::Login { .. }
+            | ImageError::Client(_)
+            | ImageError::ReadLayout { .. }
+            | ImageError::MissingEntry { .. }
+            | ImageError::NoTag { .. }
+            | ImageError::WhichTag { .. }
+            | ImageError::Json { .. }
+            | ImageError::MediaType { .. }
+            | ImageError::Platform { .. }
+            | ImageError::Nested
+            | ImageError::LayerCount { .. }
+            | ImageError::TooBig { .. }
+            | ImageError::TooManyLayers { .. }
+            | ImageError::DigestKind { .. }
+            | ImageError::Unpack { .. } => Retry::Pointless,
+        }
+    }
+
     /// The failure as the node's core and people get it.
-    pub(super) fn into_failure(self, reference: &ImageReference) -> Failure {
+    pub(super) fn into_not_ready(self, reference: &ImageReference) -> NotReady {
+        let retry = self.retry(reference);
         let kind = match &self {
             ImageError::Digest { .. } | ImageError::Size { .. } => FailureKind::ImageDigest,
             ImageError::DiskFull { .. } => FailureKind::DiskFull,
@@ -284,7 +333,7 @@ impl ImageError {
             _ => FailureKind::Image,
         };
         let message = format!("image {reference}: {}", chain(&self));
-        Failure { kind, message: message.chars().take(MAX_MESSAGE).collect() }
+        NotReady { failure: Failure { kind, message: message.chars().take(MAX_MESSAGE).collect() }, retry }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
@@ -16,7 +17,7 @@ use super::error::ImageError;
 use super::layout::Layout;
 use super::manifest::{self, Blob, LayerBlob, Packing};
 use super::reference::Version;
-use super::registry::Session;
+use super::registry::{Pace, Session};
 use super::unpack::{self, Limits, UnpackError};
 
 /// Largest window of a zstd frame: what the tool's own `--long` makes at most. More is a waste of memory.
@@ -32,11 +33,19 @@ pub(super) enum Source {
 
 /// A layer's bytes on their way here.
 pub(super) enum Body {
-    Response(reqwest::Response),
+    Response(Box<reqwest::Response>, Pace),
     File(io::Take<std::fs::File>),
 }
 
 impl Source {
+    /// What its places are shared out by: the registry, or the disk.
+    pub(super) fn host(&self) -> &str {
+        match self {
+            Source::Registry(session) => session.host(),
+            Source::Layout(..) => "",
+        }
+    }
+
     /// The document that the reference leads to.
     pub(super) async fn top(&self, version: Option<&Version>) -> Result<Vec<u8>, ImageError> {
         match (self, version) {
@@ -77,7 +86,9 @@ impl Source {
     /// Begins to read a layer.
     pub(super) async fn layer(&self, digest: Digest) -> Result<Body, ImageError> {
         match self {
-            Source::Registry(session) => session.blob(digest).await.map(Body::Response),
+            Source::Registry(session) => {
+                session.layer(digest).await.map(|(response, pace)| Body::Response(Box::new(response), pace))
+            }
             Source::Layout(layout, _) => layout.blob(digest).map(Body::File),
         }
     }
@@ -85,6 +96,13 @@ impl Source {
     fn broken(&self, error: reqwest::Error) -> ImageError {
         match self {
             Source::Registry(session) => session.broken(error),
+            Source::Layout(..) => unreachable!("a layout on the disk needs no network"),
+        }
+    }
+
+    fn slow(&self, layer: Digest) -> ImageError {
+        match self {
+            Source::Registry(session) => session.slow(layer),
             Source::Layout(..) => unreachable!("a layout on the disk needs no network"),
         }
     }
@@ -127,7 +145,9 @@ impl LayerFetch {
         let fault = Fault::default();
         let incoming = Incoming {
             body: match body {
-                Body::Response(response) => Reading::Response(response, Handle::current(), Bytes::new()),
+                Body::Response(response, pace) => {
+                    Reading::Response { response, pace, handle: Handle::current(), chunk: Bytes::new() }
+                }
                 Body::File(file) => Reading::File(file),
             },
             fault: fault.clone(),
@@ -235,7 +255,7 @@ impl Fault {
 }
 
 enum Reading {
-    Response(reqwest::Response, Handle, Bytes),
+    Response { response: Box<reqwest::Response>, pace: Pace, handle: Handle, chunk: Bytes },
     File(io::Take<std::fs::File>),
 }
 
@@ -260,9 +280,10 @@ impl Incoming {
                 };
                 self.fault.set(layout.unreadable(self.blob.digest, error))
             }),
-            Reading::Response(response, handle, chunk) => {
+            Reading::Response { response, pace, handle, chunk } => {
                 while chunk.is_empty() {
                     let wanted = &mut self.wanted;
+                    let asked = Instant::now();
                     let next = handle.block_on(async {
                         tokio::select! {
                             next = response.chunk() => Some(next),
@@ -270,7 +291,8 @@ impl Incoming {
                         }
                     });
                     match next {
-                        Some(Ok(Some(next))) => *chunk = next,
+                        Some(Ok(Some(next))) if pace.keeps_up(asked.elapsed(), next.len()) => *chunk = next,
+                        Some(Ok(Some(_))) => return Err(self.fault.set(self.source.slow(self.blob.digest))),
                         Some(Ok(None)) => return Ok(0),
                         Some(Err(error)) => return Err(self.fault.set(self.source.broken(error))),
                         None => return Err(self.fault.set(ImageError::GivenUp)),

@@ -13,6 +13,8 @@ use super::manifest::{self, Blob};
 
 /// Entries of an archive; an image has a handful of files besides its layers.
 const MAX_ARCHIVE_ENTRIES: usize = 10_000;
+/// Bytes of an archive's headers; the tar library reads a header, long names included, into memory whole.
+const MAX_ARCHIVE_HEADERS: u64 = 16 << 20;
 /// Tags that an error names.
 const MAX_SHOWN: usize = 10;
 
@@ -24,11 +26,35 @@ pub(super) enum Layout {
     Archive(PathBuf, BTreeMap<PathBuf, (u64, u64)>),
 }
 
+/// An archive of which only headers are read; contents are passed over.
+struct Headers {
+    file: File,
+    left: u64,
+}
+
+impl Read for Headers {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the archive's headers exceed 16 MiB"));
+        }
+        let n = (&mut self.file).take(self.left).read(buf)?;
+        self.left -= n as u64;
+        Ok(n)
+    }
+}
+
+impl Seek for Headers {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
+    }
+}
+
 impl Layout {
     /// Lists what the archive `path` holds. Reads its headers only.
     pub(super) fn archive(path: &Path) -> Result<Layout, ImageError> {
         let failed = |source| ImageError::ReadLayout { path: path.to_owned(), source };
-        let mut archive = tar::Archive::new(File::open(path).map_err(failed)?);
+        let headers = Headers { file: File::open(path).map_err(failed)?, left: MAX_ARCHIVE_HEADERS };
+        let mut archive = tar::Archive::new(headers);
         let mut files = BTreeMap::new();
         for (n, entry) in archive.entries_with_seek().map_err(failed)?.enumerate() {
             if n >= MAX_ARCHIVE_ENTRIES {

@@ -4,7 +4,7 @@
 //!
 //! [`Store`] is the way in; [`build`] makes images. Inside, from the outside in: `reference` reads what
 //! a job says, `registry` and `layout` are where images come from, `manifest` reads their documents,
-//! `fetch` proves and `unpack` writes a layer, `cache` is the folder.
+//! `fetch` proves and `unpack` writes a layer, `places` shares out who may fetch, `cache` is the folder.
 
 pub mod build;
 mod cache;
@@ -13,6 +13,7 @@ mod error;
 mod fetch;
 mod layout;
 mod manifest;
+mod places;
 mod reference;
 mod registry;
 mod store;
@@ -22,5 +23,5 @@ pub use digest::{Digest, DigestError};
 pub use error::{ImageError, UnpackFailure};
 pub use manifest::ImageConfig;
 pub use reference::{ImageReference, ReferenceError, RegistryReference, Version};
-pub use registry::Credential;
+pub use registry::{Credential, Patience};
 pub use store::{Collected, Image, Store, StoreConfig};

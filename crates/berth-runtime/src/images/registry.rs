@@ -20,11 +20,62 @@ use super::error::ImageError;
 use super::manifest;
 use super::reference::{RegistryReference, Version, is_loopback};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest silence in the middle of an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_REDIRECTS: usize = 5;
 const MAX_TOKEN: u64 = 64 << 10;
+
+/// How long a registry is waited for. One that says nothing, or next to nothing, gives way to others.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the head of an answer, and at most between two pieces of it.
+    pub silence: Duration,
+    /// For a whole document: a manifest, a configuration, a token.
+    pub document: Duration,
+    /// Time spent waiting for a layer, after which [`Patience::least`] must have come, over and over.
+    pub window: Duration,
+    /// What must have come in each window.
+    pub least: Bytes,
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        let seconds = Duration::from_secs;
+        Patience {
+            connect: seconds(10),
+            silence: seconds(30),
+            document: seconds(60),
+            window: seconds(60),
+            least: Bytes(512 << 10),
+        }
+    }
+}
+
+/// Watches that a layer comes fast enough. Only time spent waiting counts: a disk that is slow to take
+/// what has come is not the registry's fault.
+pub(super) struct Pace {
+    patience: Patience,
+    waited: Duration,
+    came: u64,
+}
+
+impl Pace {
+    pub(super) fn new(patience: Patience) -> Pace {
+        Pace { patience, waited: Duration::ZERO, came: 0 }
+    }
+
+    /// Notes that `bytes` came after a wait; false when that is too slow.
+    pub(super) fn keeps_up(&mut self, waited: Duration, bytes: usize) -> bool {
+        self.waited += waited;
+        self.came += bytes as u64;
+        if self.waited < self.patience.window {
+            return true;
+        }
+        let enough = self.came >= self.patience.least.0;
+        (self.waited, self.came) = (Duration::ZERO, 0);
+        enough
+    }
+}
 
 /// What an agent may show to a registry. Never in a job: a job names it.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,36 +102,40 @@ impl fmt::Debug for Credential {
 
 /// The HTTP clients, shared by all fetches for the sake of their connections. Made when first needed:
 /// a machine without any CA certificates can still have images from its disk and its own registry.
-#[derive(Default)]
 pub(super) struct Clients {
+    patience: Patience,
     secure: Mutex<Option<Client>>,
     loopback: Mutex<Option<Client>>,
 }
 
 impl Clients {
+    pub(super) fn new(patience: Patience) -> Clients {
+        Clients { patience, secure: Mutex::default(), loopback: Mutex::default() }
+    }
+
     fn of(&self, url: &Url) -> Result<Client, ImageError> {
-        let (kept, make): (_, fn() -> reqwest::Result<Client>) = match url.scheme() {
-            // Without the proxies of the environment, which are not for this machine, and without CAs.
-            "http" => (&self.loopback, || client().no_proxy().tls_certs_only([]).build()),
-            _ => (&self.secure, || client().build()),
-        };
+        let plain = url.scheme() == "http";
+        let kept = if plain { &self.loopback } else { &self.secure };
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = kept.as_ref() {
             return Ok(client.clone());
         }
         // The HTTP client takes the process's provider; a binary that has chosen one keeps it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = make().map_err(ImageError::Client)?;
+        // On behalf of this machine, without the proxies of the environment, which are not for it, and without CAs.
+        let client = client(self.patience);
+        let client = if plain { client.no_proxy().tls_certs_only([]) } else { client };
+        let client = client.build().map_err(ImageError::Client)?;
         *kept = Some(client.clone());
         Ok(client)
     }
 }
 
-fn client() -> reqwest::ClientBuilder {
+fn client(patience: Patience) -> reqwest::ClientBuilder {
     Client::builder()
         .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
+        .connect_timeout(patience.connect)
+        .read_timeout(patience.silence)
         .redirect(redirect::Policy::custom(follow))
 }
 
@@ -108,6 +163,15 @@ pub(super) struct Session {
     credential: Option<Credential>,
     /// What the registry gave us to show, once it has asked.
     shown: Mutex<Option<HeaderValue>>,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy)]
+enum Want {
+    /// Something small, perhaps of certain media types.
+    Document(Option<&'static str>),
+    /// Something that may take as long as it takes, if it keeps coming.
+    Layer,
 }
 
 /// A registry's demand, from its `WWW-Authenticate` header.
@@ -139,7 +203,8 @@ impl Session {
                 (digest.to_string(), format!("{} with the digest {digest}", self.reference.repository))
             }
         };
-        let response = self.get(&format!("manifests/{version}"), Some(manifest::ACCEPT), &what).await?;
+        let path = format!("manifests/{version}");
+        let response = self.get(&path, Want::Document(Some(manifest::ACCEPT)), &what).await?;
         self.body("image manifest", response, manifest::MAX_MANIFEST).await
     }
 
@@ -150,13 +215,25 @@ impl Session {
         digest: Digest,
         limit: u64,
     ) -> Result<Vec<u8>, ImageError> {
-        let response = self.blob(digest).await?;
+        let response = self.get(&format!("blobs/{digest}"), Want::Document(None), &format!("blob {digest}")).await?;
         self.body(what, response, limit).await
     }
 
-    /// A blob, to be read in pieces.
-    pub(super) async fn blob(&self, digest: Digest) -> Result<Response, ImageError> {
-        self.get(&format!("blobs/{digest}"), None, &format!("blob {digest}")).await
+    /// A layer, to be read in pieces, with what says whether they come fast enough.
+    pub(super) async fn layer(&self, digest: Digest) -> Result<(Response, Pace), ImageError> {
+        let response = self.get(&format!("blobs/{digest}"), Want::Layer, &format!("blob {digest}")).await?;
+        Ok((response, Pace::new(self.clients.patience)))
+    }
+
+    /// A layer that came too slowly.
+    pub(super) fn slow(&self, layer: Digest) -> ImageError {
+        let Patience { window, least, .. } = self.clients.patience;
+        ImageError::Slow { host: self.reference.host.clone(), layer, least, window }
+    }
+
+    /// The host that is asked.
+    pub(super) fn host(&self) -> &str {
+        &self.reference.host
     }
 
     /// An error of the network in the middle of an answer.
@@ -164,13 +241,13 @@ impl Session {
         unreachable(&self.reference.host, "", source)
     }
 
-    async fn get(&self, path: &str, accept: Option<&'static str>, what: &str) -> Result<Response, ImageError> {
+    async fn get(&self, path: &str, want: Want, what: &str) -> Result<Response, ImageError> {
         let url = self.url(path)?;
-        let mut response = self.send(&url, accept).await?;
+        let mut response = self.send(&url, want).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             // Once only: either we have not been asked yet, or what we showed has run out.
             self.log_in(&response, what).await?;
-            response = self.send(&url, accept).await?;
+            response = self.send(&url, want).await?;
         }
         let (host, what) = (self.reference.host.clone(), what.to_owned());
         match response.status() {
@@ -208,10 +285,13 @@ impl Session {
         self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn send(&self, url: &Url, accept: Option<&'static str>) -> Result<Response, ImageError> {
+    async fn send(&self, url: &Url, want: Want) -> Result<Response, ImageError> {
         let mut request = self.clients.of(url)?.get(url.clone());
-        if let Some(accept) = accept {
-            request = request.header(ACCEPT, accept);
+        if let Want::Document(accept) = want {
+            request = request.timeout(self.clients.patience.document);
+            if let Some(accept) = accept {
+                request = request.header(ACCEPT, accept);
+            }
         }
         if let Some(shown) = self.shown() {
             request = request.header(AUTHORIZATION, shown);
@@ -270,7 +350,7 @@ impl Session {
         if let Some(service) = service {
             url.query_pairs_mut().append_pair("service", &service);
         }
-        let mut request = self.clients.of(&url)?.get(url.clone());
+        let mut request = self.clients.of(&url)?.get(url.clone()).timeout(self.clients.patience.document);
         if let Some(Credential::Password { user, password }) = &self.credential {
             request = request.header(AUTHORIZATION, self.secret(basic(user, password))?);
         }

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use berth_model::{Bytes, Failure, Progress};
+use berth_model::{Bytes, NotReady, Progress};
 use futures::{StreamExt, TryStreamExt};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::cache::{Cache, ImageRecord};
@@ -21,31 +21,45 @@ use super::error::ImageError;
 use super::fetch::{LayerFetch, Source};
 use super::layout::Layout;
 use super::manifest::{self, Document, ImageConfig, LayerBlob, Manifest};
+use super::places::Places;
 use super::reference::{ImageReference, Version};
-use super::registry::{Clients, Credential, Session};
+use super::registry::{Clients, Credential, Patience, Session};
 use super::unpack::Limits;
 
 /// An index may point to an index; more steps than this are a circle or a joke.
 const MAX_INDEXES: usize = 3;
 /// Between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
+/// Images of one registry whose documents are fetched at the same time.
+const RESOLVING: usize = 8;
 
 /// Limits of a store.
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
     /// Unpacked layers that are kept although no allocation needs them, together with those in use.
     pub keep: Bytes,
-    /// Most bytes of one layer, unpacked.
+    /// Most bytes of one layer, unpacked, the headers of its archive included.
     pub max_layer: Bytes,
+    /// Most memory for the names of one layer's folders, which are needed until all of it is unpacked.
+    pub max_folders: Bytes,
     /// Most entries of one layer.
     pub max_entries: u64,
-    /// Layers fetched at the same time, by all allocations together.
+    /// Layers fetched at the same time from one registry, or from the disk; four times as many from all.
     pub parallel: usize,
+    /// How long registries are waited for.
+    pub patience: Patience,
 }
 
 impl Default for StoreConfig {
     fn default() -> StoreConfig {
-        StoreConfig { keep: Bytes::gib(20), max_layer: Bytes::gib(32), max_entries: 1_000_000, parallel: 3 }
+        StoreConfig {
+            keep: Bytes::gib(20),
+            max_layer: Bytes::gib(32),
+            max_folders: Bytes::mib(64),
+            max_entries: 1_000_000,
+            parallel: 3,
+            patience: Patience::default(),
+        }
     }
 }
 
@@ -84,9 +98,13 @@ struct Inner {
     cache: Arc<Cache>,
     config: StoreConfig,
     clients: Arc<Clients>,
-    permits: Semaphore,
-    /// Layers that somebody fetches, so that all others wait for the same bytes.
-    slots: Mutex<BTreeMap<Digest, Weak<Slot>>>,
+    /// For documents.
+    resolving: Places,
+    /// For layers.
+    fetching: Places,
+    /// Layers that somebody fetches from a host, so that all others wait for the same bytes. By host: what one
+    /// only claims to have must not hold up those who ask another.
+    slots: Mutex<BTreeMap<(String, Digest), Weak<Slot>>>,
     pins: Arc<Pins>,
 }
 
@@ -150,9 +168,10 @@ impl Store {
     pub fn open(dir: &Path, config: StoreConfig) -> Result<Store, ImageError> {
         let inner = Inner {
             cache: Arc::new(Cache::open(dir)?),
-            permits: Semaphore::new(config.parallel.max(1)),
+            resolving: Places::new(RESOLVING),
+            fetching: Places::new(config.parallel),
+            clients: Arc::new(Clients::new(config.patience)),
             config,
-            clients: Arc::default(),
             slots: Mutex::default(),
             pins: Arc::default(),
         };
@@ -167,9 +186,9 @@ impl Store {
         reference: &ImageReference,
         credential: Option<&Credential>,
         progress: impl Fn(Progress),
-    ) -> Result<Image, Failure> {
+    ) -> Result<Image, NotReady> {
         let ensured = self.inner.ensure(reference, credential, &progress).await;
-        ensured.map_err(|error| error.into_failure(reference))
+        ensured.map_err(|error| error.into_not_ready(reference))
     }
 
     /// Removes what is neither in use nor among the most recently used [`StoreConfig::keep`] bytes.
@@ -249,6 +268,7 @@ impl Inner {
 
     /// Follows the reference to its manifest and configuration.
     async fn resolve(&self, source: &Source, reference: &ImageReference) -> Result<Resolved, ImageError> {
+        let _place = self.resolving.take(source.host()).await;
         let version = match reference {
             ImageReference::Registry(reference) => Some(&reference.version),
             ImageReference::Layout { .. } | ImageReference::Archive { .. } => None,
@@ -297,7 +317,7 @@ impl Inner {
         let mut missing = BTreeMap::new();
         for (diff_id, layer) in resolved.record.layers.iter().zip(&resolved.layers) {
             if self.cache.layer(*diff_id).is_none() {
-                missing.insert(*diff_id, (*layer, self.slot(*diff_id)));
+                missing.insert(*diff_id, (*layer, self.slot(source.host(), *diff_id)));
             }
         }
         if missing.is_empty() {
@@ -326,14 +346,15 @@ impl Inner {
         }
     }
 
-    fn slot(&self, diff_id: Digest) -> Arc<Slot> {
+    fn slot(&self, host: &str, diff_id: Digest) -> Arc<Slot> {
+        let key = (host.to_owned(), diff_id);
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, slot| slot.strong_count() > 0);
-        if let Some(slot) = slots.get(&diff_id).and_then(Weak::upgrade) {
+        if let Some(slot) = slots.get(&key).and_then(Weak::upgrade) {
             return slot;
         }
         let slot = Arc::new(Slot::default());
-        slots.insert(diff_id, Arc::downgrade(&slot));
+        slots.insert(key, Arc::downgrade(&slot));
         slot
     }
 
@@ -350,7 +371,7 @@ impl Inner {
         if self.cache.layer(diff_id).is_some() {
             return Ok(());
         }
-        let _permit = self.permits.acquire().await.expect("the semaphore is never closed");
+        let _place = self.fetching.take(source.host()).await;
         slot.fetched.store(0, Ordering::Relaxed);
         let body = source.layer(layer.blob.digest).await?;
         // Goes with this future: so the blocking half learns that its waiting half has gone.
@@ -360,7 +381,11 @@ impl Inner {
             source: Arc::clone(source),
             layer,
             diff_id,
-            limits: Limits { entries: self.config.max_entries, bytes: self.config.max_layer.0 },
+            limits: Limits {
+                entries: self.config.max_entries,
+                bytes: self.config.max_layer.0,
+                folders: self.config.max_folders.0,
+            },
             fetched: Arc::clone(&slot.fetched),
             wanted,
         };

@@ -6,6 +6,7 @@
 //! whiteouts become the marks that overlayfs understands.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -23,13 +24,17 @@ use thiserror::Error;
 pub(super) struct Limits {
     /// Entries of the archive.
     pub(super) entries: u64,
-    /// Bytes of all files together, unpacked.
+    /// Bytes of all files together, unpacked, and of the archive's headers.
     pub(super) bytes: u64,
+    /// Bytes of memory for what is remembered of folders until the end.
+    pub(super) folders: u64,
 }
 
 /// Headers beyond the fixed one (long names, extended attributes) of one entry; the tar library reads
 /// them into memory whole.
 const MAX_HEADERS: u64 = 1 << 20;
+/// What remembering a folder takes beside its path, roughly.
+const FOLDER: u64 = 64;
 /// As the kernel has it.
 const MAX_PATH: usize = 4096;
 /// Of a tar archive.
@@ -60,6 +65,9 @@ pub(super) enum UnpackError {
     /// More bytes than allowed.
     #[error("refused a layer of more than {} unpacked", berth_model::Bytes(*.0))]
     TooBig(u64),
+    /// More, or longer, names of folders than are remembered.
+    #[error("refused a layer with folders whose names take more than {}", berth_model::Bytes(*.0))]
+    TooManyFolders(u64),
     /// The folder's file system refused.
     #[error("cannot write {} ({})", path.display(), berth_model::Bytes(*wanted))]
     Write {
@@ -97,6 +105,7 @@ pub(super) fn unpack(archive: impl Read, into: &Path, limits: Limits) -> Result<
         if seen > limits.entries {
             return Err(UnpackError::TooMany(limits.entries));
         }
+        layer.count(headers.read.take())?;
         let before = layer.bytes;
         layer.add(&mut entry)?;
         layer.drain(&mut entry)?;
@@ -112,6 +121,8 @@ pub(super) fn unpack(archive: impl Read, into: &Path, limits: Limits) -> Result<
 struct Headers {
     /// Bytes that may still be read; None while contents are read.
     left: Cell<Option<u64>>,
+    /// Bytes that were read and not counted yet.
+    read: Cell<u64>,
     /// Whether the stream ended.
     ended: Cell<bool>,
 }
@@ -138,6 +149,7 @@ impl<R: Read> Read for Guarded<R> {
         let room = buf.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let n = self.inner.read(&mut buf[..room])?;
         self.headers.left.set(Some(left - n as u64));
+        self.headers.read.set(self.headers.read.get() + n as u64);
         self.headers.ended.set(n == 0 && room > 0);
         Ok(n)
     }
@@ -148,11 +160,16 @@ struct Layer {
     root: OwnedFd,
     base: PathBuf,
     limits: Limits,
+    /// Of files.
     bytes: u64,
+    /// Of files and headers.
+    counted: u64,
     /// The folder of the last entry: archives list a folder's files one after the other.
     last: Option<(PathBuf, OwnedFd)>,
     /// Folders and the times they get at the end, when nothing is put into them any more.
-    folders: Vec<(PathBuf, Timestamps)>,
+    folders: BTreeMap<PathBuf, Timespec>,
+    /// Memory that they take.
+    remembered: u64,
     buffer: Vec<u8>,
 }
 
@@ -166,7 +183,7 @@ struct Meta {
     mode: Mode,
     uid: Uid,
     gid: Gid,
-    times: Timestamps,
+    time: Timespec,
     xattrs: Xattrs,
     link: Option<PathBuf>,
     device: u64,
@@ -177,8 +194,9 @@ impl Layer {
     fn open(base: &Path, limits: Limits) -> Result<Layer, UnpackError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, base, flags, Mode::empty()).map_err(|e| write_error(base, 0, e.into()))?;
-        let (last, folders, buffer) = (None, Vec::new(), vec![0; COPY_BUFFER]);
-        Ok(Layer { root, base: base.to_owned(), limits, bytes: 0, last, folders, buffer })
+        let (last, folders, buffer) = (None, BTreeMap::new(), vec![0; COPY_BUFFER]);
+        let (bytes, counted, remembered) = (0, 0, 0);
+        Ok(Layer { root, base: base.to_owned(), limits, bytes, counted, last, folders, remembered, buffer })
     }
 
     fn add<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> Result<(), UnpackError> {
@@ -186,7 +204,7 @@ impl Layer {
         let Some(name) = meta.path.file_name().map(OsStr::to_owned) else {
             // The layer's root itself.
             let root = self.root_dir().map_err(|e| self.failed(&meta, e))?;
-            return self.dress(root, &meta).map_err(|e| self.failed(&meta, e));
+            return self.dress(root, &meta);
         };
         let folder = meta.path.parent().unwrap_or(Path::new("")).to_owned();
         self.enter(&folder).map_err(|e| self.failed(&meta, e))?;
@@ -195,7 +213,7 @@ impl Layer {
         }
         match meta.kind {
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.file(&name, &meta, entry),
-            EntryType::Directory => self.folder(&name, &meta).map_err(|e| self.failed(&meta, e)),
+            EntryType::Directory => self.folder(&name, &meta),
             EntryType::Symlink => self.symlink(&name, &meta).map_err(|e| self.failed(&meta, e)),
             EntryType::Link => self.hard_link(&name, &meta),
             EntryType::Char | EntryType::Block | EntryType::Fifo => {
@@ -294,7 +312,12 @@ impl Layer {
         }
     }
 
-    fn folder(&mut self, name: &OsStr, meta: &Meta) -> io::Result<()> {
+    fn folder(&mut self, name: &OsStr, meta: &Meta) -> Result<(), UnpackError> {
+        let dir = self.make_folder(name).map_err(|e| self.failed(meta, e))?;
+        self.dress(dir, meta)
+    }
+
+    fn make_folder(&mut self, name: &OsStr) -> io::Result<OwnedFd> {
         let found = self.found(name)?;
         let hidden = matches!(found, Some((FileType::CharacterDevice, 0)));
         if !matches!(found, Some((FileType::Directory, _))) {
@@ -306,13 +329,18 @@ impl Layer {
         if hidden {
             mark_opaque(&dir)?;
         }
-        self.dress(dir, meta)
+        Ok(dir)
     }
 
     /// Gives a folder its owner, mode and attributes; its times come at the end.
-    fn dress(&mut self, dir: OwnedFd, meta: &Meta) -> io::Result<()> {
-        own(&dir, meta)?;
-        self.folders.push((meta.path.clone(), meta.times.clone()));
+    fn dress(&mut self, dir: OwnedFd, meta: &Meta) -> Result<(), UnpackError> {
+        own(&dir, meta).map_err(|e| self.failed(meta, e))?;
+        if self.folders.insert(meta.path.clone(), meta.time).is_none() {
+            self.remembered += FOLDER + meta.path.as_os_str().len() as u64;
+        }
+        if self.remembered > self.limits.folders {
+            return Err(UnpackError::TooManyFolders(self.limits.folders));
+        }
         Ok(())
     }
 
@@ -326,10 +354,12 @@ impl Layer {
             if n == 0 {
                 break;
             }
-            self.count(n as u64)?;
+            self.count_contents(n as u64)?;
             file.write_all(&self.buffer[..n]).map_err(|e| self.failed(meta, e))?;
         }
-        own(&file, meta).and_then(|()| Ok(rustix::fs::futimens(&file, &meta.times)?)).map_err(|e| self.failed(meta, e))
+        own(&file, meta)
+            .and_then(|()| Ok(rustix::fs::futimens(&file, &both(meta.time))?))
+            .map_err(|e| self.failed(meta, e))
     }
 
     fn symlink(&mut self, name: &OsStr, meta: &Meta) -> io::Result<()> {
@@ -375,12 +405,17 @@ impl Layer {
             // Made by this function's caller a moment ago, so it is no link that could be followed.
             rustix::fs::chmodat(self.dir(), name, meta.mode, AtFlags::empty())?;
         }
-        Ok(rustix::fs::utimensat(self.dir(), name, &meta.times, at)?)
+        Ok(rustix::fs::utimensat(self.dir(), name, &both(meta.time), at)?)
+    }
+
+    fn count_contents(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        self.bytes += bytes;
+        self.count(bytes)
     }
 
     fn count(&mut self, bytes: u64) -> Result<(), UnpackError> {
-        self.bytes += bytes;
-        if self.bytes > self.limits.bytes { Err(UnpackError::TooBig(self.limits.bytes)) } else { Ok(()) }
+        self.counted += bytes;
+        if self.counted > self.limits.bytes { Err(UnpackError::TooBig(self.limits.bytes)) } else { Ok(()) }
     }
 
     /// Reads what an entry without contents has nevertheless.
@@ -388,7 +423,7 @@ impl Layer {
         loop {
             match entry.read(&mut self.buffer).map_err(UnpackError::Read)? {
                 0 => return Ok(()),
-                n => self.count(n as u64)?,
+                n => self.count_contents(n as u64)?,
             }
         }
     }
@@ -396,10 +431,10 @@ impl Layer {
     /// Sets the folders' times, and waits until all is on the disk.
     fn finish(self) -> Result<u64, UnpackError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-        for (path, times) in self.folders.iter().rev() {
+        for (path, time) in &self.folders {
             // A later entry may have replaced the folder by something else.
             if let Ok(dir) = self.within(path, flags) {
-                rustix::fs::futimens(dir, times).map_err(|e| write_error(&self.base.join(path), 0, e.into()))?;
+                rustix::fs::futimens(dir, &both(*time)).map_err(|e| write_error(&self.base.join(path), 0, e.into()))?;
             }
         }
         // One call for many small files: a layer that is renamed into place must be whole after a power loss.
@@ -446,7 +481,7 @@ impl Meta {
             mode: Mode::from_raw_mode(header.mode().map_err(UnpackError::Read)? & 0o7777),
             uid: Uid::from_raw(id(header.uid())?),
             gid: Gid::from_raw(id(header.gid())?),
-            times: Timestamps { last_access: time, last_modification: time },
+            time,
             xattrs,
             link,
             device: device(header)?,
@@ -484,6 +519,10 @@ fn extensions<R: Read>(entry: &mut Entry<'_, R>) -> Result<(Xattrs, i64), Unpack
         }
     }
     Ok((xattrs, nanos))
+}
+
+fn both(time: Timespec) -> Timestamps {
+    Timestamps { last_access: time, last_modification: time }
 }
 
 /// The nanoseconds of a time such as `1700000000.25`.
@@ -594,7 +633,7 @@ mod tests {
             let outer = tempfile::tempdir().unwrap();
             let inner = outer.path().join("a/b/c/layer");
             std::fs::create_dir_all(&inner).unwrap();
-            let limits = Limits { entries: 100, bytes: 1 << 20 };
+            let limits = Limits { entries: 100, bytes: 1 << 20, folders: 1 << 20 };
             let _ = unpack(&with_checksums(bytes)[..], &inner, limits);
             for (folder, only) in [("", "a"), ("a", "b"), ("a/b", "c"), ("a/b/c", "layer")] {
                 let found: Vec<_> = std::fs::read_dir(outer.path().join(folder)).unwrap().map(|e| e.unwrap().file_name()).collect();

@@ -7,7 +7,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::frame::{self, Decoded, LogRecord, LogStream, RecordRef};
-use super::reader::Cursor;
+use super::reader::{Cursor, LogFrom, LogQuery};
 use super::writer::LogWriter;
 use crate::plan::LogLimits;
 
@@ -118,4 +118,37 @@ fn a_flipped_bit_is_seen() {
     assert!(matches!(frame::decode(&bytes), Decoded::Frame(..)));
     bytes[frame::FRAME_HEADER] ^= 1;
     assert_eq!(frame::decode(&bytes), Decoded::Damaged);
+}
+
+#[test]
+fn a_query_by_time_gives_what_was_written_then_or_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut written = frame::FILE_HEADER.to_vec();
+    for (sequence, stream) in (1..).zip([LogStream::Stdout, LogStream::Stdout, LogStream::Stderr, LogStream::Stdout]) {
+        let record = RecordRef { time_ns: sequence * 10, sequence, run: 1, stream, partial: false, line: b"line" };
+        frame::encode(&record, &mut written);
+    }
+    fs::write(dir.path().join("task.1.log"), &written).unwrap();
+    let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let cases: [(u64, Option<LogStream>, &[u64]); 6] = [
+        (0, None, &[1, 2, 3, 4]),
+        (20, None, &[2, 3, 4]),
+        (21, None, &[3, 4]),
+        (20, Some(LogStream::Stdout), &[2, 4]),
+        (40, None, &[4]),
+        (41, None, &[]),
+    ];
+    for (first, stream, expected) in cases {
+        let (send, mut records) = tokio::sync::mpsc::channel(8);
+        let query = LogQuery { stream, from: LogFrom::Time(first), follow: false };
+        let given = tokio.block_on(async {
+            super::reader::run(dir.path().to_owned(), "task".to_owned(), query, send).await;
+            let mut given = Vec::new();
+            while let Some(record) = records.recv().await {
+                given.push(record.unwrap().sequence);
+            }
+            given
+        });
+        assert_eq!(given, expected, "from {first} of {stream:?}");
+    }
 }

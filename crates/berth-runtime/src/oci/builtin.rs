@@ -15,6 +15,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 use nix::errno::Errno;
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{Place, Stdio, no_such_command};
 use crate::bundle::FILTER;
@@ -128,6 +129,13 @@ impl Executor for Start {
             .collect::<Result<_, _>>()
             .map_err(|_| ExecutorError::InvalidArg)?;
         let program = args.first().ok_or(ExecutorError::InvalidArg)?;
+        // Here, since whoever holds the other end may come too late for a program that asks at once.
+        if let Some(size) = spec.process().as_ref().and_then(|process| process.console_size()) {
+            let cells = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+            let (ws_col, ws_row) = (cells(size.width()), cells(size.height()));
+            // Without a terminal there is nothing to set.
+            let _ = tcsetwinsize(rustix::stdio::stdin(), Winsize { ws_col, ws_row, ws_xpixel: 0, ws_ypixel: 0 });
+        }
         if let Err(error) = self.filter.load() {
             self.report(error.raw_os_error().unwrap_or(0), "");
             return Err(ExecutorError::InvalidArg);
@@ -142,6 +150,7 @@ impl Executor for Start {
         Ok(())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a container's first process has one thread")]
     fn setup_envs(&self, envs: HashMap<String, String>) -> Result<(), libcontainer::workload::ExecutorSetEnvsError> {
         for (name, _) in std::env::vars_os() {
             // SAFETY: this process has one thread.

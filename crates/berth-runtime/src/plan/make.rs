@@ -3,12 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as _;
+use std::str::FromStr;
 
-use berth_model::{ContainerSpec, DesiredAlloc, Driver, Failure, FailureKind, NetworkMode, Progress, TaskSpec};
+use berth_model::{
+    ContainerSpec, DesiredAlloc, Driver, Failure, FailureKind, NetworkMode, NotReady, Progress, TaskSpec,
+};
+
+use nix::sys::signal::Signal;
 
 use super::{AllocPlan, Network, RootPlan, TaskPlan, VERSION};
 use crate::bundle::WORK_DIR;
-use crate::error::failure;
+use crate::error::{failure, stays};
 use crate::images::{Image, ImageConfig, ImageReference};
 use crate::oci::OciRuntime;
 use crate::runtime::Runtime;
@@ -25,23 +30,23 @@ pub(crate) async fn make(
     desired: &DesiredAlloc,
     runtime: &Runtime,
     on_progress: &impl Fn(Progress),
-) -> Result<(AllocPlan, Vec<Image>), Failure> {
+) -> Result<(AllocPlan, Vec<Image>), NotReady> {
     let config = runtime.config();
     let (mut tasks, mut images) = (BTreeMap::new(), Vec::new());
     for task in &desired.group.tasks {
         let env = common_env(desired, task, runtime);
         let mut plan = match &task.driver {
-            Driver::Exec => host_program(desired, task, env)?,
+            Driver::Exec => host_program(desired, task, env).map_err(stays)?,
             Driver::Container(container) => {
                 let image = image(runtime, task, container, on_progress).await?;
-                let plan = container_plan(desired, task, container, &image, env)?;
+                let plan = container_plan(desired, task, container, &image, env).map_err(stays)?;
                 images.push(image);
                 plan
             }
         };
         if config.oci_runtime == OciRuntime::Builtin {
             let filter = runtime.filters().get(&plan.cap_add);
-            plan.filter = Some(filter.map_err(|error| uncompiled(&error))?);
+            plan.filter = Some(filter.map_err(|error| stays(uncompiled(&error)))?);
         }
         tasks.insert(task.name.to_string(), plan);
     }
@@ -57,6 +62,7 @@ pub(crate) async fn make(
             NetworkMode::Host => Network::Host,
             NetworkMode::None => Network::None,
         },
+        hidden: runtime.hidden().to_vec(),
         tasks,
     };
     Ok((plan, images))
@@ -72,8 +78,8 @@ async fn image(
     task: &TaskSpec,
     container: &ContainerSpec,
     on_progress: &impl Fn(Progress),
-) -> Result<Image, Failure> {
-    let wrong = |what: String| failure(FailureKind::Image, format!("task {}: {what}", task.name));
+) -> Result<Image, NotReady> {
+    let wrong = |what: String| stays(failure(FailureKind::Image, format!("task {}: {what}", task.name)));
     let reference = ImageReference::parse(&container.image)
         .map_err(|error| wrong(format!("cannot read the image reference `{}`: {error}", container.image)))?;
     let credential = match &container.credential {
@@ -135,6 +141,31 @@ fn container_plan(
     plan(desired, task, root, &container.cap_add, env, &image.config)
 }
 
+/// The signal that an image wants to be asked to end by. One that Linux has not is as if none was named.
+fn stop_signal(task: &TaskSpec, text: &str) -> Option<u8> {
+    let number = signal_number(text);
+    if number.is_none() {
+        tracing::warn!(task = %task.name, signal = text, "the image names an unknown stop signal; SIGTERM it is");
+    }
+    number
+}
+
+/// `SIGINT`, `INT`, `2`, `SIGRTMIN+3` or `SIGRTMAX-1`.
+fn signal_number(text: &str) -> Option<u8> {
+    /// The first and the last that the C library leaves to programs.
+    const REAL_TIME: (u8, u8) = (34, 64);
+    let name = text.strip_prefix("SIG").unwrap_or(text);
+    let number = match name.get(..5) {
+        Some("RTMIN") if name.len() == 5 => Some(REAL_TIME.0),
+        Some("RTMIN") => name[5..].strip_prefix('+').and_then(|n| REAL_TIME.0.checked_add(n.parse().ok()?)),
+        Some("RTMAX") if name.len() == 5 => Some(REAL_TIME.1),
+        Some("RTMAX") => name[5..].strip_prefix('-').and_then(|n| REAL_TIME.1.checked_sub(n.parse().ok()?)),
+        Some(_) | None => name.parse().ok(),
+    };
+    let named = || Signal::from_str(&format!("SIG{name}")).ok().and_then(|signal| u8::try_from(signal as i32).ok());
+    number.or_else(named).filter(|number| (1..=REAL_TIME.1).contains(number))
+}
+
 /// What holds for every driver; the task's own words go before those of `defaults`.
 fn plan(
     desired: &DesiredAlloc,
@@ -168,7 +199,46 @@ fn plan(
         cpu_millis: task.resources.cpu.0,
         memory: task.resources.memory.0,
         pids: task.pids_limit,
+        stop_signal: defaults.stop_signal.as_deref().and_then(|text| stop_signal(task, text)),
         fixed_ports,
         filter: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stop_signals_are_read_as_images_write_them() {
+        let known = [
+            ("SIGINT", 2),
+            ("QUIT", 3),
+            ("28", 28),
+            ("SIGRTMIN+3", 37),
+            ("RTMIN", 34),
+            ("SIGRTMAX-1", 63),
+            ("SIGRTMAX", 64),
+            ("64", 64),
+        ];
+        for (text, number) in known {
+            assert_eq!(signal_number(text), Some(number), "{text}");
+        }
+        for text in [
+            "",
+            "SIG",
+            "0",
+            "65",
+            "300",
+            "-1",
+            "term",
+            "SIGNONE",
+            "RTMIN+31",
+            "RTMIN3",
+            "SIGRTMAX-99",
+            "\u{e9}\u{e9}\u{e9}",
+        ] {
+            assert_eq!(signal_number(text), None, "{text}");
+        }
+    }
 }

@@ -14,8 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::oci::OciRuntime;
 use crate::seccomp::Filter;
 
-/// The version of the file that this program writes.
-pub(crate) const VERSION: u32 = 1;
+/// The version of the file that this program writes. Version 1 had no filters of system calls.
+///
+/// A newer one than this is not read: the agent then knows an allocation by its shim alone, which goes on as it is,
+/// and a shim does not start.
+pub(crate) const VERSION: u32 = 2;
 /// The file's name within the allocation's folder.
 pub(crate) const FILE: &str = "alloc.json";
 
@@ -38,6 +41,9 @@ pub(crate) struct AllocPlan {
     pub logs: LogLimits,
     /// How the tasks see the network.
     pub network: Network,
+    /// What host programs must not see: folders and files of Berth itself.
+    #[serde(default)]
+    pub hidden: Vec<PathBuf>,
     /// The tasks by name.
     pub tasks: BTreeMap<String, TaskPlan>,
 }
@@ -88,6 +94,8 @@ pub(crate) struct TaskPlan {
     pub memory: u64,
     /// Processes; 0 for no limit.
     pub pids: u32,
+    /// What it is asked to end by, unless the job says; none means `SIGTERM`.
+    pub stop_signal: Option<u8>,
     /// Ports that must be free when it starts.
     pub fixed_ports: Vec<u16>,
     /// What the builtin runtime lets its processes call; it starts none without.
@@ -117,7 +125,7 @@ impl AllocPlan {
     /// Reads the plan of the allocation whose folder this is.
     pub fn read(dir: &Path) -> io::Result<Self> {
         let plan: Self = serde_json::from_slice(&fs::read(dir.join(FILE))?)?;
-        if plan.version == VERSION {
+        if plan.version <= VERSION {
             Ok(plan)
         } else {
             Err(io::Error::new(io::ErrorKind::Unsupported, format!("version {} of {FILE}", plan.version)))
@@ -172,5 +180,34 @@ pub(crate) mod names {
     /// The folder of a task.
     pub fn task(alloc: &Path, task: &str) -> PathBuf {
         alloc.join("tasks").join(task)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the first version was written.
+    const GOLDEN_1: &str = r#"{"version":1,"alloc":"a1-2","boot":"b","cgroup":"berth/a1-2","shim_cgroup":"berth/shims",
+        "oci":"builtin","logs":{"file_bytes":10485760,"files":5},"network":"none","tasks":{"web":{"root":"host",
+        "command":["/bin/true"],"env":{},"working_dir":"/berth","user":"","cap_add":[],"cpu_millis":100,
+        "memory":1048576,"pids":10,"fixed_ports":[80]}}}"#;
+
+    fn read(text: &str) -> io::Result<AllocPlan> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), text).unwrap();
+        AllocPlan::read(dir.path())
+    }
+
+    #[test]
+    fn earlier_versions_stay_readable_and_later_ones_are_refused() {
+        let plan = read(GOLDEN_1).unwrap();
+        assert_eq!((plan.version, plan.tasks["web"].filter.is_none()), (1, true));
+        let dir = tempfile::tempdir().unwrap();
+        let plan = AllocPlan { version: VERSION, ..plan };
+        plan.write(dir.path()).unwrap();
+        assert_eq!(AllocPlan::read(dir.path()).unwrap(), plan);
+        let later = GOLDEN_1.replace("\"version\":1", "\"version\":3");
+        assert_eq!(read(&later).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
 }

@@ -1,8 +1,7 @@
 //! How a shim begins: leaves the agent's process tree, control groups and mounts, and opens its socket.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -12,6 +11,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{ForkResult, fork, setsid};
 
+use super::lock;
 use super::server::Server;
 use crate::bundle::Surroundings;
 use crate::cgroup::Cgroups;
@@ -49,7 +49,7 @@ fn become_shim(alloc_dir: &Path) -> io::Result<Server> {
     setsid()?;
     let alloc_dir = fs::canonicalize(alloc_dir)?;
     std::env::set_current_dir(&alloc_dir)?;
-    let lock = lock()?;
+    let lock = lock::take()?;
     let plan = AllocPlan::read(Path::new("."))?;
     let cgroups = Cgroups::detect()?;
     cgroups.enter(&plan.shim_cgroup)?;
@@ -64,14 +64,6 @@ fn become_shim(alloc_dir: &Path) -> io::Result<Server> {
     let server = Server::new(alloc_dir, &plan, cgroups, around, listener, lock)?;
     quiet()?;
     Ok(server)
-}
-
-/// One shim per allocation: a second one ends here.
-fn lock() -> io::Result<File> {
-    let lock = OpenOptions::new().create(true).append(true).open(names::LOCK)?;
-    rustix::fs::flock(lock.as_fd(), rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| io::Error::new(io::ErrorKind::AddrInUse, "another shim keeps this allocation"))?;
-    Ok(lock)
 }
 
 /// A mount namespace of its own: mounts made here go away with the allocation's last process, however

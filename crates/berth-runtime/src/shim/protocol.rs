@@ -73,10 +73,11 @@ pub(crate) enum KillWire {
     Force,
 }
 
-impl From<Kill> for KillWire {
-    fn from(kill: Kill) -> Self {
+impl KillWire {
+    /// `default` is what the task is asked by when nobody has said.
+    pub(crate) fn new(kill: Kill, default: impl FnOnce() -> u8) -> Self {
         match kill {
-            Kill::Ask(signal) => Self::Ask(signal),
+            Kill::Ask(signal) => Self::Ask(signal.unwrap_or_else(default)),
             Kill::Force => Self::Force,
         }
     }

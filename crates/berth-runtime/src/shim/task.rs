@@ -79,33 +79,39 @@ impl Task {
         self.streams.iter().enumerate().filter_map(|(at, fd)| Some((at, fd.as_ref()?.as_fd())))
     }
 
-    /// Writes what one stream has to the log, once; false when it has nothing now, or has ended.
-    pub fn pump(&mut self, at: usize, scratch: &mut Scratch) -> bool {
+    /// Writes what one stream has to the log, once. Gives how many bytes; none when it has nothing now, or has ended.
+    pub fn pump(&mut self, at: usize, scratch: &mut Scratch) -> Option<usize> {
         let run = self.run();
-        let Some(fd) = &self.streams[at] else { return false };
+        let fd = self.streams[at].as_ref()?;
         scratch.text.resize(CHUNK, 0);
         match rustix::io::read(fd, &mut scratch.text) {
             Ok(0) => {
                 self.streams[at] = None;
-                false
+                None
             }
             Ok(length) => {
                 self.log.append(run, STREAMS[at], &scratch.text[..length], &mut scratch.frames);
-                true
+                Some(length)
             }
-            Err(Errno::AGAIN) => false,
-            Err(Errno::INTR) => true,
+            Err(Errno::AGAIN) => None,
+            Err(Errno::INTR) => Some(0),
             Err(_) => {
                 self.streams[at] = None;
-                false
+                None
             }
         }
     }
 
-    /// The run has ended: whatever it wrote is in the log before anybody hears of the end.
+    /// The run has ended: whatever it wrote is in the log before anybody hears of the end. That is no more than
+    /// the pipe holds; who goes on writing has the pipe from the task and is none of it.
     pub fn drain(&mut self, scratch: &mut Scratch) {
         for at in 0..STREAMS.len() {
-            while self.pump(at, scratch) {}
+            let holds = self.streams[at].as_ref().and_then(|fd| rustix::pipe::fcntl_getpipe_size(fd).ok());
+            let mut left = holds.unwrap_or(0);
+            while left > 0 {
+                let Some(read) = self.pump(at, scratch) else { break };
+                left = left.saturating_sub(read);
+            }
             self.streams[at] = None;
         }
     }
@@ -131,4 +137,34 @@ impl Task {
 
 fn now_ms() -> u64 {
     now_ns() / 1_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::plan::LogLimits;
+
+    #[test]
+    fn a_writer_that_outlives_its_task_does_not_hold_the_shim_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let limits = LogLimits { file_bytes: 64 << 10, files: 2 };
+        let mut task = Task::new(LogWriter::open(dir.path().to_owned(), "main", limits).unwrap());
+        let mut stdout = std::fs::File::from(task.open_streams().unwrap().stdout);
+        let written = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Ends when nobody reads any more.
+            scope.spawn(|| {
+                while stdout.write_all(b"more\n").is_ok() {
+                    written.store(true, Ordering::Relaxed);
+                }
+            });
+            while !written.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            task.drain(&mut Scratch::default());
+        });
+    }
 }

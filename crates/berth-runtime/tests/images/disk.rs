@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use berth_model::FailureKind;
+use berth_model::{FailureKind, NotReady, Retry};
 use berth_runtime::images::{ImageReference, Store, StoreConfig};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-use crate::support::{Tar, World, names};
+use crate::support::{Tar, World, names, nothing_in};
 
 /// A file system of a few megabytes that ends with its value.
 struct Small<'a>(&'a Path);
@@ -30,16 +30,19 @@ async fn fails_full(options: &str, layer: Vec<u8>, words: &[&str]) {
     world.image("1", vec![layer, Tar::new().file("small", b"x").bytes()]);
     let path = world.path("small");
     let _small = Small::mount(&path, options);
-    let store = Store::open(&path.join("images"), StoreConfig::default()).unwrap();
+    // One after the other: else it is a matter of luck which of the two finds no room.
+    let config = StoreConfig { parallel: 1, ..StoreConfig::default() };
+    let store = Store::open(&path.join("images"), config).unwrap();
     let reference = ImageReference::parse(&format!("oci:{}:1", world.layout().display())).unwrap();
     for _ in 0..2 {
-        let failure = store.ensure(&reference, None, |_| ()).await.expect_err("there is no room");
+        let NotReady { failure, retry } = store.ensure(&reference, None, |_| ()).await.expect_err("there is no room");
+        assert_eq!(retry, Retry::MayHelp);
         assert_eq!(failure.kind, FailureKind::DiskFull, "{}", failure.message);
         let place = path.join("images/tmp").display().to_string();
         for word in words.iter().chain([&place.as_str()]) {
             assert!(failure.message.contains(word), "no {word:?} in: {}", failure.message);
         }
-        assert_eq!(names(&path.join("images/tmp")), Vec::<String>::new(), "unfinished files stay");
+        nothing_in(&path.join("images/tmp"));
     }
     drop(store);
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use berth_model::FailureKind;
+use berth_model::{FailureKind, Retry};
 use berth_runtime::images::{ImageConfig, build};
 
 use crate::support::{Tar, World, contents, names, noise, run};
@@ -147,6 +147,32 @@ async fn layers_that_are_no_archives_are_refused() {
         let result = world.fetch(tag).await;
         world.expect_failure(result, FailureKind::Image, &[words]);
     }
+}
+
+#[tokio::test]
+async fn what_the_disk_has_not_or_has_wrong_is_not_asked_for_again() {
+    let world = World::new();
+    world.image("1", vec![Tar::new().file("a", &noise()).bytes()]);
+    let path = layer(&world.layout());
+    std::fs::write(&path, &std::fs::read(&path).unwrap()[1..]).unwrap();
+    for reference in [
+        "oci:/nowhere/at/all:1".to_owned(),
+        "oci-archive:/nowhere.tar".to_owned(),
+        format!("oci:{}:2", world.layout().display()),
+        format!("oci:{}:1", world.layout().display()),
+    ] {
+        assert_eq!(world.retry(&reference).await, Retry::Pointless, "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn an_archives_headers_are_bounded() {
+    let world = World::new();
+    let long = tar::EntryType::GNULongName;
+    let archive = Tar::new().entry("././@LongLink", long, 0o644, &vec![b'x'; 17 << 20]).file("x", b"");
+    std::fs::write(world.path("long.tar"), archive.bytes()).unwrap();
+    let result = world.ensure(&format!("oci-archive:{}", world.path("long.tar").display())).await;
+    world.expect_failure(result, FailureKind::Image, &["the archive's headers exceed 16 MiB"]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod disk;
 mod layout;
 mod overlay;
+mod patience;
 mod registry;
 mod sharing;
 mod support;

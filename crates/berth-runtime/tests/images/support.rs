@@ -3,11 +3,25 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use berth_model::{Failure, FailureKind};
+use berth_model::{Failure, FailureKind, Retry};
 use berth_runtime::images::build::LayoutWriter;
 use berth_runtime::images::{Credential, Image, ImageConfig, ImageReference, Store, StoreConfig};
 use tempfile::TempDir;
+
+/// How long anything may take before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until a folder is empty.
+#[track_caller]
+pub fn nothing_in(folder: &Path) {
+    let deadline = Instant::now() + PATIENCE;
+    while !names(folder).is_empty() {
+        assert!(Instant::now() < deadline, "{:?} stay in {}", names(folder), folder.display());
+        std::thread::yield_now();
+    }
+}
 
 /// A tar stream under construction.
 pub struct Tar(tar::Builder<Vec<u8>>);
@@ -109,7 +123,13 @@ impl World {
 
     pub async fn ensure_as(&self, reference: &str, credential: Option<&Credential>) -> Result<Image, Failure> {
         let reference = ImageReference::parse(reference).unwrap();
-        self.store.ensure(&reference, credential, |_| ()).await
+        self.store.ensure(&reference, credential, |_| ()).await.map_err(|not_ready| not_ready.failure)
+    }
+
+    /// What is said of another try, after one that fails.
+    pub async fn retry(&self, reference: &str) -> Retry {
+        let reference = ImageReference::parse(reference).unwrap();
+        self.store.ensure(&reference, None, |_| ()).await.expect_err("it should have failed").retry
     }
 
     /// Fetches what `tag` of the layout names.
@@ -125,8 +145,19 @@ impl World {
         for word in words {
             assert!(failure.message.contains(word), "no {word:?} in: {}", failure.message);
         }
-        assert_eq!(names(&self.path("images/tmp")), Vec::<String>::new());
+        self.nothing_unfinished();
         failure.message
+    }
+
+    /// Whether a layer is being unpacked: small files are written in the same place, but no folders.
+    pub fn unpacks(&self) -> bool {
+        std::fs::read_dir(self.path("images/tmp")).unwrap().any(|entry| entry.unwrap().path().is_dir())
+    }
+
+    /// Waits until nothing half done lies about: of several layers, one fails and the others go soon after.
+    #[track_caller]
+    pub fn nothing_unfinished(&self) {
+        nothing_in(&self.path("images/tmp"));
     }
 }
 

@@ -118,3 +118,23 @@ async fn a_layer_is_bounded() {
     let result = world.fetch("header").await;
     world.expect_failure(result, FailureKind::Image, &["headers of one entry exceed 1 MiB"]);
 }
+
+#[tokio::test]
+async fn headers_count_and_folders_are_remembered_within_bounds() {
+    let config = StoreConfig { max_layer: Bytes::mib(1), max_folders: Bytes(16 << 10), ..StoreConfig::default() };
+    let world = World::with(config);
+    let empty = (0..2500).fold(Tar::new(), |tar, n| tar.file(&format!("f{n}"), b""));
+    world.image("headers", vec![empty.bytes()]);
+    let result = world.fetch("headers").await;
+    world.expect_failure(result, FailureKind::Image, &["refused a layer of more than 1MiB unpacked"]);
+
+    let name = |n: usize| format!("{n:04}{}", "x".repeat(90));
+    let folders = |names: &mut dyn Iterator<Item = usize>| names.fold(Tar::new(), |tar, n| tar.folder(&name(n)));
+    world.image("long", vec![folders(&mut (0..200)).bytes()]);
+    let result = world.fetch("long").await;
+    world.expect_failure(result, FailureKind::Image, &["folders whose names take more than 16KiB"]);
+    // One that comes again and again is one.
+    world.image("same", vec![folders(&mut std::iter::repeat_n(7, 200)).bytes()]);
+    let image = world.fetch("same").await.unwrap();
+    assert_eq!(contents(&image.layers[0]).len(), 1);
+}

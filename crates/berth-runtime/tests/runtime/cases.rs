@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use berth_model::{
     AllocId, Bytes, ExitKind, FailureKind, FoundShim, Kill, NetworkMode, Port, PortSpec, ShimTaskState, TaskSpec,
 };
+use berth_runtime::images::{ImageConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogStream};
-use berth_runtime::{ExecOutput, ExecRequest, RuntimeEvent, WindowSize};
+use berth_runtime::{ExecOutput, ExecRequest, RuntimeConfig, RuntimeError, RuntimeEvent, WindowSize};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{Case, PATIENCE, World, alloc, container, main_task, program, settings};
@@ -22,6 +25,7 @@ macro_rules! cases {
 cases! {
     exit_status_is_told
     signals_reach_the_main_process
+    the_signal_is_the_images_unless_the_job_names_one
     a_kill_ends_the_whole_task
     a_signal_for_another_run_is_left_alone
     a_task_runs_again_with_fresh_files_and_its_own_folder
@@ -31,6 +35,13 @@ cases! {
     the_agent_is_killed_and_finds_the_same_pids
     an_exit_while_no_agent_is_there_is_told_later
     the_shim_is_killed_and_its_orphans_are_ended
+    a_shim_that_no_agent_knows_is_removed_with_its_allocation
+    a_removal_ends_what_still_runs
+    a_stopped_shim_does_not_hold_up_a_stop
+    a_shim_that_does_not_listen_yet_is_removed
+    an_allocation_whose_plan_cannot_be_read_is_known_by_its_shim
+    an_allocation_of_an_earlier_boot_is_told_as_such
+    signals_to_the_shim_are_forwarded
     memory_over_the_limit_is_told
     processes_are_limited
     the_root_is_writable_unless_said_otherwise
@@ -40,10 +51,12 @@ cases! {
     users_are_found_in_the_image
     what_cannot_be_run_is_named
     a_taken_port_is_named
+    an_image_that_does_not_come_holds_up_no_other
     without_a_network_there_is_a_loopback_device
     the_network_of_the_node_can_be_used
     the_environment_tells_who_one_is
     a_host_program_sees_no_more_than_it_should
+    a_host_program_sees_neither_secrets_of_berth_nor_sockets
     a_command_runs_beside_a_task_on_pipes
     a_command_runs_beside_a_task_on_a_terminal
     a_session_that_is_dropped_ends_its_command
@@ -65,16 +78,33 @@ async fn signals_reach_the_main_process(world: &mut World) {
     let task = shell(world, "trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.1; done");
     let alloc = world.start(task).await;
     world.says(alloc, "up").await;
-    world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(15)).await.unwrap();
+    world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(Some(15))).await.unwrap();
     assert_eq!(world.exit(alloc).await.how, ExitKind::Status(3));
     assert_eq!(world.text(alloc, LogStream::Stdout).await, "up\nbye\n");
+}
+
+async fn the_signal_is_the_images_unless_the_job_names_one(world: &mut World) {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = dir.path().join("layout");
+    let config = ImageConfig { stop_signal: Some("SIGUSR1".to_owned()), ..ImageConfig::default() };
+    build::from_folder(&world.image.parent().unwrap().join("root"), &config, &layout, "latest").unwrap();
+    let script = "for s in TERM INT USR1; do trap \"echo $s; exit\" $s; done; echo up; while :; do sleep 0.1; done";
+    for (image, signal, asked) in
+        [(&world.image.clone(), None, "TERM"), (&layout, None, "USR1"), (&layout, Some(2), "INT")]
+    {
+        let alloc = world.start(container(image, &["sh", "-c", script])).await;
+        world.says(alloc, "up").await;
+        world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(signal)).await.unwrap();
+        world.exit(alloc).await;
+        assert_eq!(world.text(alloc, LogStream::Stdout).await, format!("up\n{asked}\n"));
+    }
 }
 
 async fn a_kill_ends_the_whole_task(world: &mut World) {
     let task = shell(world, "trap '' TERM; sleep 1000 & sleep 1000 & echo up; wait; sleep 1000");
     let alloc = world.start(task).await;
     world.says(alloc, "up").await;
-    world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(15)).await.unwrap();
+    world.runtime.signal(alloc, &main_task(), 1, Kill::Ask(Some(15))).await.unwrap();
     world.runtime.signal(alloc, &main_task(), 1, Kill::Force).await.unwrap();
     assert_eq!(world.exit(alloc).await.how, ExitKind::Signal(9));
 }
@@ -192,10 +222,11 @@ async fn the_shim_is_killed_and_its_orphans_are_ended(world: &mut World) {
     let alloc = world.start(shell(world, "echo first; exec sleep 1000")).await;
     let pid = world.running(alloc).await;
     world.says(alloc, "first").await;
-    let shim = rustix::process::Pid::from_raw(world.shim_pid(alloc)).unwrap();
-    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
-    let lost = tokio::time::timeout(PATIENCE, world.events.recv()).await.unwrap();
-    assert_eq!(lost, Some(RuntimeEvent::ShimLost { alloc }));
+    signal_shim(world, alloc, Signal::KILL);
+    // What a shim says of a task it may say twice.
+    while tokio::time::timeout(PATIENCE, world.events.recv()).await.unwrap().unwrap()
+        != (RuntimeEvent::ShimLost { alloc })
+    {}
     world.restart_agent().await;
     let found = world.runtime.find().await.unwrap();
     let [(_, FoundShim::Orphaned(tasks))] = found.as_slice() else { panic!("{found:?}") };
@@ -214,6 +245,114 @@ async fn the_shim_is_killed_and_its_orphans_are_ended(world: &mut World) {
     assert_eq!(numbers, [(1, 1), (2, 2)]);
 }
 
+fn signal_shim(world: &World, alloc: AllocId, signal: Signal) {
+    let shim = Pid::from_raw(world.shim_pid(alloc)).unwrap();
+    kill_process(shim, signal).unwrap();
+}
+
+fn lives(pid: u32) -> bool {
+    // A zombie that waits for its parent does not.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+async fn a_shim_that_no_agent_knows_is_removed_with_its_allocation(world: &mut World) {
+    let desired = alloc(vec![shell(world, "true")]);
+    world.prepare(&desired).await.unwrap();
+    let shim = u32::try_from(world.shim_pid(desired.id)).unwrap();
+    // As after a stop while the shim was being started.
+    world.restart_agent().await;
+    world.runtime.remove(desired.id).await.unwrap();
+    assert!(!lives(shim));
+    world.runtime.remove(desired.id).await.unwrap();
+}
+
+async fn a_removal_ends_what_still_runs(world: &mut World) {
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    let pid = world.running(alloc).await;
+    // As after a start whose answer came too late to be heard.
+    world.runtime.remove(alloc).await.unwrap();
+    assert!(!lives(pid));
+}
+
+async fn a_stopped_shim_does_not_hold_up_a_stop(world: &mut World) {
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    let pid = world.running(alloc).await;
+    world.config.patience = Duration::from_millis(500);
+    world.restart_agent().await;
+    let found = tokio::time::timeout(PATIENCE, async {
+        // A busy machine may need more than one try with so little patience.
+        while !matches!(world.runtime.find().await.unwrap().as_slice(), [(_, FoundShim::Alive(_))]) {}
+    });
+    found.await.expect("the shim answers");
+    signal_shim(world, alloc, Signal::STOP);
+    let main = main_task();
+    let (asked, session) = tokio::join!(
+        world.runtime.signal(alloc, &main, 1, Kill::Ask(Some(15))),
+        world.runtime.exec(alloc, &main, exec(&["true"], None))
+    );
+    assert!(matches!(asked, Err(RuntimeError::Late(_))), "{asked:?}");
+    assert!(matches!(session, Err(RuntimeError::Late(_))), "a command was begun");
+    let late = world.runtime.signal(alloc, &main_task(), 1, Kill::Force).await;
+    assert!(matches!(late, Err(RuntimeError::Late(of)) if of == alloc), "{late:?}");
+    let lost = tokio::time::timeout(PATIENCE, async {
+        while world.events.recv().await != Some(RuntimeEvent::ShimLost { alloc }) {}
+    });
+    lost.await.expect("the loss is told");
+    world.runtime.end_orphans(alloc).await.unwrap();
+    assert!(!lives(pid));
+
+    // Neither one that the agent does not know.
+    world.config.patience = PATIENCE;
+    world.restart_agent().await;
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    let pid = world.running(alloc).await;
+    signal_shim(world, alloc, Signal::STOP);
+    world.restart_agent().await;
+    world.runtime.remove(alloc).await.unwrap();
+    assert!(!lives(pid));
+}
+
+async fn a_shim_that_does_not_listen_yet_is_removed(world: &mut World) {
+    let desired = alloc(vec![shell(world, "true")]);
+    world.prepare(&desired).await.unwrap();
+    let shim = u32::try_from(world.shim_pid(desired.id)).unwrap();
+    std::fs::remove_file(world.folder(desired.id).join("shim.sock")).unwrap();
+    world.restart_agent().await;
+    // Another try takes its place.
+    world.prepare(&desired).await.unwrap();
+    assert!(!lives(shim));
+}
+
+async fn an_allocation_whose_plan_cannot_be_read_is_known_by_its_shim(world: &mut World) {
+    let alloc = world.start(shell(world, "sleep 1000")).await;
+    let pid = world.running(alloc).await;
+    std::fs::write(world.folder(alloc).join("alloc.json"), r#"{"version":99}"#).unwrap();
+    assert_eq!(found_pid(world, alloc).await, Some(pid));
+}
+
+async fn an_allocation_of_an_earlier_boot_is_told_as_such(world: &mut World) {
+    let (alloc, _) = world.run(shell(world, "true")).await;
+    let plan = world.folder(alloc).join("alloc.json");
+    let mut text: serde_json::Value = serde_json::from_slice(&std::fs::read(&plan).unwrap()).unwrap();
+    text["boot"] = "00000000-0000-0000-0000-000000000000".into();
+    std::fs::write(&plan, text.to_string()).unwrap();
+    world.restart_agent().await;
+    assert_eq!(world.runtime.find().await.unwrap(), [(alloc, FoundShim::Rebooted)]);
+}
+
+async fn signals_to_the_shim_are_forwarded(world: &mut World) {
+    let script = "trap 'echo one' USR1; trap 'echo end; exit 4' TERM; echo up; while :; do sleep 0.05; done";
+    let alloc = world.start(shell(world, script)).await;
+    world.running(alloc).await;
+    world.says(alloc, "up").await;
+    signal_shim(world, alloc, Signal::USR1);
+    world.says(alloc, "one").await;
+    signal_shim(world, alloc, Signal::TERM);
+    assert_eq!(world.exit(alloc).await.how, ExitKind::Status(4));
+    assert_eq!(world.text(alloc, LogStream::Stdout).await, "up\none\nend\n");
+}
+
 async fn memory_over_the_limit_is_told(world: &mut World) {
     let mut task = shell(world, "exec dd if=/dev/zero of=/dev/null bs=100M count=1");
     task.resources.memory = Bytes::mib(16);
@@ -221,11 +360,12 @@ async fn memory_over_the_limit_is_told(world: &mut World) {
 }
 
 async fn processes_are_limited(world: &mut World) {
-    let mut task = shell(world, "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; echo all");
-    task.pids_limit = 5;
+    // More than a runtime's own threads, which count too until the program runs.
+    let mut task = shell(world, "for i in $(seq 60); do sleep 1000 & done; echo all");
+    task.pids_limit = 40;
     let (alloc, exit) = world.run(task).await;
-    assert_ne!(exit, ExitKind::Status(0));
-    assert!(world.text(alloc, LogStream::Stderr).await.contains("can't fork"));
+    let said = world.text(alloc, LogStream::Stderr).await;
+    assert!(exit != ExitKind::Status(0) && said.contains("can't fork"), "{exit:?}: {said}");
 }
 
 async fn the_root_is_writable_unless_said_otherwise(world: &mut World) {
@@ -303,8 +443,9 @@ async fn what_cannot_be_run_is_named(world: &mut World) {
 }
 
 async fn a_taken_port_is_named(world: &mut World) {
-    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
+    // Not one of those that the kernel gives to whoever asks for any: it is free again further down.
+    let mut ports = 10_000 + u16::try_from(std::process::id() % 5_000).unwrap()..20_000;
+    let (port, listener) = ports.find_map(|port| Some((port, TcpListener::bind(("0.0.0.0", port)).ok()?))).unwrap();
     let mut task = shell(world, "true");
     task.ports = vec![PortSpec { name: "http".parse().unwrap(), fixed: Some(Port(port)) }];
     let mut desired = alloc(vec![task]);
@@ -317,6 +458,20 @@ async fn a_taken_port_is_named(world: &mut World) {
     drop(listener);
     world.runtime.start(desired.id, &main_task(), 2).await.unwrap();
     assert_eq!(world.exit(desired.id).await.how, ExitKind::Status(0));
+}
+
+async fn an_image_that_does_not_come_holds_up_no_other(world: &mut World) {
+    // Connections wait in its queue, and nobody ever takes them.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut task = shell(world, "true");
+    settings(&mut task).image = format!("{}/app:1", mute.local_addr().unwrap());
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let (runtime, desired) = (world.runtime.clone(), alloc(vec![task.clone()]));
+        waiting.spawn(async move { runtime.prepare(&desired, |_| {}).await });
+    }
+    let said = world.output(shell(world, "echo here")).await;
+    assert_eq!(said, "here\n");
 }
 
 async fn without_a_network_there_is_a_loopback_device(world: &mut World) {
@@ -377,6 +532,35 @@ async fn a_host_program_sees_no_more_than_it_should(world: &mut World) {
     assert_eq!(world.output(task).await, "no\nno\n");
 }
 
+async fn a_host_program_sees_neither_secrets_of_berth_nor_sockets(world: &mut World) {
+    // Not in `/tmp`, which a host program does not see anyway.
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let [data, server, token] = ["agent", "server", "token"].map(|name| dir.path().join(name));
+    for folder in [&data, &server] {
+        std::fs::create_dir(folder).unwrap();
+        std::fs::write(folder.join("key"), "secret").unwrap();
+    }
+    std::fs::write(&token, "secret").unwrap();
+    let run = tempfile::tempdir_in("/run").unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(run.path().join("sock")).unwrap();
+    let own = world.config.clone();
+    let hidden = vec![server.clone(), token.clone()];
+    world.use_instead(RuntimeConfig { data_dir: data.clone(), hidden, ..own.clone() }).await;
+
+    let [data, server, token] = [data, server, token].map(|path| path.display().to_string());
+    let script = format!(
+        "ls -A {data} {server}; cat {token} {data}/key 2>/dev/null; find /run /var/run/ -type s; \
+         cat /etc/resolv.conf /etc/hosts > /dev/null && getent hosts localhost > /dev/null && echo names; \
+         touch /run/own && echo own"
+    );
+    let mut task = program(&["sh", "-c", &script]);
+    task.user = Some("root".to_owned());
+    let said = world.output(task).await;
+    assert_eq!(said, format!("{data}:\n\n{server}:\nnames\nown\n"));
+    world.close().await;
+    world.use_instead(own).await;
+}
+
 fn exec(command: &[&str], terminal: Option<WindowSize>) -> ExecRequest {
     ExecRequest {
         command: command.iter().map(|&word| word.to_owned()).collect(),
@@ -428,14 +612,17 @@ async fn a_command_runs_beside_a_task_on_a_terminal(world: &mut World) {
 async fn a_session_that_is_dropped_ends_its_command(world: &mut World) {
     let alloc = world.start(shell(world, "sleep 1000")).await;
     world.running(alloc).await;
-    let session = world.runtime.exec(alloc, &main_task(), exec(&["sleep", "4321"], None)).await.unwrap();
+    // A number of this process's own: the same tests may run elsewhere on the machine.
+    let seconds = format!("{}", 1_000_000 + std::process::id());
+    let session = world.runtime.exec(alloc, &main_task(), exec(&["sleep", &seconds], None)).await.unwrap();
     let sleeps = || {
         let lines = std::fs::read_dir("/proc").unwrap().flatten();
         lines
             .filter_map(|e| std::fs::read_to_string(e.path().join("cmdline")).ok())
-            .any(|line| line == "sleep\x004321\0")
+            .any(|line| line == format!("sleep\0{seconds}\0"))
     };
-    assert!(sleeps());
+    // A runtime may answer before the command has taken its place.
+    world.wait_for("its begin", sleeps).await;
     drop(session);
     world.wait_for("its end", || !sleeps()).await;
 }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use berth_model::{
     AllocId, Bytes, ContainerSpec, CpuMillis, DesiredAlloc, Driver, Exit, ExitKind, Goal, GroupSpec, Incarnation,
-    JobId, JobKind, JobVersion, Kill, KillPolicy, Millis, Namespace, NetworkMode, Resources, RestartPolicy, ShimTask,
-    ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
+    JobId, JobKind, JobVersion, Kill, KillPolicy, Millis, Namespace, NetworkMode, NotReady, Resources, RestartPolicy,
+    ShimTask, ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
 };
 use berth_runtime::images::{ImageConfig, Store, StoreConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogRecord, LogStream};
@@ -23,13 +23,16 @@ use futures::FutureExt;
 use tokio::sync::mpsc;
 
 /// How long anything may take before a case fails.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A case.
 pub type Case = for<'a> fn(&'a mut World) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// The parent of all groups of these tests.
-const CGROUP: &str = "berth-test";
+/// The parent of all groups of this process: the same tests may run elsewhere on the machine.
+fn cgroup() -> String {
+    format!("berth-test-{}", std::process::id())
+}
+
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The machine.
@@ -50,13 +53,14 @@ pub fn run(oci: OciRuntime, case: Case) {
     let config = RuntimeConfig {
         data_dir: dir.path().to_owned(),
         shim_program: std::env::current_exe().unwrap(),
-        cgroup_parent: CGROUP.to_owned(),
+        cgroup_parent: cgroup(),
         oci_runtime: oci,
         logs: LogLimits { file_bytes: 64 << 10, files: 3 },
         credentials: BTreeMap::new(),
         node_env: BTreeMap::new(),
+        hidden: Vec::new(),
+        patience: PATIENCE,
     };
-    let before = mounts();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let passed = tokio.block_on(async {
         let mut world = World::open(config, image).await;
@@ -68,20 +72,26 @@ pub fn run(oci: OciRuntime, case: Case) {
     if let Err(panic) = passed {
         resume_unwind(panic);
     }
-    assert_eq!(mounts(), before, "mounts were left behind");
     assert_eq!(groups(), Vec::<PathBuf>::new(), "control groups were left behind");
+    // A helper of a shim dies with it, but not in the same instant.
+    let deadline = Instant::now() + PATIENCE;
+    while !processes_with(dir.path()).is_empty() && Instant::now() < deadline {
+        std::thread::yield_now();
+    }
     assert_eq!(processes_with(dir.path()), Vec::<String>::new(), "processes were left behind");
+    assert_eq!(mounts_in(dir.path()), Vec::<String>::new(), "mounts were left behind");
 }
 
-fn mounts() -> usize {
-    fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count()
+fn mounts_in(path: &Path) -> Vec<String> {
+    let all = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    all.lines().filter(|line| line.contains(path.to_str().unwrap())).map(str::to_owned).collect()
 }
 
 fn groups() -> Vec<PathBuf> {
     let roots = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
     roots
-        .map(|root| root.join(CGROUP))
-        .chain([Path::new("/sys/fs/cgroup").join(CGROUP)])
+        .map(|root| root.join(cgroup()))
+        .chain([Path::new("/sys/fs/cgroup").join(cgroup())])
         .filter(|g| g.exists())
         .collect()
 }
@@ -150,7 +160,7 @@ fn task(driver: Driver, command: &[&str]) -> TaskSpec {
         resources: Resources { cpu: CpuMillis(500), memory: Bytes::mib(64), disk: Bytes::mib(64) },
         pids_limit: 64,
         ports: Vec::new(),
-        kill: KillPolicy { signal: 15, timeout: Millis(1000) },
+        kill: KillPolicy { signal: None, timeout: Millis(1000) },
         meta: BTreeMap::new(),
     }
 }
@@ -210,7 +220,12 @@ impl World {
     pub async fn runtime_gone(&mut self) {
         // Another data folder's runtime takes its place, so that this one is dropped.
         let elsewhere = self.config.data_dir.join("elsewhere");
-        (self.runtime, self.events) = open(&RuntimeConfig { data_dir: elsewhere, ..self.config.clone() }).await;
+        self.use_instead(RuntimeConfig { data_dir: elsewhere, ..self.config.clone() }).await;
+    }
+
+    /// Goes on with another runtime; what is prepared from now on is that one's.
+    pub async fn use_instead(&mut self, config: RuntimeConfig) {
+        (self.runtime, self.events) = open(&config).await;
     }
 
     /// Looks until something holds.
@@ -223,9 +238,10 @@ impl World {
     }
 
     /// Makes an allocation ready, without starting it.
-    pub async fn prepare(&mut self, desired: &DesiredAlloc) -> Result<(), berth_model::Failure> {
+    pub async fn prepare(&mut self, desired: &DesiredAlloc) -> Result<(), NotReady> {
         self.allocs.push(desired.id);
-        self.runtime.prepare(desired, |_| {}).await
+        self.runtime.prepare(desired, |_| {}).await?;
+        self.runtime.launch(desired.id).await
     }
 
     /// Makes an allocation of one task ready and starts it.
@@ -325,15 +341,20 @@ impl World {
         tokio::time::timeout(PATIENCE, found).await.expect("the line does not come");
     }
 
+    /// The folder of an allocation.
+    pub fn folder(&self, alloc: AllocId) -> PathBuf {
+        self.config.data_dir.join("allocs").join(alloc.to_string())
+    }
+
     /// The pid of an allocation's shim.
     pub fn shim_pid(&self, alloc: AllocId) -> i32 {
-        let state = self.config.data_dir.join("allocs").join(alloc.to_string()).join("state.json");
+        let state = self.folder(alloc).join("state.json");
         let state: serde_json::Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
         i32::try_from(state["pid"].as_i64().unwrap()).unwrap()
     }
 
     /// Ends and removes every allocation.
-    async fn close(&mut self) {
+    pub async fn close(&mut self) {
         for alloc in std::mem::take(&mut self.allocs) {
             for run in 1..4 {
                 let _ = self.runtime.signal(alloc, &main_task(), run, Kill::Force).await;

@@ -1,7 +1,7 @@
 //! What comes into the loop from requests and streams.
 
 use berth_control::SessionId;
-use berth_model::{CommandRequest, CommandResult, Hello, NodeReport, Refusal};
+use berth_model::{AllocId, CommandRequest, CommandResult, Hello, NodeReport, Refusal, WaitReason};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
@@ -22,6 +22,13 @@ pub enum Input {
         command: Box<CommandRequest>,
         /// For the answer.
         reply: Reply,
+    },
+    /// Somebody asks why an allocation waits.
+    WaitReason {
+        /// Which.
+        alloc: AllocId,
+        /// For the answer.
+        reply: oneshot::Sender<Option<WaitReason>>,
     },
     /// An agent has said hello on a new stream.
     Connected {
@@ -49,11 +56,13 @@ pub enum Input {
 }
 
 impl Input {
-    /// What becomes of an input while there is no core: a command is refused, a stream ends.
+    /// What becomes of an input while there is no core: a command is refused, a question stays without an answer, a
+    /// stream ends.
     pub fn turn_away(self) {
         match self {
             // Whoever asked may have gone away since.
             Input::Command { reply, .. } => drop(reply.send(Err(Refusal::NotLeader))),
+            Input::WaitReason { reply, .. } => drop(reply),
             Input::Connected { guard, .. } => drop(guard),
             Input::Report { .. } | Input::Disconnected { .. } => {}
         }
@@ -76,7 +85,14 @@ impl Inputs {
         }
     }
 
-    /// Hands in what an agent's stream brought; waits while the loop is busy..
+    /// Why an allocation waits, with the numbers of this moment. None: nobody leads, or it does not wait.
+    pub async fn wait_reason(&self, alloc: AllocId) -> Option<WaitReason> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Input::WaitReason { alloc, reply }).await.ok()?;
+        answer.await.ok().flatten()
+    }
+
+    /// Hands in what an agent's stream brought; waits while the loop is busy.
     pub async fn stream(&self, input: Input) -> Result<(), LoopEnded> {
         self.0.send(input).await.map_err(|_| LoopEnded)
     }

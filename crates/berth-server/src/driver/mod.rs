@@ -8,6 +8,8 @@ mod lead;
 mod reign;
 mod shared;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use input::{Input, Inputs, LoopEnded, QUEUED_INPUTS, Reply};
 pub use shared::Shared;

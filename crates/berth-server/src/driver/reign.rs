@@ -143,6 +143,10 @@ impl<'a> Reign<'a> {
                 self.requests.insert(request, reply);
                 self.step(Event::Command { request, command });
             }
+            Input::WaitReason { alloc, reply } => {
+                // Whoever asked may have gone away since.
+                let _ = reply.send(self.core.wait_reason(alloc));
+            }
             Input::Connected { session, hello, outbox, guard } => {
                 tracing::info!(session = session.0, node = %hello.fingerprint.name, "agent connected");
                 self.sessions.insert(session, Session { outbox, _guard: guard });

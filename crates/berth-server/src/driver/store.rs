@@ -1,6 +1,7 @@
 //! The backends behind one type, and how a backend that has failed is opened anew.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use berth_model::Revision;
 use berth_store::{Applied, Embedded, KeyValue, Memory, OpenError, Store, StoreError, Transaction};
@@ -9,7 +10,7 @@ use berth_store::{Applied, Embedded, KeyValue, Memory, OpenError, Store, StoreEr
 #[derive(Debug)]
 pub enum AnyStore {
     /// In this process.
-    Memory(Memory),
+    Memory(Arc<Memory>),
     /// In a file.
     Embedded(Embedded),
     /// Closed; it did not open again.
@@ -29,7 +30,7 @@ impl StorePlace {
     /// Opens the store. Blocks while its file is checked.
     pub async fn open(&self) -> Result<AnyStore, OpenError> {
         match self {
-            StorePlace::Memory => Ok(AnyStore::Memory(Memory::new())),
+            StorePlace::Memory => Ok(AnyStore::Memory(Arc::new(Memory::new()))),
             StorePlace::Embedded(path) => {
                 let path = path.clone();
                 let opened = tokio::task::spawn_blocking(move || Embedded::open(&path)).await;

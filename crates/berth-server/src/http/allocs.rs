@@ -13,6 +13,7 @@ use super::auth::operator;
 use super::error::ApiError;
 use super::extract::{Params, Segments, idempotency_key, page, page_items, parse};
 use super::jobs::command_outcome;
+use super::reasons;
 use crate::view::View;
 
 /// Which allocations are listed.
@@ -40,6 +41,13 @@ pub async fn list(
     Params(params): Params<ListParams>,
 ) -> Result<Json<wire::Page<wire::Alloc>>, ApiError> {
     let limit = page_items(params.limit)?;
+    let mut page = page(find(&api, &params, limit + 1)?, limit, |alloc: &wire::Alloc| alloc.id.to_string());
+    reasons::refresh(&api, page.items.iter_mut().collect()).await;
+    Ok(Json(page))
+}
+
+/// The first allocations that are wanted, as they are stored.
+fn find(api: &Api, params: &ListParams, count: usize) -> Result<Vec<wire::Alloc>, ApiError> {
     let view = api.shared.view();
     let node = params.node.as_deref().map(|text| node_id(&view, text)).transpose()?;
     let wanted = |alloc: &&std::sync::Arc<Alloc>| {
@@ -48,13 +56,12 @@ pub async fn list(
             && params.job.as_ref().is_none_or(|job| alloc.job == job.0)
             && node.is_none_or(|node| alloc.placement().is_some_and(|placement| placement.node == node))
     };
-    let show = |alloc: &std::sync::Arc<Alloc>| wire_alloc(&api, &view, alloc);
-    let items: Vec<_> = match (&params.job, node) {
-        (Some(job), _) => view.allocs_of_job(&job.0).filter(wanted).take(limit + 1).map(show).collect(),
-        (None, Some(node)) => view.allocs_on_node(node).filter(wanted).take(limit + 1).map(show).collect(),
-        (None, None) => view.allocs.values().filter(wanted).take(limit + 1).map(show).collect(),
-    };
-    Ok(Json(page(items, limit, |alloc: &wire::Alloc| alloc.id.to_string())))
+    let show = |alloc: &std::sync::Arc<Alloc>| wire_alloc(api, &view, alloc);
+    Ok(match (&params.job, node) {
+        (Some(job), _) => view.allocs_of_job(&job.0).filter(wanted).take(count).map(show).collect(),
+        (None, Some(node)) => view.allocs_on_node(node).filter(wanted).take(count).map(show).collect(),
+        (None, None) => view.allocs.values().filter(wanted).take(count).map(show).collect(),
+    })
 }
 
 /// Shows an allocation.
@@ -62,9 +69,12 @@ pub async fn list(
     responses((status = 200, body = wire::Alloc), (status = "4XX", body = wire::ErrorBody)))]
 pub async fn show(State(api): State<Api>, Segments(id): Segments<String>) -> Result<Json<wire::Alloc>, ApiError> {
     let id: AllocId = parse(&id)?;
-    let view = api.shared.view();
-    let alloc = view.allocs.get(&id).ok_or(Refusal::NoSuchAlloc(id))?;
-    Ok(Json(wire_alloc(&api, &view, alloc)))
+    let mut told = {
+        let view = api.shared.view();
+        wire_alloc(&api, &view, view.allocs.get(&id).ok_or(Refusal::NoSuchAlloc(id))?)
+    };
+    reasons::refresh(&api, vec![&mut told]).await;
+    Ok(Json(told))
 }
 
 /// Stops an allocation; a service's is replaced.

@@ -77,9 +77,7 @@ fn job_file(bytes: &[u8], media_type: &str) -> Result<JobSpec, ApiError> {
     let invalid = |message: String| ApiError::new(ErrorKind::Invalid, message).at("body");
     let text = std::str::from_utf8(bytes).map_err(|_| invalid("the job file is not UTF-8 text".to_owned()))?;
     if media_type == "application/json" {
-        let value =
-            serde_json::from_str(text).map_err(|error| invalid(format!("the job file is not JSON: {error}")))?;
-        jobfile::from_json(&value).map_err(|errors| faults(&errors))
+        jobfile::parse_json(text).map_err(|errors| faults(&errors))
     } else {
         jobfile::parse("body", text).map_err(|errors| faults(&errors))
     }
@@ -103,7 +101,7 @@ fn faults(errors: &JobFileErrors) -> ApiError {
     let error = ApiError::new(ErrorKind::Invalid, message).at(place(first));
     match &first.nearest {
         Some(nearest) => error.remedy(format!("did you mean `{nearest}`?")),
-        None => error,
+        None => error.remedy("GET /v1/schema tells what a job file may hold"),
     }
 }
 

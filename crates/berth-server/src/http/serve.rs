@@ -1,22 +1,24 @@
-//! Connections: accepted up to a bound, served in HTTP/1.1 or HTTP/2, and ended when the server stops.
+//! Connections: accepted up to a bound, served in HTTP/1.1 or HTTP/2, and ended when they are without a request for too
+//! long, or when the server stops.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::response::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::places::Places;
+use super::requests::Requests;
 use super::{Api, router};
+use crate::ConnectionLimits;
 
-/// Connections at once; more wait to be accepted.
-const CONNECTIONS: usize = 4096;
-/// How long the headers of a request may take.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of the headers of a request.
 const HEADER_BYTES: usize = 32 << 10;
 /// Requests of one HTTP/2 connection at once.
@@ -26,31 +28,32 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long requests may go on after the server was told to stop.
 const DRAIN: Duration = Duration::from_secs(3);
 
+/// What every connection needs.
+struct Serving {
+    router: TowerToHyperService<Router>,
+    builder: Builder<TokioExecutor>,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+}
+
 /// Serves until told to stop.
-pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) {
-    let service = TowerToHyperService::new(router(api));
-    let builder = Arc::new(builder());
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+pub async fn serve(listener: TcpListener, api: Api, limits: ConnectionLimits, stop: CancellationToken) {
+    let router = TowerToHyperService::new(router(api));
+    let serving = Arc::new(Serving { router, builder: builder(&limits), limits, stop: stop.clone() });
+    let places = Places::new(&limits);
     let tasks = TaskTracker::new();
-    while let Some(stream) = accept(&listener, &stop).await {
-        let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await else { break };
-        let (builder, service, stop) = (builder.clone(), service.clone(), stop.clone());
-        tasks.spawn(async move {
-            let connection = builder.serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            let served = tokio::select! {
-                served = connection.as_mut() => served,
-                () = stop.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    tokio::time::timeout(DRAIN, connection).await.unwrap_or(Ok(()))
-                }
-            };
-            if let Err(error) = served {
-                // Of interest only when somebody looks: clients come and go as they like.
-                tracing::debug!(error, "connection ended");
+    while let Some((stream, address)) = accept(&listener, &stop).await {
+        match stop.run_until_cancelled(places.take(address)).await {
+            Some(Some(place)) => {
+                let serving = serving.clone();
+                tasks.spawn(async move {
+                    serving.connection(stream).await;
+                    drop(place);
+                });
             }
-            drop(place);
-        });
+            Some(None) => drop(stream),
+            None => break,
+        }
     }
     tasks.close();
     if tokio::time::timeout(DRAIN * 2, tasks.wait()).await.is_err() {
@@ -58,9 +61,46 @@ pub async fn serve(listener: TcpListener, api: Api, stop: CancellationToken) {
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+impl Serving {
+    async fn connection(&self, stream: TcpStream) {
+        let requests = Requests::new();
+        let service = hyper::service::service_fn(|request| {
+            let under_way = requests.begin();
+            let answer = hyper::service::Service::call(&self.router, request);
+            async move { answer.await.map(|response: Response| response.map(|body| under_way.with(body))) }
+        });
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let mut ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            () = requests.quiet(self.limits.first_request, self.limits.idle) => None,
+            () = self.stop.cancelled() => None,
+        };
+        if ended.is_none() {
+            connection.as_mut().graceful_shutdown();
+            let grace = DRAIN.min(self.limits.first_request);
+            ended = tokio::select! {
+                ended = connection => Some(ended),
+                // A request that came at the last moment is still answered.
+                () = requests.quiet(grace, grace) => None,
+                () = self.stopped_for(DRAIN) => None,
+            };
+        }
+        if let Some(Err(error)) = ended {
+            // Of interest only when somebody looks: clients come and go as they like.
+            tracing::debug!(error, "connection ended");
+        }
+    }
+
+    async fn stopped_for(&self, time: Duration) {
+        self.stop.cancelled().await;
+        tokio::time::sleep(time).await;
+    }
+}
+
+fn builder(limits: &ConnectionLimits) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(HEADER_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.first_request).max_buf_size(HEADER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -72,14 +112,14 @@ fn builder() -> Builder<TokioExecutor> {
 }
 
 /// The next connection. None: the server stops.
-async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<TcpStream> {
+async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<(TcpStream, IpAddr)> {
     const PAUSE: Duration = Duration::from_millis(100);
     loop {
         match stop.run_until_cancelled(listener.accept()).await? {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Orders and frames are small and should not wait for company. A stream that refuses works as well.
                 let _ = stream.set_nodelay(true);
-                return Some(stream);
+                return Some((stream, peer.ip()));
             }
             Err(error) => {
                 // Out of files, mostly: connections that end make room.

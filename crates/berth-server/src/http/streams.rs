@@ -42,7 +42,7 @@ pub struct LogParams {
     streams: Option<wire::LogStreams>,
     /// The last so many lines alone.
     last: Option<u32>,
-    /// Whether to go on as more is written.
+    /// Whether to go on as more is written, until the allocation has ended and all of it was sent.
     #[serde(default)]
     follow: bool,
 }
@@ -66,13 +66,32 @@ pub async fn logs(
         follow: params.follow,
     });
     let (from_agent, to_agent, permit) = open_tunnel(&api, node, wanted).await?;
-    // Nothing is sent to the agent; that its half ends tells it that the user has gone.
     let gone = CancellationToken::new();
     let user = Spliced { body: from_agent.into_data_stream(), _permit: permit, _gone: gone.clone().drop_guard() };
-    let nothing =
-        stream::once(async move { gone.cancelled_owned().await }).filter_map(|()| async { None::<Infallibly> });
-    drop(to_agent.send(Body::from_stream(nothing)));
+    drop(to_agent.send(Body::from_stream(news_for_logs(api, id, gone))));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(user)).into_response())
+}
+
+/// What an agent that sends logs is sent: a line when the allocation has ended, so that it need not wait for more, and
+/// the end when the user has gone.
+fn news_for_logs(api: Api, id: AllocId, gone: CancellationToken) -> impl Stream<Item = Infallibly> {
+    let user = gone.clone();
+    let ended = async move { user.run_until_cancelled(until_ended(&api, id)).await.map(|()| Ok(wire::LOGS_OVER)) };
+    let gone = async move {
+        gone.cancelled_owned().await;
+        None
+    };
+    stream::once(ended).chain(stream::once(gone)).filter_map(std::future::ready)
+}
+
+/// Waits until an allocation has ended, or is not known any more.
+async fn until_ended(api: &Api, id: AllocId) {
+    let mut written = api.shared.follow_ledger();
+    while api.shared.view().allocs.get(&id).is_some_and(|alloc| !alloc.is_ended()) {
+        if written.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 type Infallibly = Result<Bytes, std::convert::Infallible>;

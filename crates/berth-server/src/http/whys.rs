@@ -10,6 +10,7 @@ use super::allocs::wire_alloc;
 use super::error::ApiError;
 use super::extract::{Segments, job_id, parse};
 use super::jobs::summary;
+use super::reasons;
 use crate::why;
 
 /// Tells why an allocation is where it is.
@@ -17,9 +18,13 @@ use crate::why;
     responses((status = 200, body = wire::WhyAlloc), (status = "4XX", body = wire::ErrorBody)))]
 pub async fn alloc(State(api): State<Api>, Segments(id): Segments<String>) -> Result<Json<wire::WhyAlloc>, ApiError> {
     let id: AllocId = parse(&id)?;
-    let view = api.shared.view();
-    let alloc = view.allocs.get(&id).ok_or(Refusal::NoSuchAlloc(id))?;
-    Ok(Json(why::alloc(&view, alloc, |alloc| wire_alloc(&api, &view, alloc))))
+    let mut told = {
+        let view = api.shared.view();
+        let alloc = view.allocs.get(&id).ok_or(Refusal::NoSuchAlloc(id))?;
+        why::alloc(&view, alloc, |alloc| wire_alloc(&api, &view, alloc))
+    };
+    reasons::refresh(&api, std::iter::once(&mut told.alloc).chain(&mut told.replaces).collect()).await;
+    Ok(Json(told))
 }
 
 /// Tells why a job stands where it stands.
@@ -31,7 +36,11 @@ pub async fn job(
     Segments((namespace, name)): Segments<(String, String)>,
 ) -> Result<Json<wire::WhyJob>, ApiError> {
     let id = job_id(&namespace, &name)?;
-    let view = api.shared.view();
-    let job = view.jobs.get(&id).ok_or(Refusal::NoSuchJob(id))?;
-    Ok(Json(why::job(&view, job, summary(job, &view))))
+    let mut told = {
+        let view = api.shared.view();
+        let job = view.jobs.get(&id).ok_or(Refusal::NoSuchJob(id))?;
+        why::job(&view, job, summary(job, &view))
+    };
+    reasons::refresh_groups(&api, &mut told.waiting).await;
+    Ok(Json(told))
 }

@@ -6,16 +6,16 @@ use std::time::Duration;
 use berth_api::client::{AgentStream, Client, FromServer, OrderReceiver, ReportSender, Target};
 use berth_api::jobfile;
 use berth_model::{
-    Desired, Digest, JobSpec, NodeReport, ObservedAlloc, Order, Phase, TaskName, TaskState, TaskStatus, Timestamp,
-    testkit,
+    Desired, Digest, JobSpec, Millis, NodeReport, ObservedAlloc, Order, Phase, TaskName, TaskState, TaskStatus,
+    Timestamp, testkit,
 };
-use berth_server::{Clock, Config, Ready, ServerError, StoreKind, run};
+use berth_server::{Clock, Config, ConnectionLimits, Ready, ServerError, Settings, StoreKind, run};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long a test waits for what must come.
-pub const SOON: Duration = Duration::from_secs(20);
+pub const SOON: Duration = Duration::from_secs(60);
 
 pub struct Cluster {
     pub ready: Ready,
@@ -32,13 +32,19 @@ impl Cluster {
     }
 
     pub async fn start_in(dir: tempfile::TempDir, store: StoreKind) -> Cluster {
+        Cluster::start_with(dir, store, ConnectionLimits::default()).await
+    }
+
+    pub async fn start_with(dir: tempfile::TempDir, store: StoreKind, connections: ConnectionLimits) -> Cluster {
         let clock = Clock::system();
         let config = Config {
             data_dir: dir.path().join("data"),
             bind: "127.0.0.1:0".parse().unwrap(),
-            settings: Default::default(),
+            // The agents of tests report when there is something to tell, and no machine is too slow for that.
+            settings: Settings { heartbeat_grace: Millis::from_secs(600), ..Settings::default() },
             store,
             clock: clock.clone(),
+            connections,
         };
         let (told, ready) = oneshot::channel();
         let stop = CancellationToken::new();
@@ -60,7 +66,11 @@ impl Cluster {
     }
 
     pub async fn agent(&self, name: &str) -> Agent {
-        let hello = testkit::machine(name).hello();
+        self.agent_on(testkit::machine(name)).await
+    }
+
+    pub async fn agent_on(&self, machine: testkit::Machine) -> Agent {
+        let hello = machine.hello();
         let stream = AgentStream::connect(self.client.target(), hello).await.unwrap();
         let mut agent = Agent { reports: stream.reports, orders: stream.orders, serial: 0, digest: Digest::default() };
         match agent.next().await {

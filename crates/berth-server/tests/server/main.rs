@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod cluster;
+mod connections;
 mod document;
 mod requests;
+mod retries;
 mod work;

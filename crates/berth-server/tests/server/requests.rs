@@ -18,6 +18,7 @@ struct Case {
 }
 
 const KEY_REMEDY: &str = "send 1 to 128 printable ASCII characters of your own making, the same again when you repeat";
+const SCHEMA_REMEDY: &str = "GET /v1/schema tells what a job file may hold";
 const TYPE_REMEDY: &str = "send `Content-Type: application/json` or `application/yaml`";
 const HTTP2_REMEDY: &str = "use HTTP/2 with prior knowledge (curl: --http2-prior-knowledge)";
 
@@ -97,7 +98,7 @@ fn cases() -> Vec<Case> {
             422,
             "the job file is not JSON: EOF while parsing a value at line 1 column 8",
             Some("body"),
-            None,
+            Some(SCHEMA_REMEDY),
         ),
         case(
             Method::POST,
@@ -299,5 +300,66 @@ async fn faults_of_a_job_file_are_told_with_their_place() {
     let error = response.json::<ErrorBody>().await.unwrap().error;
     assert_eq!(error.place.as_deref(), Some("kind"), "{error}");
     assert_eq!(error.remedy.as_deref(), Some("did you mean `service`?"), "{error}");
+    cluster.stop().await;
+}
+
+/// A job file with one group of one task, and what else is to be in each of them.
+fn odd(job: &str, group: &str, task: &str) -> String {
+    format!(r#"{{"job":"web"{job},"groups":[{{"name":"g"{group},"tasks":[{{"name":"t","command":["x"]{task}}}]}}]}}"#)
+}
+
+/// Lists of so many numbered things.
+fn many(count: usize, each: impl Fn(usize) -> String) -> String {
+    (0..count).map(each).collect::<Vec<_>>().join(",")
+}
+
+#[tokio::test]
+async fn a_posted_job_keeps_to_the_limits_of_a_file() {
+    let long = "n".repeat(64);
+    let tasks = |count| many(count, |n| format!(r#"{{"name":"t{n}","command":["x"]}}"#));
+    let group = |name: &str, tasks: &str| format!(r#"{{"name":"{name}","tasks":[{tasks}]}}"#);
+    let job = |groups: &str| format!(r#"{{"job":"web","groups":[{groups}]}}"#);
+    let cases = [
+        (odd(r#","job":"other""#, "", ""), "body", "the key `job` is given twice"),
+        (odd("", &format!(r#","count":1,"meta":{}1{}"#, "[".repeat(30), "]".repeat(30)), ""), "body", "nested deeper"),
+        (odd("", "", "") + "{}", "body", "trailing characters"),
+        (format!(r#"{{"job":"{long}","groups":[{}]}}"#, group("g", &tasks(1))), "job", "1 to 63"),
+        (odd(r#","priority":101"#, "", ""), "priority", "0 to 100"),
+        (odd("", r#","count":100001"#, ""), "groups[0].count", "0 to 100000"),
+        (odd("", r#","count":-1"#, ""), "groups[0].count", "a whole number"),
+        (odd("", r#","count":1.5"#, ""), "groups[0].count", "a whole number"),
+        (job(&many(65, |n| group(&format!("g{n}"), &tasks(1)))), "groups", "at most 64"),
+        (job(&group("g", &tasks(33))), "groups[0].tasks", "at most 32"),
+        // Small as it is written, and more than can be kept.
+        (job(&many(64, |n| group(&format!("g{n}"), &tasks(32)))), "body", "with its defaults written out"),
+        (odd("", "", r#","resources":{"memory":"2000000GiB"}"#), "groups[0].tasks[0].resources.memory", "1B to"),
+        (odd("", "", r#","env":{"A\u0000":"x"}"#), "groups[0].tasks[0].env", "NUL"),
+        (odd("", "", r#","colour":"red""#), "groups[0].tasks[0]", "unknown key `colour`"),
+        (
+            odd("", "", &format!(r#","env":{{{}}}"#, many(513, |n| format!(r#""A{n}":"x""#)))),
+            "groups[0].tasks[0].env",
+            "at most 512",
+        ),
+    ];
+    let cluster = Cluster::start(StoreKind::Memory).await;
+    let http = http();
+    for (body, place, message) in cases {
+        let request = http.post(cluster.url("/v1/jobs")).bearer_auth(&cluster.ready.token);
+        let response = json(request, body.clone()).send().await.unwrap();
+        let status = response.status().as_u16();
+        let name = body.chars().take(120).collect::<String>();
+        let error = response.json::<ErrorBody>().await.unwrap_or_else(|error| panic!("{name}: {status} {error}")).error;
+        assert_eq!(status, 422, "{name}: {error}");
+        assert_eq!(error.place.as_deref(), Some(place), "{name}: {error}");
+        assert!(error.message.contains(message), "{name}: {error}");
+        assert!(error.remedy.is_some(), "{name}: {error}");
+    }
+    let keyed = |key: String| {
+        http.post(cluster.url("/v1/jobs")).bearer_auth(&cluster.ready.token).header("Idempotency-Key", key)
+    };
+    let long_key = keyed("k".repeat(129)).body(odd("", "", "")).send().await.unwrap();
+    assert_eq!(long_key.status().as_u16(), 400);
+    let good = keyed("k".repeat(128)).header("Content-Type", "application/json").body(odd("", "", ""));
+    assert_eq!(good.send().await.unwrap().status().as_u16(), 200, "what keeps to the limits is taken");
     cluster.stop().await;
 }

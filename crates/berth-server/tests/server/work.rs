@@ -1,11 +1,11 @@
 //! From a command to running work, and what users see of it.
 
-use berth_api::client::{AllocFilter, ClientError, EventFilter, FromServer, Tunnel, new_key};
+use berth_api::client::{AllocFilter, ClientError, EventFilter, FromServer, LogNews, Tunnel, new_key};
 use berth_api::wire::v1 as wire;
 use berth_model::{AllocId, Goal};
 use berth_server::StoreKind;
 
-use crate::cluster::{Agent, Cluster, until, web};
+use crate::cluster::{Agent, Cluster, job, until, web};
 
 /// A cluster of one node with a running service of one allocation.
 async fn running() -> (Cluster, Agent, AllocId) {
@@ -79,6 +79,63 @@ async fn what_waits_says_why() {
     cluster.stop().await;
 }
 
+/// What an allocation lacks, as each way of asking tells it.
+async fn told_lacks(cluster: &Cluster, id: AllocId, job: &berth_model::JobId) -> [(wire::Dimension, u64, u64); 4] {
+    let client = &cluster.client;
+    let of_job = AllocFilter { job: Some(job.clone()), ..AllocFilter::default() };
+    let [alloc, listed] = [client.alloc(id).await.unwrap(), client.allocs(&of_job).await.unwrap().remove(0)];
+    let why = client.why_alloc(id).await.unwrap().alloc;
+    let mut groups = client.why_job(job).await.unwrap().waiting;
+    assert_eq!(groups.len(), 1, "{groups:?}");
+    let reasons = [alloc, listed, why].map(|alloc| match alloc.state {
+        wire::AllocState::Waiting { reason, .. } => reason,
+        other => panic!("it waits, and is not {other:?}"),
+    });
+    let [one, two, three] = reasons;
+    [one, two, three, groups.remove(0).reason].map(|reason| match reason {
+        wire::WaitReason::NoNodeFits { nearest: Some(lack), .. } => (lack.dimension, lack.wanted.0, lack.free.0),
+        other => panic!("{other:?} tells of no shortfall"),
+    })
+}
+
+#[tokio::test]
+async fn what_waits_tells_what_it_lacks_now() {
+    const MIB: u64 = 1 << 20;
+    let cluster = Cluster::start(StoreKind::Memory).await;
+    let client = &cluster.client;
+    let mut agent = cluster.agent_on(berth_model::testkit::machine("n").memory(1_000)).await;
+    for (name, mib) in [("most", 600), ("some", 300)] {
+        client.run_job(&sized(name, mib), &new_key()).await.unwrap();
+    }
+    let desired = agent.desired(|desired| desired.allocs.len() == 2).await;
+    agent.all_run(&desired).await;
+    let large = sized("large", 900);
+    client.run_job(&large, &new_key()).await.unwrap();
+    let of_large = AllocFilter { job: Some(large.id.clone()), ..Default::default() };
+    let id = until(|| async { client.allocs(&of_large).await.unwrap() }, |allocs| !allocs.is_empty()).await[0].id.0;
+    let lacks = |free: u64| [(wire::Dimension::Memory, 900 * MIB, free * MIB); 4];
+    assert_eq!(told_lacks(&cluster, id, &large.id).await, lacks(100));
+
+    client.stop_job(&sized("some", 300).id, &new_key()).await.unwrap();
+    let stopping = |desired: &berth_model::Desired| desired.allocs.iter().any(|alloc| alloc.goal == Goal::Stop);
+    let mut desired = agent.desired(stopping).await;
+    desired.allocs.retain(|alloc| alloc.goal == Goal::Run);
+    agent.all_run(&desired).await;
+    until(|| async { client.status().await.unwrap() }, |status| status.allocs.stopped == 1).await;
+    assert_eq!(told_lacks(&cluster, id, &large.id).await, lacks(400), "what ended gives its room back");
+
+    client.run_job(&sized("little", 150), &new_key()).await.unwrap();
+    assert_eq!(told_lacks(&cluster, id, &large.id).await, lacks(250), "what was placed takes its room");
+    cluster.stop().await;
+}
+
+/// A service that asks for this much memory.
+fn sized(name: &str, mib: u64) -> berth_model::JobSpec {
+    job(&format!(
+        "job: {name}\ngroups:\n- name: g\n  tasks:\n  - name: main\n    command: [/bin/sleep, inf]\n    resources: {{memory: {mib}MiB}}\n"
+    ))
+}
+
 #[tokio::test]
 async fn events_are_followed_from_any_point() {
     let cluster = Cluster::start(StoreKind::Memory).await;
@@ -100,7 +157,7 @@ async fn events_are_followed_from_any_point() {
 #[tokio::test]
 async fn a_silent_agent_is_lost_when_the_clock_says_so() {
     let (cluster, agent, id) = running().await;
-    cluster.clock.shift(60_000);
+    cluster.clock.shift(3_600_000);
     let show = || async { cluster.client.alloc(id).await.unwrap() };
     until(show, |alloc| alloc.state.word() == "lost").await;
     let why = cluster.client.why_alloc(id).await.unwrap();
@@ -134,7 +191,7 @@ async fn logs_come_through_a_tunnel_of_their_own() {
             let line = wire::LogLine::new(time, wire::LogStream::Stdout, number, text.as_bytes());
             logs.send(&wire::LogRecord::Line(line)).await.unwrap();
         }
-        logs.reader_gone().await;
+        assert_eq!(logs.news().await, LogNews::ReaderGone);
         agent
     });
     let mut lines = cluster.client.logs(&request).await.unwrap();
@@ -145,6 +202,38 @@ async fn logs_come_through_a_tunnel_of_their_own() {
         .await
         .expect("the agent is told that the reader has gone")
         .unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn followed_logs_end_with_the_allocation() {
+    let (cluster, mut agent, id) = running().await;
+    let target = cluster.client.target().clone();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let serving = tokio::spawn(async move {
+        let FromServer::OpenTunnel { id, .. } = agent.next().await else { panic!("no tunnel was asked for") };
+        let mut logs = Tunnel::open(&target, &id).await.unwrap().into_logs();
+        let line = |number: u64, text: &str| {
+            let (time, number) = (wire::Time(berth_model::Timestamp(5)), wire::Number(number));
+            wire::LogRecord::Line(wire::LogLine::new(time, wire::LogStream::Stdout, number, text.as_bytes()))
+        };
+        logs.send(&line(1, "while it runs")).await.unwrap();
+        told.await.unwrap();
+        agent.report(Vec::new()).await;
+        assert_eq!(logs.news().await, LogNews::Over);
+        logs.send(&line(2, "its last words")).await.unwrap();
+        logs.finish().await;
+        agent
+    });
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let path = cluster.url(&format!("/v1/allocs/{id}/logs?follow=true"));
+    let mut response = http.get(path).bearer_auth(&cluster.ready.token).send().await.unwrap();
+    let first = response.chunk().await.unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&first).contains("while it runs"));
+    tell.send(()).unwrap();
+    let rest = tokio::time::timeout(crate::cluster::SOON, response.bytes()).await.expect("the stream ends").unwrap();
+    assert!(String::from_utf8_lossy(&rest).contains("its last words"));
+    serving.await.unwrap();
     cluster.stop().await;
 }
 

@@ -5,14 +5,16 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use berth_api::client::{FrameReceiver, FrameSender, Session};
-use berth_api::wire::v1::{ExecRequest, ExitKind, Frame, TerminalSize};
+use berth_api::wire::v1::{ExecRequest, ExitKind, Frame, LogStream, TerminalSize};
 use bytes::Bytes;
 use rustix::termios::{self, OptionalActions, Termios};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::capture::Output;
 use super::{Context, target};
 use crate::args::{ExecArgs, Tty};
+use crate::output::Format;
 
 /// Input that is read at once.
 const PIECE: usize = 16 << 10;
@@ -24,7 +26,9 @@ pub async fn exec(context: &Context, args: ExecArgs) -> anyhow::Result<ExitCode>
     let terminal = match args.tty {
         Tty::Always => true,
         Tty::Never => false,
-        Tty::Auto => std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+        Tty::Auto => {
+            context.format == Format::Text && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+        }
     };
     let request = ExecRequest {
         alloc: alloc.id,
@@ -35,15 +39,18 @@ pub async fn exec(context: &Context, args: ExecArgs) -> anyhow::Result<ExitCode>
     let Session { input, output } = context.client.exec(&request).await?;
     let raw = terminal.then(RawTerminal::enter).transpose()?;
     let sending = tokio::spawn(send_input(input, terminal));
-    let ended = show_output(output).await;
+    let mut shown = Output::new(context.format);
+    let ended = show_output(output, &mut shown).await;
     sending.abort();
     drop(raw);
-    match ended? {
-        ExitKind::Status { status } => Ok(ExitCode::from(status)),
-        ExitKind::Signal { signal } => Ok(ExitCode::from(128 + signal)),
+    let status = match ended? {
+        ExitKind::Status { status } => status,
+        ExitKind::Signal { signal } => 128 + signal,
         ExitKind::OutOfMemory => anyhow::bail!("the command was killed for the task's memory limit"),
         ExitKind::Failure { failure } => anyhow::bail!("{}", failure.message),
-    }
+    };
+    shown.end(status)?;
+    Ok(ExitCode::from(status))
 }
 
 /// Sends what is typed, and the terminal's size when it changes.
@@ -68,18 +75,11 @@ async fn send_input(writer: FrameSender, terminal: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn show_output(mut reader: FrameReceiver) -> anyhow::Result<ExitKind> {
-    let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
+async fn show_output(mut reader: FrameReceiver, shown: &mut Output) -> anyhow::Result<ExitKind> {
     while let Some(frame) = reader.next().await? {
         match frame {
-            Frame::Stdout(bytes) => {
-                stdout.write_all(&bytes).await?;
-                stdout.flush().await?;
-            }
-            Frame::Stderr(bytes) => {
-                stderr.write_all(&bytes).await?;
-                stderr.flush().await?;
-            }
+            Frame::Stdout(bytes) => shown.write(LogStream::Stdout, &bytes).await?,
+            Frame::Stderr(bytes) => shown.write(LogStream::Stderr, &bytes).await?,
             Frame::Exit(how) => return Ok(how),
             Frame::Error(error) => anyhow::bail!("{error}"),
             Frame::Open(_) | Frame::Stdin(_) | Frame::Resize(_) => anyhow::bail!("the server sent an unexpected frame"),

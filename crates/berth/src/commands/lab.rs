@@ -1,8 +1,9 @@
 //! `berth lab`: throw-away clusters of this very binary on one machine.
 
 use std::net::Ipv4Addr;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -10,6 +11,7 @@ use berth_api::client::{Client, Target};
 use berth_lab::{DEFAULT_DIR, Down, Lab, LabName, LabsDir, NodeFile, NodeName, NodeSpec, NodeStatus, RoleStatus};
 use serde::Serialize;
 
+use super::capture;
 use crate::args::{LabCommand, LabNode};
 use crate::exit::{Status, failed};
 use crate::output::{Format, Progress, print, table};
@@ -20,8 +22,8 @@ const PORT: u16 = 4600;
 const SERVER: &str = "server-1";
 /// Where the server writes its token, below `/var/lib/berth`.
 const TOKEN: &str = "server/token";
-/// How long a node may take to be ready.
-const READY: Duration = Duration::from_secs(30);
+/// How long a node may take to be ready, on a machine that is busy with other nodes.
+const READY: Duration = Duration::from_secs(60);
 /// How often to ask.
 const PACE: Duration = Duration::from_millis(50);
 
@@ -29,15 +31,12 @@ const PACE: Duration = Duration::from_millis(50);
 pub async fn carry_out(command: LabCommand, format: Format) -> anyhow::Result<ExitCode> {
     let dir = LabsDir::new(std::env::var_os("BERTH_LAB_DIR").map_or_else(|| PathBuf::from(DEFAULT_DIR), PathBuf::from));
     match command {
-        LabCommand::Up { servers: _, agents, name } => up(&dir, &name, agents, format).await?,
-        LabCommand::Status { lab, env } => match env {
-            true => print(&env_lines(&open(&dir, &lab.name)?)?)?,
-            false => status(&open(&dir, &lab.name)?, format)?,
-        },
-        LabCommand::Exec { lab, node, command } => {
-            let mut command = open(&dir, &lab.name)?.exec(&node_name(&node)?, &command)?;
-            let status = command.status().context("cannot enter the node")?;
-            return Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+        LabCommand::Up { servers: _, agents, lab } => up(&dir, &lab.name, agents, format).await?,
+        LabCommand::Status { lab, env: true } => show_env(&open(&dir, &lab.name)?, format)?,
+        LabCommand::Status { lab, env: false } => status(&open(&dir, &lab.name)?, format)?,
+        LabCommand::Exec { target, command } => {
+            let command = open(&dir, &target.lab.name)?.exec(&node_name(&target.node)?, &command)?;
+            return exec(command, format).await;
         }
         LabCommand::Kill(target) => on_node(&dir, &target, format, "is powered off", Lab::kill)?,
         LabCommand::Start(target) => on_node(&dir, &target, format, "is powered on", Lab::start)?,
@@ -75,9 +74,33 @@ fn on_node<F>(dir: &LabsDir, target: &LabNode, format: Format, done: &'static st
 where
     F: FnOnce(&mut Lab, &NodeName) -> Result<(), berth_lab::LabError>,
 {
-    act(&mut open(dir, &target.name)?, &node_name(&target.node)?)?;
-    let said = Done { lab: &target.name, node: &target.node, done };
+    act(&mut open(dir, &target.lab.name)?, &node_name(&target.node)?)?;
+    let said = Done { lab: &target.lab.name, node: &target.node, done };
     format.show(&said, |said| format!("{} {}\n", said.node, said.done))
+}
+
+/// Runs a command on a node and ends as it ended.
+async fn exec(command: std::process::Command, format: Format) -> anyhow::Result<ExitCode> {
+    let mut command = tokio::process::Command::from(command);
+    let status = match format {
+        Format::Text => exit_status(command.status().await.context("cannot enter the node")?),
+        Format::Json => {
+            let command = command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+            let mut child = command.spawn().context("cannot enter the node")?;
+            let (stdout, stderr) = child.stdout.take().zip(child.stderr.take()).expect("both were asked for above");
+            let (stdout, stderr) = tokio::try_join!(capture::read(stdout), capture::read(stderr))?;
+            let status = exit_status(child.wait().await.context("cannot wait for the command")?);
+            capture::Output::Kept { stdout, stderr }.end(status)?;
+            status
+        }
+    };
+    Ok(ExitCode::from(status))
+}
+
+/// As a shell tells it: 128 and the signal's number when one ended the command.
+fn exit_status(status: ExitStatus) -> u8 {
+    let told = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    told.and_then(|told| u8::try_from(told).ok()).unwrap_or(u8::MAX)
 }
 
 async fn up(dir: &LabsDir, name: &str, agents: u8, format: Format) -> anyhow::Result<()> {
@@ -241,9 +264,19 @@ fn status(lab: &Lab, format: Format) -> anyhow::Result<()> {
     })
 }
 
-/// What a shell evaluates to talk to the lab's cluster.
-fn env_lines(lab: &Lab) -> anyhow::Result<String> {
-    Ok(format!("export BERTH_ADDR={}\nexport BERTH_TOKEN={}\n", url(lab)?, token(lab)?))
+/// What a program needs in its environment to talk to a lab's cluster.
+#[derive(Serialize)]
+struct Env {
+    #[serde(rename = "BERTH_ADDR")]
+    addr: String,
+    #[serde(rename = "BERTH_TOKEN")]
+    token: String,
+}
+
+/// As lines that a shell evaluates.
+fn show_env(lab: &Lab, format: Format) -> anyhow::Result<()> {
+    let env = Env { addr: url(lab)?, token: token(lab)? };
+    format.show(&env, |env| format!("export BERTH_ADDR={}\nexport BERTH_TOKEN={}\n", env.addr, env.token))
 }
 
 /// What came of `lab down`.
@@ -262,4 +295,15 @@ fn down(dir: &LabsDir, name: &str, format: Format) -> anyhow::Result<()> {
         true => format!("lab {name} is gone\n"),
         false => format!("there is no lab {name}\n"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_ended_the_way_into_a_node_is_told() {
+        assert_eq!(exit_status(ExitStatus::from_raw(7 << 8)), 7);
+        assert_eq!(exit_status(ExitStatus::from_raw(15)), 128 + 15);
+    }
 }

@@ -1,5 +1,6 @@
 //! What each command does: asks the cluster through the API and shows what it says.
 
+pub mod capture;
 pub mod events;
 pub mod exec;
 pub mod lab;
@@ -43,7 +44,6 @@ pub struct Context {
 impl Context {
     /// From flags and `BERTH_ADDR`, `BERTH_TOKEN`, `BERTH_NAMESPACE`.
     pub fn new(cli: &Cli) -> anyhow::Result<Context> {
-        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let addr = cli.addr.clone().or_else(|| variable("BERTH_ADDR")).unwrap_or_else(|| DEFAULT_ADDR.to_owned());
         let namespace = match cli.namespace.clone().or_else(|| variable("BERTH_NAMESPACE")) {
             Some(name) => name.parse().map_err(|error| failed(Status::Usage, format!("--namespace: {error}")))?,
@@ -59,6 +59,11 @@ impl Context {
     }
 }
 
+/// A variable of the environment; one without a value counts as not set.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
 /// How to show things.
 pub fn format(cli: &Cli) -> Format {
     if cli.json { Format::Json } else { Format::Text }
@@ -66,7 +71,7 @@ pub fn format(cli: &Cli) -> Format {
 
 /// The token of a `berth dev` of this machine, for whoever may read it; nothing otherwise.
 fn token_of_dev() -> String {
-    let path = PathBuf::from(roles::DEV_DATA_DIR).join("server/token");
+    let path = PathBuf::from(crate::config::DEV_DATA_DIR).join("server/token");
     std::fs::read_to_string(path).map(|token| token.trim().to_owned()).unwrap_or_default()
 }
 
@@ -74,20 +79,24 @@ fn token_of_dev() -> String {
 pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     // The first thing, since TLS panics without it.
     rustls::crypto::ring::default_provider().install_default().ok();
-    start_log(&cli.command);
+    start_log(&cli.command)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the async runtime")?;
     runtime.block_on(carry_out(cli))
 }
 
 /// Structured lines on standard error for the roles; `BERTH_LOG` chooses what: when unset, `info`
 /// for server and agent, `warn` for everything else.
-fn start_log(command: &Command) {
+fn start_log(command: &Command) -> anyhow::Result<()> {
     let level = match command {
         Command::Server(_) | Command::Agent(_) => "info",
         _ => "warn",
     };
-    let filter = EnvFilter::try_from_env("BERTH_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let wanted = variable("BERTH_LOG").unwrap_or_else(|| level.to_owned());
+    let filter = EnvFilter::builder().parse(&wanted).map_err(|error| {
+        failed(Status::Usage, format!("BERTH_LOG has the unusable value `{wanted}`: {error}; try `info` or `debug`"))
+    })?;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    Ok(())
 }
 
 async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -99,7 +108,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Agent(args) => roles::agent(args).await.and(done),
         Command::Lab(command) => lab::carry_out(command, format(&cli)).await,
         Command::Run(args) => run::run(&context()?, args).await.and(done),
-        Command::Stop { target, detach } => stop::stop(&context()?, &target, detach).await.and(done),
+        Command::Stop { target, wait } => stop::stop(&context()?, &target, wait).await.and(done),
         Command::Status { target } => status::status(&context()?, target.as_deref()).await.and(done),
         Command::Logs(args) => logs::logs(&context()?, args).await.and(done),
         Command::Exec(args) => exec::exec(&context()?, args).await,

@@ -1,28 +1,17 @@
 //! The long-running roles: server, agent, and both in one process.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
 use anyhow::Context as _;
-use berth_agent::{Config as AgentConfig, Offer, RegistryCredential, Token};
-use berth_model::{Bytes, CpuMillis, Millis, NodeName, Policy, Port};
-use berth_server::{Clock, Config as ServerConfig, Settings, StoreKind};
 use tokio_util::sync::CancellationToken;
 
 use crate::args::{AgentArgs, DevArgs, ServerArgs};
+use crate::config;
+use crate::exit::{Status, failed};
 use crate::output::print;
-use crate::quantity::Quantity;
-use crate::settings::{Layers, Taken};
-
-/// Where `berth dev` keeps everything when nobody says.
-pub const DEV_DATA_DIR: &str = "/var/lib/berth/dev";
-/// Where a server listens when nobody says.
-const DEFAULT_BIND: &str = "127.0.0.1:4600";
 
 /// `berth server`
 pub async fn server(args: ServerArgs) -> anyhow::Result<()> {
-    let (config, taken) = server_config(&args)?;
-    if args.print_config {
+    let (config, taken) = config::server(&args).map_err(wrong)?;
+    if args.config.print_config {
         return print(&taken.to_string());
     }
     // Its log says when it is ready.
@@ -30,172 +19,31 @@ pub async fn server(args: ServerArgs) -> anyhow::Result<()> {
     berth_server::run(config, ready, until_signal()?).await.context("the server ended")
 }
 
-fn flags<const N: usize>(given: [(&'static str, &Option<String>); N]) -> BTreeMap<&'static str, String> {
-    given.into_iter().filter_map(|(key, value)| Some((key, value.clone()?))).collect()
-}
-
-fn server_config(args: &ServerArgs) -> anyhow::Result<(ServerConfig, Taken)> {
-    let flags = flags([
-        ("data_dir", &args.data_dir),
-        ("bind", &args.bind),
-        ("policy", &args.policy),
-        ("heartbeat", &args.heartbeat),
-        ("heartbeat_grace", &args.heartbeat_grace),
-        ("keep_ended", &args.keep_ended),
-    ]);
-    let mut layers = Layers::read(args.config.as_deref(), flags)?;
-    let config = ServerConfig {
-        data_dir: layers.take("data_dir", "/var/lib/berth/server")?,
-        bind: layers.take("bind", DEFAULT_BIND)?,
-        settings: Settings {
-            policy: layers.take::<PolicyName>("policy", "spread")?.0,
-            heartbeat: layers.take::<Quantity<Millis>>("heartbeat", "1s")?.0,
-            heartbeat_grace: layers.take::<Quantity<Millis>>("heartbeat_grace", "5s")?.0,
-            keep_ended: layers.take::<Quantity<Millis>>("keep_ended", "24h")?.0,
-            keep_ledger: layers.take("keep_ledger", "20000")?,
-            keep_commands: layers.take::<Quantity<Millis>>("keep_commands", "24h")?.0,
-        },
-        store: StoreKind::Embedded,
-        clock: Clock::system(),
-    };
-    Ok((config, layers.finish()?))
-}
-
-/// A placement policy by its name.
-struct PolicyName(Policy);
-
-impl std::str::FromStr for PolicyName {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<PolicyName, &'static str> {
-        match text {
-            "spread" => Ok(PolicyName(Policy::Spread)),
-            "pack" => Ok(PolicyName(Policy::Pack)),
-            _ => Err("expected `spread` or `pack`"),
-        }
-    }
-}
-
 /// `berth agent`
 pub async fn agent(args: AgentArgs) -> anyhow::Result<()> {
-    let (config, taken) = agent_config(&args)?;
-    if args.print_config {
+    let (config, taken) = config::agent(&args).map_err(wrong)?;
+    if args.config.print_config {
         return print(&taken.to_string());
     }
     berth_agent::run(config, until_signal()?).await.context("the agent ended")
 }
 
-fn agent_config(args: &AgentArgs) -> anyhow::Result<(AgentConfig, Taken)> {
-    let flags = flags([
-        ("data_dir", &args.data_dir),
-        ("server", &args.server),
-        ("token_file", &args.token_file),
-        ("name", &args.name),
-        ("address", &args.address),
-        ("labels", &args.labels),
-        ("cpu", &args.cpu),
-        ("memory", &args.memory),
-        ("disk", &args.disk),
-        ("dynamic_ports", &args.dynamic_ports),
-        ("oci_runtime", &args.oci_runtime),
-        ("cgroup_parent", &args.cgroup_parent),
-        ("image_cache", &args.image_cache),
-    ]);
-    let mut layers = Layers::read(args.config.as_deref(), flags)?;
-    let token_file: PathBuf = layers.take("token_file", "/etc/berth/token")?;
-    let config = AgentConfig {
-        data_dir: layers.take("data_dir", "/var/lib/berth/agent")?,
-        server: layers.take("server", "http://127.0.0.1:4600")?,
-        token: if args.print_config { Token::new(String::new()) } else { read_secret(&token_file)? },
-        name: layers.take::<NodeName>("name", &host_name())?,
-        address: layers.take("address", "127.0.0.1")?,
-        labels: layers.take::<Labels>("labels", "")?.0,
-        offer: Offer {
-            cpu: layers.take_optional::<Quantity<CpuMillis>>("cpu")?.map(|q| q.0),
-            memory: layers.take_optional::<Quantity<Bytes>>("memory")?.map(|q| q.0),
-            disk: layers.take_optional::<Quantity<Bytes>>("disk")?.map(|q| q.0),
-        },
-        dynamic_ports: layers.take::<Quantity<(Port, Port)>>("dynamic_ports", "20000-32000")?.0,
-        shim_program: own_program()?,
-        oci_runtime: layers.take_optional("oci_runtime")?,
-        cgroup_parent: layers.take("cgroup_parent", "berth")?,
-        credentials: credentials(layers.take_table("credentials")?, args.print_config)?,
-        image_cache: layers.take::<Quantity<Bytes>>("image_cache", "20GiB")?.0,
-    };
-    Ok((config, layers.finish()?))
-}
-
-fn own_program() -> anyhow::Result<PathBuf> {
-    std::env::current_exe().context("cannot find out where this program is")
-}
-
-/// The host's name, made into a name of ours.
-fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
-    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-    let name = name.trim_matches('-');
-    if name.is_empty() { "node".to_owned() } else { name.chars().take(63).collect() }
-}
-
-/// `KEY=VALUE,…`
-struct Labels(BTreeMap<String, String>);
-
-impl std::str::FromStr for Labels {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Labels, String> {
-        let pairs = text.split(',').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (key, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not KEY=VALUE"))?;
-            Ok((key.to_owned(), value.to_owned()))
-        });
-        pairs.collect::<Result<_, String>>().map(Labels)
-    }
-}
-
-/// `[credentials.NAME]` with `username` and `password_file`.
-fn credentials(table: toml::Table, only_print: bool) -> anyhow::Result<BTreeMap<String, RegistryCredential>> {
-    let mut credentials = BTreeMap::new();
-    for (name, value) in table {
-        let text = |key: &str| {
-            let found = value.get(key).and_then(toml::Value::as_str).map(str::to_owned);
-            found.with_context(|| format!("credentials.{name}: `{key}` is missing"))
-        };
-        let username = text("username")?;
-        let file = PathBuf::from(text("password_file")?);
-        let password = if only_print { Token::new(String::new()) } else { read_secret(&file)? };
-        credentials.insert(name, RegistryCredential { username, password });
-    }
-    Ok(credentials)
-}
-
-fn read_secret(path: &Path) -> anyhow::Result<Token> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read the secret in {}", path.display()))?;
-    Ok(Token::new(text.trim().to_owned()))
-}
-
 /// `berth dev`
 pub async fn dev(args: DevArgs) -> anyhow::Result<()> {
-    let data_dir = args.data_dir.unwrap_or_else(|| PathBuf::from(DEV_DATA_DIR));
-    let bind = args.bind.as_deref().unwrap_or(DEFAULT_BIND);
+    let (server, agent, taken) = config::dev(&args).map_err(wrong)?;
+    if args.config.print_config {
+        return print(&taken.to_string());
+    }
     let stop = until_signal()?;
     let (ready, told) = tokio::sync::oneshot::channel();
-    let server = berth_server::run(
-        ServerConfig {
-            data_dir: data_dir.join("server"),
-            bind: bind.parse().with_context(|| format!("--bind {bind} is not ADDRESS:PORT"))?,
-            settings: Settings::default(),
-            store: StoreKind::Embedded,
-            clock: Clock::system(),
-        },
-        ready,
-        stop.clone(),
-    );
+    let server = berth_server::run(server, ready, stop.clone());
     let agent = async {
         // The server says why it did not become ready.
         let Ok(server) = told.await else { return Ok(()) };
-        tell_how_to_use(&server.addr.to_string(), &server.token_path)?;
         let url = format!("http://{}", server.addr);
-        let config = dev_agent(data_dir.join("agent"), url, &server.token_path, args.oci_runtime)?;
-        berth_agent::run(config, stop.clone()).await.context("the agent ended")
+        tell_how_to_use(&url, &server.token_path.display().to_string())?;
+        let agent = config::reached_at(agent, url, server.token);
+        berth_agent::run(agent, stop.clone()).await.context("the agent ended")
     };
     let (server, agent) = tokio::join!(
         async {
@@ -214,34 +62,14 @@ pub async fn dev(args: DevArgs) -> anyhow::Result<()> {
     server.and(agent)
 }
 
-fn dev_agent(
-    data_dir: PathBuf,
-    server: String,
-    token_file: &Path,
-    oci_runtime: Option<PathBuf>,
-) -> anyhow::Result<AgentConfig> {
-    Ok(AgentConfig {
-        data_dir,
-        server,
-        token: read_secret(token_file)?,
-        name: host_name().parse().context("the host's name makes no node name")?,
-        address: "127.0.0.1".to_owned(),
-        labels: BTreeMap::new(),
-        offer: Offer::default(),
-        dynamic_ports: (Port(20_000), Port(32_000)),
-        shim_program: own_program()?,
-        oci_runtime,
-        cgroup_parent: "berth".to_owned(),
-        credentials: BTreeMap::new(),
-        image_cache: Bytes::gib(20),
-    })
+fn wrong(settings: anyhow::Error) -> anyhow::Error {
+    failed(Status::Usage, format!("{settings:#}"))
 }
 
-fn tell_how_to_use(addr: &str, token_file: &Path) -> anyhow::Result<()> {
+fn tell_how_to_use(url: &str, token_file: &str) -> anyhow::Result<()> {
     print(&format!(
-        "berth dev is ready. In another terminal:\n\n  export BERTH_ADDR=http://{addr}\n  \
-         export BERTH_TOKEN=$(cat {})\n  berth status\n\n",
-        token_file.display()
+        "berth dev is ready. In another terminal:\n\n  export BERTH_ADDR={url}\n  \
+         export BERTH_TOKEN=$(cat {token_file})\n  berth status\n\n"
     ))
 }
 

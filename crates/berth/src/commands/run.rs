@@ -47,9 +47,9 @@ pub async fn run(context: &Context, args: RunArgs) -> anyhow::Result<()> {
     if context.format == Format::Text {
         print(&told)?;
     }
-    let allocs = match args.detach {
+    let allocs = match args.wait.detach {
         true => None,
-        false => Some(follow(context, &id, Duration::from_secs(args.timeout)).await?),
+        false => Some(follow(context, &id, Duration::from_secs(args.wait.timeout.into())).await?),
     };
     match (context.format, &allocs) {
         (Format::Text, None) => Ok(()),
@@ -103,7 +103,7 @@ async fn follow(context: &Context, id: &JobId, within: Duration) -> anyhow::Resu
                 progress.end();
                 return Ok(allocs.into_iter().filter(|alloc| is_live(alloc) || is_there(alloc)).collect());
             }
-            Stage::Stuck(why) => return Err(failed(Status::NotRunning, format!("{}: {why}", id.name))),
+            Stage::Stuck(why) => return Err(failed(Status::NotReached, format!("{}: {why}", id.name))),
             Stage::Going(what) if Instant::now() >= deadline => {
                 let message = format!(
                     "{} is not there after {} seconds: {what}; it goes on without being followed: `berth status {}`",
@@ -111,7 +111,7 @@ async fn follow(context: &Context, id: &JobId, within: Duration) -> anyhow::Resu
                     within.as_secs(),
                     id.name
                 );
-                return Err(failed(Status::NotRunning, message));
+                return Err(failed(Status::NotReached, message));
             }
             Stage::Going(what) => progress.say(what),
         }

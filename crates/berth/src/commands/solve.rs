@@ -251,7 +251,7 @@ fn show(args: &SolveArgs, solves: &[Solve], format: Format) -> anyhow::Result<Ex
         let name = file.display();
         match &solve.trouble {
             Some(Trouble::NotProven(why)) => anyhow::bail!("{name}: the answer is wrong, report it: {why}"),
-            Some(Trouble::NoOptimum(why)) => return Err(failed(Status::NotRunning, format!("{name}: {why}"))),
+            Some(Trouble::NoOptimum(why)) => return Err(failed(Status::NotReached, format!("{name}: {why}"))),
             None => {}
         }
     }

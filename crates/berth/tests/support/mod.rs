@@ -6,6 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -13,6 +14,21 @@ use tempfile::TempDir;
 
 /// The binary under test.
 pub const BERTH: &str = env!("CARGO_BIN_EXE_berth");
+
+/// Within which the roles have to be up, on a machine that may have much else to do.
+const UP: Duration = Duration::from_secs(60);
+/// Ports for servers: below those that the kernel gives to connections, or a client that tries to reach a dead server
+/// could be given the server's own port; and below those that agents give to tasks.
+const PORTS: std::ops::Range<u16> = 10_000..20_000;
+
+/// A port that nobody has now. Programs that run side by side begin to look in different places.
+fn free_port() -> u16 {
+    static LOOKED: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(61);
+    let candidates = std::iter::repeat_with(|| begin.wrapping_add(LOOKED.fetch_add(1, Ordering::Relaxed)));
+    let ports = candidates.take(PORTS.len()).map(|n| PORTS.start + u16::try_from(n % PORTS.len() as u32).unwrap());
+    ports.into_iter().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+}
 
 /// Asks again until there is an answer, or panics when `what` has not come about in time.
 pub fn until<T>(what: &str, within: Duration, mut ask: impl FnMut() -> Option<T>) -> T {
@@ -68,7 +84,7 @@ impl Cluster {
     /// A server without any agent.
     pub fn server_only() -> Cluster {
         let dir = tempfile::Builder::new().prefix("berth-test.").tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut cluster = Cluster {
             dir,
             addr: format!("http://127.0.0.1:{port}"),
@@ -86,10 +102,11 @@ impl Cluster {
     pub fn start_server(&mut self) {
         let bind = self.addr.trim_start_matches("http://").to_owned();
         let data = self.path("server");
-        let child = self.role("server", &["--data-dir", data.to_str().unwrap(), "--bind", &bind]);
-        self.server = Some(child);
+        // An agent that starts slowly is not lost: what is tested here is something else.
+        let args = ["--data-dir", data.to_str().unwrap(), "--bind", &bind, "--heartbeat-grace", "60s"];
+        self.server = Some(self.role("server", &args));
         let token = data.join("token");
-        until("the server's token", Duration::from_secs(20), || token.exists().then_some(()));
+        until("the server's token", UP, || token.exists().then_some(()));
     }
 
     /// Starts the agent.
@@ -148,14 +165,14 @@ impl Cluster {
 
     /// Waits until the server has its agent, after a restart as well.
     pub fn wait_for_agent(&self) {
-        until("a connected agent", Duration::from_secs(30), || {
+        until("a connected agent", UP, || {
             (self.try_json(&["status"])?["status"]["agents_connected"] == 1).then_some(())
         });
     }
 
     /// Waits until the agent's node is ready.
     pub fn wait_for_node(&self) {
-        until("a ready node", Duration::from_secs(20), || {
+        until("a ready node", UP, || {
             let nodes = self.try_json(&["node", "list"])?;
             nodes["nodes"].as_array()?.iter().any(|node| node["state"]["kind"] == "ready").then_some(())
         });

@@ -1,5 +1,6 @@
 //! What a tunnel between a user and an agent is for.
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,11 +21,15 @@ impl std::fmt::Display for TunnelId {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TunnelKind {
-    /// Log lines. The agent sends [`super::LogRecord`]s, one a line, and ends its request; it is sent nothing.
+    /// Log lines. The agent sends [`super::LogRecord`]s, one a line, and ends its request. It is sent [`LOGS_OVER`]
+    /// when nothing more will be written, and the end when nobody reads any more.
     Logs(LogsRequest),
     /// A process beside a task. Both sides send [`super::Frame`]s.
     Exec(ExecRequest),
 }
+
+/// What an agent that sends log lines is sent when the allocation has ended: it sends what is left, and ends.
+pub const LOGS_OVER: Bytes = Bytes::from_static(b"over\n");
 
 /// Which log lines are wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -39,7 +44,7 @@ pub struct LogsRequest {
     /// How far back to begin.
     #[serde(default)]
     pub from: LogsFrom,
-    /// Whether to go on as more is written, until the task is over for good.
+    /// Whether to go on as more is written, until the allocation has ended and all of it was sent.
     #[serde(default)]
     pub follow: bool,
 }

@@ -1,9 +1,13 @@
 //! The command line: what can be asked for, with an example for each.
 
+mod roles;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use roles::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
 
 /// Turns a set of machines into one computer.
 #[derive(Debug, Parser)]
@@ -12,7 +16,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     max_term_width = 110,
     after_help = "Exit status: 0 done; 1 failed; 2 wrong usage or wrong input; 3 no such object; \
-                  4 cannot be placed, has failed, or has no solution; 5 the cluster does not answer; 6 not allowed.\n\n\
+                  4 cannot be placed, has failed, takes too long or has no solution; 5 the cluster does not answer; \
+                  6 not allowed.\n\n\
                   Example: berth dev   (and in a second terminal)   berth run job.yaml"
 )]
 pub struct Cli {
@@ -54,9 +59,8 @@ pub enum Command {
     Stop {
         /// A job's name, or an allocation's id
         target: String,
-        /// Do not wait until everything has ended
-        #[arg(long)]
-        detach: bool,
+        #[command(flatten)]
+        wait: WaitArgs,
     },
     /// Show the cluster, a job, a node or an allocation
     #[command(after_help = "Example: berth status web")]
@@ -122,99 +126,6 @@ pub enum Command {
     },
 }
 
-/// `berth dev`
-#[derive(Clone, Debug, Args)]
-pub struct DevArgs {
-    /// Where everything is kept [default: /var/lib/berth/dev]
-    #[arg(long, value_name = "FOLDER")]
-    pub data_dir: Option<PathBuf>,
-    /// Where to listen [default: 127.0.0.1:4600]
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub bind: Option<String>,
-    /// An OCI runtime to use instead of the one built in, such as /usr/sbin/runc
-    #[arg(long, value_name = "PROGRAM")]
-    pub oci_runtime: Option<PathBuf>,
-}
-
-/// `berth server`. Every flag is also a setting of the file and, as `BERTH_…`, a variable.
-#[derive(Clone, Debug, Args)]
-pub struct ServerArgs {
-    /// A TOML file with settings; flags are stronger, `BERTH_…` variables strongest
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Print every setting and where it was taken from, and end
-    #[arg(long)]
-    pub print_config: bool,
-    /// Where the store and the token are kept
-    #[arg(long, value_name = "FOLDER")]
-    pub data_dir: Option<String>,
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub bind: Option<String>,
-    /// Where allocations go: `spread` or `pack`
-    #[arg(long)]
-    pub policy: Option<String>,
-    /// How often agents report, such as `1s`
-    #[arg(long, value_name = "DURATION")]
-    pub heartbeat: Option<String>,
-    /// How long an agent may be silent before its node counts as lost, such as `5s`
-    #[arg(long, value_name = "DURATION")]
-    pub heartbeat_grace: Option<String>,
-    /// How long ended jobs and allocations are kept for questions, such as `24h`
-    #[arg(long, value_name = "DURATION")]
-    pub keep_ended: Option<String>,
-}
-
-/// `berth agent`. Every flag is also a setting of the file and, as `BERTH_…`, a variable.
-#[derive(Clone, Debug, Args)]
-pub struct AgentArgs {
-    /// A TOML file with settings; flags are stronger, `BERTH_…` variables strongest
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Print every setting and where it was taken from, and end
-    #[arg(long)]
-    pub print_config: bool,
-    /// Where allocations, images and the agent's own memory are kept
-    #[arg(long, value_name = "FOLDER")]
-    pub data_dir: Option<String>,
-    /// The server
-    #[arg(long, value_name = "URL")]
-    pub server: Option<String>,
-    /// A file with the token
-    #[arg(long, value_name = "FILE")]
-    pub token_file: Option<String>,
-    /// The node's name [default: the host's]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Where the node's ports are reached
-    #[arg(long, value_name = "IP")]
-    pub address: Option<String>,
-    /// Labels that jobs can ask for: `disk=ssd,rack=a`
-    #[arg(long, value_name = "KEY=VALUE,…")]
-    pub labels: Option<String>,
-    /// Processor time to offer instead of what was found, such as `4` or `3500m`
-    #[arg(long)]
-    pub cpu: Option<String>,
-    /// Memory to offer instead of what was found, such as `8GiB`
-    #[arg(long)]
-    pub memory: Option<String>,
-    /// Disk to offer instead of what was found, such as `100GiB`
-    #[arg(long)]
-    pub disk: Option<String>,
-    /// The ports that are given out by number: `20000-32000`
-    #[arg(long, value_name = "FIRST-LAST")]
-    pub dynamic_ports: Option<String>,
-    /// An OCI runtime to use instead of the one built in, such as `/usr/sbin/runc`
-    #[arg(long, value_name = "PROGRAM")]
-    pub oci_runtime: Option<String>,
-    /// The cgroup under which allocations have theirs
-    #[arg(long, value_name = "PATH")]
-    pub cgroup_parent: Option<String>,
-    /// The size that the image cache is kept under, such as `20GiB`
-    #[arg(long)]
-    pub image_cache: Option<String>,
-}
-
 /// `berth lab …`
 #[derive(Clone, Debug, Subcommand)]
 pub enum LabCommand {
@@ -227,9 +138,8 @@ pub enum LabCommand {
         /// Agents
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=100))]
         agents: u8,
-        /// Which lab: several can exist side by side
-        #[arg(long, default_value = "lab")]
-        name: String,
+        #[command(flatten)]
+        lab: LabName,
     },
     /// Show a lab's nodes and how to talk to its cluster
     #[command(after_help = "Example: eval \"$(berth lab status --name blue --env)\"")]
@@ -244,9 +154,7 @@ pub enum LabCommand {
     #[command(after_help = "Example: berth lab exec node-1 -- ip address")]
     Exec {
         #[command(flatten)]
-        lab: LabName,
-        /// The node
-        node: String,
+        target: LabNode,
         /// The command with its arguments
         #[arg(last = true, required = true)]
         command: Vec<String>,
@@ -274,7 +182,7 @@ pub enum LabCommand {
 /// Which lab.
 #[derive(Clone, Debug, Args)]
 pub struct LabName {
-    /// Which lab
+    /// Which lab: several can exist side by side
     #[arg(long, default_value = "lab")]
     pub name: String,
 }
@@ -282,9 +190,9 @@ pub struct LabName {
 /// Which node of which lab.
 #[derive(Clone, Debug, Args)]
 pub struct LabNode {
-    /// Which lab
-    #[arg(long, default_value = "lab")]
-    pub name: String,
+    /// Which lab.
+    #[command(flatten)]
+    pub lab: LabName,
     /// The node
     pub node: String,
 }
@@ -294,15 +202,23 @@ pub struct LabNode {
 pub struct RunArgs {
     /// The job file; `-` for standard input
     pub file: PathBuf,
-    /// Do not follow: end when the command is durable
-    #[arg(long)]
-    pub detach: bool,
+    /// How long to follow it.
+    #[command(flatten)]
+    pub wait: WaitArgs,
     /// The command's own key, when it is sent again after an unclear end
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
-    /// How long to follow, in seconds
+}
+
+/// How long a command waits for what it has asked for.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct WaitArgs {
+    /// Do not wait: end when the command is durable
+    #[arg(long)]
+    pub detach: bool,
+    /// How long to wait, in seconds; what was asked for goes on without being followed
     #[arg(long, default_value_t = 300, value_name = "SECONDS")]
-    pub timeout: u64,
+    pub timeout: u32,
 }
 
 /// `berth logs`

@@ -1,0 +1,175 @@
+//! The loop over a store that others write to as well, and with agents that do not read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_api::wire::v1::ServerMessage;
+use berth_model::testkit::{machine, service, system};
+use berth_model::{
+    Command, CommandRequest, CommandResult, Epoch, IdempotencyKey, JobId, Millis, Namespace, Principal, Refusal,
+};
+use berth_record::{EPOCH_KEY, decode_epoch, encode_epoch, key};
+use berth_store::{Applied, Memory, Operation, Store as _, Transaction};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{AnyStore, Driver, Input, Inputs, QUEUED_INPUTS, Shared, StorePlace, take_lead};
+use crate::agents::QUEUED_MESSAGES;
+use crate::{Clock, Config, ConnectionLimits, Settings, StoreKind};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// A loop over a store that the test can write to behind its back.
+struct Rig {
+    store: Arc<Memory>,
+    shared: Arc<Shared>,
+    inputs: Inputs,
+    stop: CancellationToken,
+    driver: JoinHandle<()>,
+}
+
+/// An agent as the loop sees it.
+struct Agent {
+    orders: mpsc::Receiver<ServerMessage>,
+    /// Cancelled when the loop has ended the stream.
+    over: CancellationToken,
+}
+
+impl Rig {
+    async fn start() -> Rig {
+        let config = Config {
+            data_dir: "unused".into(),
+            bind: "127.0.0.1:0".parse().unwrap(),
+            // The agents of these tests never report.
+            settings: Settings { heartbeat_grace: Millis::from_secs(600), ..Settings::default() },
+            store: StoreKind::Memory,
+            clock: Clock::system(),
+            connections: ConnectionLimits::default(),
+        };
+        let store = Arc::new(Memory::new());
+        let any = AnyStore::Memory(store.clone());
+        let lead = take_lead(&any).await.unwrap();
+        let shared = Arc::new(Shared::new(&config));
+        let (sender, inputs) = mpsc::channel(QUEUED_INPUTS);
+        let stop = CancellationToken::new();
+        let driver = Driver::new(shared.clone(), inputs, StorePlace::Memory).run(any, lead, stop.clone());
+        Rig { store, shared, inputs: Inputs(sender), stop, driver: tokio::spawn(driver) }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(SOON, self.driver).await.unwrap().unwrap();
+    }
+
+    async fn run(&self, spec: berth_model::testkit::Spec) -> CommandResult {
+        let request = CommandRequest {
+            principal: Principal("operator".to_owned()),
+            namespace: Namespace::default(),
+            key: IdempotencyKey(spec.0.id.name.to_string()),
+            command: Command::Run(Box::new(spec.0)),
+        };
+        self.inputs.command(request).await
+    }
+
+    async fn agent(&self, name: &str) -> Agent {
+        let (outbox, orders) = mpsc::channel(QUEUED_MESSAGES);
+        let over = CancellationToken::new();
+        let hello = machine(name).cpu(1_000_000).memory(1_000_000).hello();
+        let (session, guard) = (self.shared.next_session(), over.clone().drop_guard());
+        self.inputs.stream(Input::Connected { session, hello, outbox, guard }).await.unwrap();
+        let mut agent = Agent { orders, over };
+        assert!(matches!(agent.next().await, Some(ServerMessage::Welcome { .. })));
+        agent
+    }
+
+    /// Does what another server does that takes the lead.
+    async fn usurp(&self) -> Epoch {
+        let (row, _) = self.store.get(EPOCH_KEY).await.unwrap();
+        let last = decode_epoch(&row.unwrap().value).unwrap();
+        let next = Epoch { counter: last.counter + 1, ..last };
+        let operations = vec![Operation::Put(EPOCH_KEY.to_vec(), encode_epoch(next))];
+        let written = self.store.commit(Transaction { guards: Vec::new(), operations }).await.unwrap();
+        assert!(matches!(written, Applied::At(_)));
+        next
+    }
+
+    /// Whether the store has anything of a job.
+    async fn is_stored(&self, job: &JobId) -> bool {
+        let (row, _) = self.store.get(&key::job(job)).await.unwrap();
+        row.is_some()
+    }
+}
+
+impl Agent {
+    async fn next(&mut self) -> Option<ServerMessage> {
+        tokio::time::timeout(SOON, self.orders.recv()).await.unwrap()
+    }
+}
+
+fn job_id(name: &str) -> JobId {
+    service(name).0.id
+}
+
+#[tokio::test]
+async fn a_server_whose_lead_was_taken_stops_writing_says_so_and_takes_it_again() {
+    let rig = Rig::start().await;
+    let mut agent = rig.agent("n").await;
+    rig.run(service("before")).await.unwrap();
+    let usurper = rig.usurp().await;
+
+    assert_eq!(rig.run(service("during")).await, Err(Refusal::NotLeader));
+    assert!(!rig.is_stored(&job_id("during")).await, "nothing is written in a reign that is over");
+    let close = async {
+        loop {
+            match agent.orders.recv().await {
+                Some(ServerMessage::Close { reason }) => return reason,
+                Some(_) => {}
+                None => panic!("the stream ended without a word"),
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(SOON, close).await.unwrap(), "the lead is lost");
+    tokio::time::timeout(SOON, agent.over.cancelled()).await.unwrap();
+
+    let again = async {
+        while let Err(refusal) = rig.run(service("after")).await {
+            assert_eq!(refusal, Refusal::NotLeader);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, again).await.expect("the lead is taken again");
+    {
+        let view = rig.shared.view();
+        assert!(view.epoch > usurper, "{} is not newer than {usurper}", view.epoch);
+        let jobs: Vec<&JobId> = view.jobs.keys().collect();
+        assert_eq!(jobs, [&job_id("after"), &job_id("before")], "what was acknowledged is there, and nothing else");
+    }
+    assert!(rig.is_stored(&job_id("after")).await);
+    rig.stop().await;
+}
+
+#[tokio::test]
+async fn an_agent_that_reads_no_orders_is_dropped_and_the_others_are_served() {
+    let rig = Rig::start().await;
+    let (slow, mut quick) = (rig.agent("slow").await, rig.agent("quick").await);
+    let (tell, mut desired) = tokio::sync::watch::channel(Vec::new());
+    let reading = tokio::spawn(async move {
+        while let Some(message) = quick.orders.recv().await {
+            if let ServerMessage::Desired(desired) = message {
+                tell.send_replace(desired.allocs.into_iter().map(|alloc| alloc.job.0.name.to_string()).collect());
+            }
+        }
+    });
+    for n in 0..2 * QUEUED_MESSAGES {
+        rig.run(system(&format!("job{n}"))).await.unwrap();
+    }
+    tokio::time::timeout(SOON, slow.over.cancelled()).await.expect("the stream of the slow one is ended");
+    assert_eq!(slow.orders.len(), QUEUED_MESSAGES, "so much waits for it and no more");
+    assert_eq!(rig.shared.agents.count(), 1);
+    rig.run(system("last")).await.unwrap();
+    let told = desired.wait_for(|jobs: &Vec<String>| jobs.iter().any(|job| job == "last"));
+    tokio::time::timeout(SOON, told).await.unwrap().unwrap();
+    rig.stop().await;
+    reading.await.unwrap();
+}

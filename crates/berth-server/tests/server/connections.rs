@@ -1,0 +1,74 @@
+//! Connections that ask for nothing, or that are too many.
+
+use std::time::Duration;
+
+use berth_api::client::{Client, Target, new_key};
+use berth_server::{ConnectionLimits, StoreKind};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::cluster::{Cluster, SOON, web};
+
+/// So short that a test need not wait, and so long that a request made at once is in time.
+const SHORT: Duration = Duration::from_millis(300);
+/// What begins an HTTP/2 connection: the preface and settings that set nothing.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+async fn with(limits: ConnectionLimits) -> Cluster {
+    Cluster::start_with(tempfile::tempdir().unwrap(), StoreKind::Memory, limits).await
+}
+
+async fn connect(cluster: &Cluster) -> TcpStream {
+    TcpStream::connect(cluster.ready.addr).await.unwrap()
+}
+
+/// Waits until the server has closed a connection.
+async fn closed(mut connection: TcpStream) {
+    let mut told = Vec::new();
+    let read = tokio::time::timeout(SOON, connection.read_to_end(&mut told)).await;
+    // A connection that is reset is as closed as one that is ended.
+    let _ = read.unwrap_or_else(|_| panic!("the connection is still open after it told {told:?}"));
+}
+
+#[tokio::test]
+async fn a_connection_that_never_asks_is_closed() {
+    let cluster = with(ConnectionLimits { first_request: SHORT, ..ConnectionLimits::default() }).await;
+    let all = [&b""[..], b"P", &HTTP2[..20], HTTP2, b"GET / HTTP/1.1\r\nHost:", b"GET /healthz HTTP/1.1\r\n\r\n"];
+    futures::future::join_all(all.map(async |said| {
+        let mut connection = connect(&cluster).await;
+        connection.write_all(said).await.unwrap();
+        closed(connection).await;
+    }))
+    .await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_gives_its_place_to_the_next_and_a_stream_goes_on() {
+    let limits = ConnectionLimits { total: 2, idle: SHORT, ..ConnectionLimits::default() };
+    let cluster = with(limits).await;
+    let mut agent = cluster.agent("n").await;
+    // Takes the second place with one request over HTTP/2, and keeps it.
+    let keeping = reqwest::Client::builder().no_proxy().tls_certs_only([]).http2_prior_knowledge().build().unwrap();
+    keeping.get(cluster.url("/healthz")).send().await.unwrap().bytes().await.unwrap();
+    // The third waits for the second to be closed.
+    let late = Client::new(Target::new(&cluster.url(""), &cluster.ready.token).unwrap()).unwrap();
+    late.run_job(&web(1), &new_key()).await.unwrap();
+    // The agent was there before, has sent nothing since, and is told all the same.
+    agent.desired(|desired| desired.allocs.len() == 1).await;
+    drop(keeping);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_no_more() {
+    let cluster = with(ConnectionLimits { per_address: 2, ..ConnectionLimits::default() }).await;
+    let (first, second) = (connect(&cluster).await, connect(&cluster).await);
+    closed(connect(&cluster).await).await;
+    drop(first);
+    // Soon the place of the first is free, and the client of HTTP finds one.
+    let status = || async { cluster.client.status().await };
+    crate::cluster::until(status, Result::is_ok).await.unwrap();
+    drop(second);
+    cluster.stop().await;
+}

@@ -1,0 +1,242 @@
+//! What the roles are told: their settings, taken from the layers into the types of server and agent.
+//! `docs/configuration.md` says the same to people; a test compares the two.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context as _, ensure};
+use berth_agent::{Config as AgentConfig, Offer, RegistryCredential, Token};
+use berth_model::{Bytes, CpuMillis, Millis, NodeName, Policy, Port};
+use berth_server::{Clock, Config as ServerConfig, ConnectionLimits, Settings, StoreKind};
+use serde::Deserialize;
+
+use crate::args::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
+use crate::commands::variable;
+use crate::quantity::Quantity;
+use crate::settings::{Layers, Taken};
+
+/// Where `berth dev` keeps everything when nobody says.
+pub const DEV_DATA_DIR: &str = "/var/lib/berth/dev";
+
+/// Agents that report more often would keep a server busy with nothing else.
+const SHORTEST_HEARTBEAT: Millis = Millis(100);
+
+/// What `berth server` is told.
+pub fn server(args: &ServerArgs) -> anyhow::Result<(ServerConfig, Taken)> {
+    let mut layers = layers(&args.config, args.cluster.given())?;
+    let data_dir = layers.take("data_dir", "/var/lib/berth/server")?;
+    let config = server_config(&mut layers, data_dir)?;
+    Ok((config, layers.finish()?))
+}
+
+/// What `berth agent` is told.
+pub fn agent(args: &AgentArgs) -> anyhow::Result<(AgentConfig, Taken)> {
+    let mut layers = layers(&args.config, args.reach.given().chain(args.node.given()))?;
+    let secrets = Secrets::of(&args.config);
+    let data_dir = layers.take("data_dir", "/var/lib/berth/agent")?;
+    let server = layers.take("server", "http://127.0.0.1:4600")?;
+    let token_file: PathBuf = layers.take("token_file", "/etc/berth/token")?;
+    let mut config = AgentConfig { server, ..agent_config(&mut layers, data_dir, secrets)? };
+    config.hidden.push(token_file.clone());
+    config.hidden.extend(file(&args.config));
+    let taken = layers.finish()?;
+    // Last, so that a wrong setting is told also where there is no token yet.
+    Ok((AgentConfig { token: secrets.read(&token_file)?, ..config }, taken))
+}
+
+/// What `berth dev` tells its server and its agent. Where the server listens, and its token, are not known before it
+/// is ready: [`reached_at`] completes the agent's.
+pub fn dev(args: &DevArgs) -> anyhow::Result<(ServerConfig, AgentConfig, Taken)> {
+    let mut layers = layers(&args.config, args.cluster.given().chain(args.node.given()))?;
+    let data_dir: PathBuf = layers.take("data_dir", DEV_DATA_DIR)?;
+    let server = server_config(&mut layers, data_dir.join("server"))?;
+    let mut agent = agent_config(&mut layers, data_dir.join("agent"), Secrets::of(&args.config))?;
+    agent.hidden.push(data_dir);
+    agent.hidden.extend(file(&args.config));
+    Ok((server, agent, layers.finish()?))
+}
+
+/// An agent's configuration with the server that it belongs to.
+pub fn reached_at(agent: AgentConfig, server: String, token: String) -> AgentConfig {
+    AgentConfig { server, token: Token::new(token), ..agent }
+}
+
+/// The settings' file.
+fn file(args: &ConfigArgs) -> Option<PathBuf> {
+    args.config.clone().or_else(|| variable("BERTH_CONFIG").map(PathBuf::from))
+}
+
+fn layers(args: &ConfigArgs, flags: impl Iterator<Item = (&'static str, String)>) -> anyhow::Result<Layers> {
+    Layers::read(file(args).as_deref(), args.folder.given().chain(flags))
+}
+
+fn server_config(layers: &mut Layers, data_dir: PathBuf) -> anyhow::Result<ServerConfig> {
+    let bind = layers.take("bind", "127.0.0.1:4600")?;
+    let settings = Settings {
+        policy: layers.take::<PolicyName>("policy", "spread")?.0,
+        heartbeat: layers.take::<Quantity<Millis>>("heartbeat", "1s")?.0,
+        heartbeat_grace: layers.take::<Quantity<Millis>>("heartbeat_grace", "5s")?.0,
+        keep_ended: layers.take::<Quantity<Millis>>("keep_ended", "24h")?.0,
+        keep_ledger: layers.take("keep_ledger", "20000")?,
+        keep_commands: layers.take::<Quantity<Millis>>("keep_commands", "24h")?.0,
+    };
+    ensure!(settings.heartbeat >= SHORTEST_HEARTBEAT, "setting `heartbeat` must be at least {SHORTEST_HEARTBEAT}");
+    let grace = settings.heartbeat_grace;
+    ensure!(grace > settings.heartbeat, "setting `heartbeat_grace` must be longer than `heartbeat`");
+    let connections = ConnectionLimits::default();
+    Ok(ServerConfig { data_dir, bind, settings, store: StoreKind::Embedded, clock: Clock::system(), connections })
+}
+
+/// Without a server and its token.
+fn agent_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> anyhow::Result<AgentConfig> {
+    let entries = credential_entries(layers.take_table("credentials")?)?;
+    // Berth's usual folders too, where a server or another agent may have theirs.
+    let usual = ["/var/lib/berth", "/etc/berth"].map(PathBuf::from);
+    Ok(AgentConfig {
+        data_dir,
+        hidden: usual.into_iter().chain(entries.values().map(|entry| entry.password_file.clone())).collect(),
+        server: String::new(),
+        token: Token::new(String::new()),
+        name: layers.take::<NodeName>("name", &host_name())?,
+        address: layers.take("address", "127.0.0.1")?,
+        labels: layers.take::<Labels>("labels", "")?.0,
+        offer: Offer {
+            cpu: layers.take_optional::<Quantity<CpuMillis>>("cpu")?.map(|q| q.0),
+            memory: layers.take_optional::<Quantity<Bytes>>("memory")?.map(|q| q.0),
+            disk: layers.take_optional::<Quantity<Bytes>>("disk")?.map(|q| q.0),
+        },
+        dynamic_ports: layers.take::<Quantity<(Port, Port)>>("dynamic_ports", "20000-32000")?.0,
+        shim_program: std::env::current_exe().context("cannot find out where this program is")?,
+        oci_runtime: layers.take_optional("oci_runtime")?,
+        cgroup_parent: layers.take("cgroup_parent", "berth")?,
+        image_cache: layers.take::<Quantity<Bytes>>("image_cache", "20GiB")?.0,
+        credentials: credentials(entries, secrets)?,
+    })
+}
+
+/// A placement policy by its name.
+struct PolicyName(Policy);
+
+impl FromStr for PolicyName {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<PolicyName, &'static str> {
+        match text {
+            "spread" => Ok(PolicyName(Policy::Spread)),
+            "pack" => Ok(PolicyName(Policy::Pack)),
+            _ => Err("expected `spread` or `pack`"),
+        }
+    }
+}
+
+/// The host's name, made into a name of ours.
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(63).collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() { "node".to_owned() } else { name.to_owned() }
+}
+
+/// `KEY=VALUE,…`
+struct Labels(BTreeMap<String, String>);
+
+/// Characters of a label's key: with `label.` before it, a constraint takes 128.
+const LABEL_KEY: usize = 128 - "label.".len();
+
+impl FromStr for Labels {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Labels, String> {
+        let mut labels = BTreeMap::new();
+        for pair in text.split(',').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').ok_or_else(|| format!("`{pair}` is not KEY=VALUE"))?;
+            let known = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
+            if !(1..=LABEL_KEY).contains(&key.len()) || !key.chars().all(known) {
+                return Err(format!("`{key}` is no key: 1 to {LABEL_KEY} of letters, digits, `.`, `_`, `-` and `/`"));
+            }
+            if labels.insert(key.to_owned(), value.to_owned()).is_some() {
+                return Err(format!("`{key}` is there twice"));
+            }
+        }
+        Ok(Labels(labels))
+    }
+}
+
+/// `[credentials.NAME]` of the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CredentialEntry {
+    username: String,
+    password_file: PathBuf,
+}
+
+fn credential_entries(table: toml::Table) -> anyhow::Result<BTreeMap<String, CredentialEntry>> {
+    let entry = |(name, value): (String, toml::Value)| {
+        let entry = value.try_into().with_context(|| format!("setting `credentials.{name}`"))?;
+        Ok((name, entry))
+    };
+    table.into_iter().map(entry).collect()
+}
+
+fn credentials(
+    entries: BTreeMap<String, CredentialEntry>,
+    secrets: Secrets,
+) -> anyhow::Result<BTreeMap<String, RegistryCredential>> {
+    let read = |(name, entry): (String, CredentialEntry)| {
+        let password = secrets.read(&entry.password_file)?;
+        Ok((name, RegistryCredential { username: entry.username, password }))
+    };
+    entries.into_iter().map(read).collect()
+}
+
+/// What to do about files that hold secrets.
+#[derive(Clone, Copy)]
+enum Secrets {
+    /// Read them.
+    Read,
+    /// Leave them alone: settings are only shown, perhaps to somebody who may not read them.
+    Leave,
+}
+
+impl Secrets {
+    fn of(args: &ConfigArgs) -> Secrets {
+        if args.print_config { Secrets::Leave } else { Secrets::Read }
+    }
+
+    fn read(self, path: &Path) -> anyhow::Result<Token> {
+        let text = match self {
+            Secrets::Leave => String::new(),
+            Secrets::Read => std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read the secret in {}", path.display()))?,
+        };
+        Ok(Token::new(text.trim().to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_that_no_job_could_ask_for_are_refused() {
+        let labels: Labels = "disk=ssd,rack=a=b,".parse().unwrap();
+        assert_eq!(labels.0, BTreeMap::from([("disk".into(), "ssd".into()), ("rack".into(), "a=b".into())]));
+        for (text, wanted) in [("ssd", "not KEY=VALUE"), ("a b=1", "no key"), ("=1", "no key"), ("a=1,a=2", "twice")] {
+            assert!(text.parse::<Labels>().is_err_and(|error| error.contains(wanted)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_credential_has_a_user_and_a_file_and_nothing_else() {
+        let read = |text: &str| credential_entries(text.parse().unwrap());
+        let good = read("[registry]\nusername = 'u'\npassword_file = '/nonexistent'\n").unwrap();
+        assert_eq!(good["registry"].username, "u");
+        for (text, wanted) in [
+            ("[r]\nusername = 'u'\n", "missing field `password_file`"),
+            ("[r]\nusername = 'u'\npassword_file = 'p'\npassword = 'x'\n", "unknown field `password`"),
+            ("r = 1\n", "invalid type"),
+        ] {
+            let error = format!("{:#}", read(text).map(drop).unwrap_err());
+            assert!(error.contains("`credentials.r`") && error.contains(wanted), "{error}");
+        }
+    }
+}
