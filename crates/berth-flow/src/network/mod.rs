@@ -84,14 +84,25 @@ pub struct Network {
 /// What the next solve must look at.
 #[derive(Clone, Debug, Default)]
 struct Pending {
-    /// There is flow and there are prices, which can be repaired.
-    is_solved: bool,
+    /// What the last solve has left.
+    left: Left,
     /// Nodes that have no price yet.
     fresh: Vec<u32>,
     /// Arcs that may break the rule of reduced costs.
     suspects: Vec<u32>,
     /// Nodes that may have an excess or a deficit.
     unbalanced: Vec<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum Left {
+    /// There was none.
+    #[default]
+    Nothing,
+    /// Flow and prices that can be repaired.
+    Repairable,
+    /// Prices on the way to a cycle that gains for ever.
+    Unsettled,
 }
 
 impl Network {

@@ -1,13 +1,15 @@
 //! Starting again: without flow and prices, and without any trace of history.
 
 use super::layout::{Course, Layout, NONE};
-use super::{Network, Pending, REMOVED};
+use super::{Left, Network, Pending, REMOVED};
 use crate::solution::{Budget, Outcome};
 
 impl Network {
     /// Solves from scratch: forgets flow and prices.
     pub fn solve(&mut self, budget: Budget) -> Outcome {
-        self.forget();
+        if self.pending.left != Left::Nothing {
+            self.forget();
+        }
         self.resolve(budget)
     }
 
@@ -19,7 +21,7 @@ impl Network {
         self.solve(budget)
     }
 
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         for (excess, supply) in self.excesses.iter_mut().zip(&self.supplies) {
             *excess = if *supply == REMOVED { 0 } else { *supply };
         }

@@ -11,7 +11,7 @@ use super::lists::Span;
 use super::prices::NegativeCycle;
 use super::rebuild::ids;
 use super::search::{Found, Search, Way};
-use super::{Network, Pending};
+use super::{Left, Network, Pending};
 use crate::problem::NodeId;
 use crate::solution::{Budget, Outcome};
 
@@ -34,15 +34,20 @@ impl Network {
     }
 
     fn resolve_with(&mut self, search: &mut Search, budget: Budget) -> Outcome {
+        if self.pending.left == Left::Unsettled {
+            self.forget();
+        }
         let pending = std::mem::take(&mut self.pending);
         let work = match self.prepare(search, &pending) {
             Ok(work) => work,
-            // Prices have changed on the way to the cycle: the next solve starts again.
-            Err(NegativeCycle(cycle)) => return Outcome::Unbounded { cycle, steps: search.steps },
+            Err(NegativeCycle(cycle)) => {
+                self.pending.left = Left::Unsettled;
+                return Outcome::Unbounded { cycle, steps: search.steps };
+            }
         };
         let outcome = self.route(search, &work, budget);
         self.pending = pending;
-        self.pending.is_solved = true;
+        self.pending.left = Left::Repairable;
         self.pending.fresh.clear();
         self.pending.suspects.clear();
         self.pending.unbalanced.clear();
@@ -55,12 +60,14 @@ impl Network {
     /// Gives new nodes prices, makes every arc obey the rule of reduced costs, and says what is left to route.
     fn prepare(&mut self, search: &mut Search, pending: &Pending) -> Result<Work, NegativeCycle> {
         let mut unbalanced = pending.unbalanced.clone();
-        if pending.is_solved {
+        if pending.left == Left::Repairable {
             self.price_fresh(&pending.fresh);
             self.obey(&pending.suspects, &mut unbalanced)?;
         } else {
-            let all: Vec<_> = ids(self.rooms.len()).collect();
-            self.obey(&all, &mut unbalanced)?;
+            // No leaf carries flow that could be on the wrong arc.
+            let is_inner = |id: &u32| self.is_arc(*id) && !self.layout.leaves.has(self.layout.arcs[*id as usize].tail);
+            let inner: Vec<_> = ids(self.rooms.len()).filter(is_inner).collect();
+            self.obey(&inner, &mut unbalanced)?;
             unbalanced = ids(self.nodes.len()).collect();
             let deficits: Vec<_> = unbalanced.iter().copied().filter(|id| self.excesses[*id as usize] < 0).collect();
             search.price_all(&self.layout, &mut self.nodes, &deficits);

@@ -303,6 +303,9 @@ impl Search {
             self.reach_forward(nodes, arc.head, base + arc.cost, *id, NONE);
         }
         for id in parts[1] {
+            if self.best.length <= self.forward.level {
+                return;
+            }
             let base = base - layout.arcs[*id as usize].cost;
             let mut others = 0;
             layout.each_of_leaf(*id, |other, arc| {
