@@ -109,8 +109,9 @@ fn churn(util: usize) {
         }
     }
     let sum = |steps: &[u64]| steps.iter().sum::<u64>();
-    let (first, last) = (sum(&steps[..100]), sum(&steps[ROUNDS - 100..]));
-    assert!(last <= first + first / 2, "{first} steps in the first hundred rounds, {last} in the last");
+    // A few rounds cost most of the steps, so halves are compared, and not a hundred rounds with another.
+    let (first, last) = (sum(&steps[..ROUNDS / 2]), sum(&steps[ROUNDS / 2..]));
+    assert!(last <= first + first / 4, "{first} steps in the first half of the rounds, {last} in the second");
 }
 
 #[test]
