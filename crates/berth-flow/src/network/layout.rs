@@ -51,7 +51,12 @@ pub(super) struct Layout {
     pub(super) open: Bits,
     /// The arcs whose flow can shrink.
     pub(super) live: Bits,
+    /// For each leaf the only arc of its that is live; [`NONE`] if none is, [`SEVERAL`] if some are.
+    sole: Vec<u32>,
 }
+
+/// More than one arc.
+const SEVERAL: u32 = u32::MAX - 1;
 
 impl Layout {
     /// Makes exactly the lists, still empty, that these nodes and arcs need: `supplies` by node and, by arc,
@@ -110,6 +115,16 @@ impl Layout {
         }
     }
 
+    /// The live arcs of the leaf to which `id` belongs.
+    pub(super) fn live_of_leaf(&self, id: u32) -> &[u32] {
+        let leaf = self.arcs[id as usize].tail as usize;
+        match &self.sole[leaf] {
+            &NONE => &[],
+            &SEVERAL => self.out.live(self.ends[leaf].out),
+            sole => std::slice::from_ref(sole),
+        }
+    }
+
     /// Whether an arc can take more flow, and whether it has some that can shrink.
     pub(super) fn fill(&self, id: u32) -> Fill {
         match (self.live.has(id), self.open.has(id)) {
@@ -137,6 +152,7 @@ impl Layout {
         self.live.remove(id);
         self.open.remove(id);
         self.out.insert(&mut self.ends[tail as usize].out, id);
+        self.note_live(tail);
         self.into.insert(entries(&mut self.ends, &self.leaves, tail, head), id);
     }
 
@@ -147,6 +163,7 @@ impl Layout {
         self.out.remove(&mut self.ends[tail as usize].out, id, fill);
         self.into.remove(entries(&mut self.ends, &self.leaves, tail, head), id, fill);
         self.arcs[id as usize] = Course::REMOVED;
+        self.note_live(tail);
     }
 
     /// Moves an arc to the parts of its lists where it belongs.
@@ -161,10 +178,22 @@ impl Layout {
             Fill::Full | Fill::Between => self.live.insert(id),
             Fill::Empty | Fill::Fixed => self.live.remove(id),
         }
+        self.note_live(tail);
         match to {
             Fill::Between | Fill::Empty => self.open.insert(id),
             Fill::Full | Fill::Fixed => self.open.remove(id),
         }
+    }
+
+    fn note_live(&mut self, node: u32) {
+        if self.sole.len() <= node as usize {
+            self.sole.resize(self.ends.len(), NONE);
+        }
+        self.sole[node as usize] = match self.out.live(self.ends[node as usize].out) {
+            [] => NONE,
+            [sole] => *sole,
+            [..] => SEVERAL,
+        };
     }
 
     /// Makes a leaf a node like others, because something is about to enter it.

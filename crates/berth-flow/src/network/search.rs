@@ -2,7 +2,7 @@
 //!
 //! Dijkstra's algorithm from both ends: forward from the excess and, once that has done some work, backward
 //! from a deficit too, so that two searches stop at a hub between them instead of one crossing the plateau of
-//! equal prices behind it. Nodes at the present distance wait in a queue, first in first out, and a hub's
+//! equal prices behind it. Nodes at the present distance wait in queues, first in first out, and a hub's
 //! arcs are looked at by chunks in turn with the others; only nodes further away go through a heap.
 //!
 //! Leaves, the nodes that nothing enters, are passed through in one hop, from an arc that carries flow to
@@ -35,20 +35,66 @@ impl Label {
     pub(super) const NEVER: Label = Label { dist: 0, stamp: 0, via: NONE, by: NONE };
 }
 
+/// Nodes that wait for their turn at one distance, and how many of their arcs were looked at.
+#[derive(Clone, Debug, Default)]
+struct Queue {
+    entries: Vec<(u32, u32)>,
+    /// The first that was not taken.
+    next: usize,
+}
+
+impl Queue {
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.next = 0;
+    }
+
+    fn push(&mut self, node: u32, done: usize) {
+        self.entries.push((node, u32::try_from(done).expect("arcs are counted by 31 bits")));
+    }
+
+    fn pop(&mut self) -> Option<(u32, usize)> {
+        let (node, done) = *self.entries.get(self.next)?;
+        self.next += 1;
+        Some((node, done as usize))
+    }
+}
+
 /// One end's share of a search.
 #[derive(Clone, Debug, Default)]
 struct Front {
     /// No node that is not settled yet is nearer than this.
     level: i64,
-    /// The nodes at that distance, and how many of their arcs were looked at; those before `next` are done.
-    queue: Vec<(u32, u32)>,
-    next: usize,
+    /// Nodes at that distance whose arcs to and from inner nodes are next.
+    inner: Queue,
+    /// Nodes at that distance whose arcs from leaves are next.
+    leaves: Queue,
+    /// Whether leaves have the next turn.
+    is_leaves_turn: bool,
     /// Nodes further away.
     heap: BinaryHeap<Reverse<(i64, u32)>>,
     /// All nodes with a label.
     labelled: Vec<u32>,
     /// Arcs looked at.
     steps: u64,
+}
+
+/// Whose turn it is at one distance.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Order {
+    /// Arcs from leaves come when there is nothing else: forward, they are many, and what they lead to is
+    /// seldom nearer than what inner nodes lead to.
+    InnerFirst,
+    /// Both in turn: backward, a deficit's own leaves are the way to everything else.
+    InTurn,
+}
+
+/// What is next at one end.
+enum Turn {
+    /// A node's arcs to and from inner nodes.
+    Inner(u32, usize),
+    /// A node's arcs from leaves.
+    Leaves(u32, usize),
 }
 
 /// The shortest path that a search has seen.
@@ -128,10 +174,12 @@ const ALONE: u64 = 400;
 
 /// So many arcs of a node are looked at before the other nodes at its distance have their turn.
 const CHUNK: usize = 64;
+/// The same for arcs from leaves, each of which leads to several more.
+const LEAF_CHUNK: usize = 16;
 
-/// The next arcs of three lists, of which so many were looked at.
-fn chunk(lists: [&[u32]; 3], done: usize) -> [&[u32]; 3] {
-    let (mut from, mut to) = (done, done + CHUNK);
+/// The next `count` arcs of two lists, of which `done` were looked at.
+fn chunk<'a>(lists: [&'a [u32]; 2], done: usize, count: usize) -> [&'a [u32]; 2] {
+    let (mut from, mut to) = (done, done + count);
     lists.map(|list| {
         let part = &list[from.min(list.len())..to.min(list.len())];
         from = from.saturating_sub(list.len());
@@ -143,8 +191,8 @@ fn chunk(lists: [&[u32]; 3], done: usize) -> [&[u32]; 3] {
 impl Front {
     fn start(&mut self) {
         self.level = 0;
-        self.queue.clear();
-        self.next = 0;
+        self.inner.clear();
+        self.leaves.clear();
         self.heap.clear();
         self.labelled.clear();
         self.steps = 0;
@@ -152,43 +200,53 @@ impl Front {
 
     fn put(&mut self, node: u32, dist: i64) {
         if dist == self.level {
-            self.queue.push((node, 0));
+            self.inner.push(node, 0);
         } else {
             self.heap.push(Reverse((dist, node)));
         }
     }
 
-    /// The next node at the present level, and where to go on with its arcs.
-    fn pop(&mut self) -> Option<(u32, u32)> {
-        let node = *self.queue.get(self.next)?;
-        self.next += 1;
-        Some(node)
+    /// What is next at the present level.
+    fn turn(&mut self, order: Order) -> Option<Turn> {
+        self.is_leaves_turn = order == Order::InTurn && !self.is_leaves_turn;
+        let mut inner = || self.inner.pop().map(|(node, done)| Turn::Inner(node, done));
+        let mut leaves = || self.leaves.pop().map(|(node, done)| Turn::Leaves(node, done));
+        if self.is_leaves_turn { leaves().or_else(inner) } else { inner().or_else(leaves) }
     }
 
-    /// Notes that so many arcs of a node were looked at, and comes back to it if there may be more.
-    fn looked_at(&mut self, node: u32, done: u32, parts: [&[u32]; 3]) {
-        let count = parts.iter().map(|part| part.len()).sum::<usize>();
+    /// Notes that arcs to and from inner nodes were looked at; the others' turn comes, or the leaves'.
+    fn looked_at_inner(&mut self, node: u32, done: usize, count: usize, leaves: &[u32]) {
         self.steps += count as u64;
         if count == CHUNK {
-            self.queue.push((node, done + CHUNK as u32));
+            self.inner.push(node, done + CHUNK);
+        } else if !leaves.is_empty() {
+            self.leaves.push(node, 0);
+        }
+    }
+
+    /// Notes that arcs from leaves were looked at.
+    fn looked_at_leaves(&mut self, node: u32, done: usize, count: usize) {
+        self.steps += count as u64;
+        if count == LEAF_CHUNK {
+            self.leaves.push(node, done + LEAF_CHUNK);
         }
     }
 
     /// Goes on to the next distance at which there is a node; `false` if there is none.
     fn rise(&mut self, dist_of: impl Fn(u32) -> i64) -> bool {
-        self.queue.clear();
-        self.next = 0;
+        self.inner.clear();
+        self.leaves.clear();
         while let Some(Reverse((dist, node))) = self.heap.peek().copied() {
-            if !self.queue.is_empty() && dist > self.level {
+            if !self.inner.entries.is_empty() && dist > self.level {
                 break;
             }
             self.heap.pop();
             if dist_of(node) == dist {
                 self.level = dist;
-                self.queue.push((node, 0));
+                self.inner.push(node, 0);
             }
         }
-        !self.queue.is_empty()
+        !self.inner.entries.is_empty()
     }
 }
 
@@ -250,7 +308,7 @@ impl Search {
         if !layout.leaves.has(source) {
             nodes[source as usize].label = Label { stamp: self.stamp, ..Label::NEVER };
             self.forward.labelled.push(source);
-            self.forward.queue.push((source, 0));
+            self.forward.inner.push(source, 0);
             return;
         }
         let open = layout.out.open(layout.ends[source as usize].out);
@@ -269,43 +327,54 @@ impl Search {
     fn start_backward(&mut self, deficits: &[u32]) {
         for node in deficits {
             self.backs[*node as usize] = Label { stamp: self.stamp, ..Label::NEVER };
-            self.backward.queue.push((*node, 0));
+            self.backward.inner.push(*node, 0);
             self.backward.labelled.push(*node);
         }
     }
 
     /// One step of the forward search; `false` if there is nothing left.
     fn go_forward(&mut self, layout: &Layout, nodes: &mut [Inner]) -> bool {
-        let Some((node, done)) = self.forward.pop() else {
-            return self.forward.rise(|node| nodes[node as usize].label.dist);
-        };
-        self.expand_forward(layout, nodes, node, done);
+        match self.forward.turn(Order::InnerFirst) {
+            Some(Turn::Inner(node, done)) => self.expand_forward(layout, nodes, node, done),
+            Some(Turn::Leaves(node, done)) => self.expand_leaves_forward(layout, nodes, node, done),
+            None => return self.forward.rise(|node| nodes[node as usize].label.dist),
+        }
         true
     }
 
     /// One step of the backward search; `false` if there is nothing left.
     fn go_backward(&mut self, layout: &Layout, nodes: &[Inner], through: Through) -> bool {
-        let Some((node, done)) = self.backward.pop() else {
-            let backs = &self.backs;
-            return self.backward.rise(|node| backs[node as usize].dist);
-        };
-        self.expand_backward(layout, nodes, node, done, through);
+        match self.backward.turn(Order::InTurn) {
+            Some(Turn::Inner(node, done)) => self.expand_backward(layout, nodes, node, done, through),
+            Some(Turn::Leaves(node, done)) => self.expand_leaves_backward(layout, nodes, node, done),
+            None => {
+                let backs = &self.backs;
+                return self.backward.rise(|node| backs[node as usize].dist);
+            }
+        }
         true
     }
 
-    fn expand_forward(&mut self, layout: &Layout, nodes: &mut [Inner], from: u32, done: u32) {
+    fn expand_forward(&mut self, layout: &Layout, nodes: &mut [Inner], from: u32, done: usize) {
         let Ends { out, leaves, into } = layout.ends[from as usize];
-        let lists = [layout.out.open(out), layout.into.live(leaves), layout.into.live(into)];
-        let parts = chunk(lists, done as usize);
+        let [out, into] = chunk([layout.out.open(out), layout.into.live(into)], done, CHUNK);
         let base = nodes[from as usize].label.dist - nodes[from as usize].price;
-        for id in parts[0] {
+        for id in out {
             let arc = &layout.arcs[*id as usize];
             self.reach_forward(nodes, arc.head, base + arc.cost, *id, NONE);
         }
-        for id in parts[1] {
-            if self.best.length <= self.forward.level {
-                return;
-            }
+        for id in into {
+            let arc = &layout.arcs[*id as usize];
+            self.reach_forward(nodes, arc.tail, base - arc.cost, *id, NONE);
+        }
+        self.forward.looked_at_inner(from, done, out.len() + into.len(), layout.into.live(leaves));
+    }
+
+    /// From a node to which leaves send flow on to where else they could send it.
+    fn expand_leaves_forward(&mut self, layout: &Layout, nodes: &mut [Inner], from: u32, done: usize) {
+        let [entries, _] = chunk([layout.into.live(layout.ends[from as usize].leaves), &[]], done, LEAF_CHUNK);
+        let base = nodes[from as usize].label.dist - nodes[from as usize].price;
+        for id in entries {
             let base = base - layout.arcs[*id as usize].cost;
             let mut others = 0;
             layout.each_of_leaf(*id, |other, arc| {
@@ -316,11 +385,7 @@ impl Search {
             });
             self.forward.steps += others;
         }
-        for id in parts[2] {
-            let arc = &layout.arcs[*id as usize];
-            self.reach_forward(nodes, arc.tail, base - arc.cost, *id, NONE);
-        }
-        self.forward.looked_at(from, done, parts);
+        self.forward.looked_at_leaves(from, done, entries.len());
     }
 
     /// Labels a node at the distance `base` plus its price.
@@ -350,34 +415,40 @@ impl Search {
         self.forward.put(id, dist);
     }
 
-    fn expand_backward(&mut self, layout: &Layout, nodes: &[Inner], from: u32, done: u32, through: Through) {
+    fn expand_backward(&mut self, layout: &Layout, nodes: &[Inner], from: u32, done: usize, through: Through) {
         let Ends { out, leaves, into } = layout.ends[from as usize];
+        let [out, into] = chunk([layout.out.live(out), layout.into.open(into)], done, CHUNK);
+        let base = self.backs[from as usize].dist + nodes[from as usize].price;
+        for id in out {
+            let arc = &layout.arcs[*id as usize];
+            self.reach_backward(nodes, arc.head, base - arc.cost, *id, NONE);
+        }
+        for id in into {
+            let arc = &layout.arcs[*id as usize];
+            self.reach_backward(nodes, arc.tail, base + arc.cost, *id, NONE);
+        }
         let entries = match through {
             Through::Leaves => layout.into.open(leaves),
             Through::InnerNodes => &[],
         };
-        let parts = chunk([layout.out.live(out), layout.into.open(into), entries], done as usize);
+        self.backward.looked_at_inner(from, done, out.len() + into.len(), entries);
+    }
+
+    /// From a node to which leaves could send flow back to where they send it.
+    fn expand_leaves_backward(&mut self, layout: &Layout, nodes: &[Inner], from: u32, done: usize) {
+        let [entries, _] = chunk([layout.into.open(layout.ends[from as usize].leaves), &[]], done, LEAF_CHUNK);
         let base = self.backs[from as usize].dist + nodes[from as usize].price;
-        for id in parts[0] {
-            let arc = &layout.arcs[*id as usize];
-            self.reach_backward(nodes, arc.head, base - arc.cost, *id, NONE);
-        }
-        for id in parts[1] {
-            let arc = &layout.arcs[*id as usize];
-            self.reach_backward(nodes, arc.tail, base + arc.cost, *id, NONE);
-        }
-        for id in parts[2] {
+        for id in entries {
             let base = base + layout.arcs[*id as usize].cost;
-            let mut others = 0;
-            layout.each_of_leaf(*id, |other, arc| {
-                others += 1;
-                if layout.live.has(other) && other != *id {
-                    self.reach_backward(nodes, arc.head, base - arc.cost, other, *id);
+            for other in layout.live_of_leaf(*id) {
+                let arc = &layout.arcs[*other as usize];
+                // From an arc to itself there is no path.
+                if other != id {
+                    self.reach_backward(nodes, arc.head, base - arc.cost, *other, *id);
                 }
-            });
-            self.backward.steps += others;
+            }
         }
-        self.backward.looked_at(from, done, parts);
+        self.backward.looked_at_leaves(from, done, entries.len());
     }
 
     /// Labels a node at the distance `base` without its price.
