@@ -178,7 +178,7 @@ const CHUNK: usize = 64;
 const LEAF_CHUNK: usize = 16;
 
 /// The next `count` arcs of two lists, of which `done` were looked at.
-fn chunk<'a>(lists: [&'a [u32]; 2], done: usize, count: usize) -> [&'a [u32]; 2] {
+fn chunk(lists: [&[u32]; 2], done: usize, count: usize) -> [&[u32]; 2] {
     let (mut from, mut to) = (done, done + count);
     lists.map(|list| {
         let part = &list[from.min(list.len())..to.min(list.len())];
