@@ -11,6 +11,7 @@ mod lists;
 mod prices;
 mod rebuild;
 mod route;
+mod scale;
 mod search;
 
 use crate::change::Change;

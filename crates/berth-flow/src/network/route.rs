@@ -45,7 +45,11 @@ impl Network {
                 return Outcome::Unbounded { cycle, steps: search.steps };
             }
         };
-        let outcome = self.route(search, &work, budget);
+        let is_cold = pending.left != Left::Repairable && budget == Budget::UNLIMITED;
+        let patience = if is_cold && self.can_be_scaled() { self.patience() } else { u64::MAX };
+        let Some(outcome) = self.route(search, &work, budget, patience) else {
+            return self.solve_by_scaling(search);
+        };
         self.pending = pending;
         self.pending.left = Left::Repairable;
         self.pending.fresh.clear();
@@ -55,6 +59,25 @@ impl Network {
             self.pending.unbalanced.extend(work.sources.into_iter().chain(work.deficits));
         }
         outcome
+    }
+
+    /// After so many steps from scratch, cost scaling is likely to be faster than going on path by path.
+    fn patience(&self) -> u64 {
+        const STEPS_PER_ARC: u64 = 128;
+        STEPS_PER_ARC * (self.rooms.len() + self.nodes.len()) as u64
+    }
+
+    fn solve_by_scaling(&mut self, search: &mut Search) -> Outcome {
+        self.forget();
+        if let Err(mut cut) = self.scale(&mut search.steps) {
+            cut.retain(|node| self.is_node(node.0));
+            self.pending.left = Left::Unsettled;
+            return Outcome::Infeasible { cut, steps: search.steps };
+        }
+        self.pending.left = Left::Repairable;
+        // What is missing somewhere although nothing is left elsewhere.
+        self.pending.unbalanced = ids(self.nodes.len()).filter(|id| self.excesses[*id as usize] != 0).collect();
+        self.resolve_with(search, Budget::UNLIMITED)
     }
 
     /// Gives new nodes prices, makes every arc obey the rule of reduced costs, and says what is left to route.
@@ -129,15 +152,21 @@ impl Network {
         settled
     }
 
-    fn route(&mut self, search: &mut Search, work: &Work, budget: Budget) -> Outcome {
+    /// Routes what is left, path by path. `None` if that takes more steps than `patience`.
+    fn route(&mut self, search: &mut Search, work: &Work, budget: Budget, patience: u64) -> Option<Outcome> {
         let mut deficits = work.deficits.clone();
         for node in &deficits {
             search.missing.insert(*node);
         }
         let mut outcome = None;
         let mut paths = 0_u64;
+        let mut is_slow = false;
         'sources: for source in &work.sources {
             while self.excesses[*source as usize] > 0 {
+                if search.steps > patience {
+                    is_slow = true;
+                    break 'sources;
+                }
                 if paths > 0 && search.steps >= budget.0 {
                     let unrouted = work.sources.iter().map(|id| self.excesses[*id as usize].max(0)).sum();
                     outcome = Some(Outcome::Unfinished { unrouted, steps: search.steps });
@@ -160,15 +189,15 @@ impl Network {
         for node in &work.deficits {
             search.missing.remove(*node);
         }
-        if let Some(outcome) = outcome {
+        if is_slow || outcome.is_some() {
             return outcome;
         }
         if let Some(node) = work.deficits.iter().find(|node| self.excesses[**node as usize] < 0) {
             let reaching = search.reaching(&self.layout, &mut self.nodes, *node);
             let cut = self.cut(reaching, None, |layout, out| layout.out.open(out));
-            return Outcome::Infeasible { cut, steps: search.steps };
+            return Some(Outcome::Infeasible { cut, steps: search.steps });
         }
-        Outcome::Optimal { cost: self.cost(), steps: search.steps }
+        Some(Outcome::Optimal { cost: self.cost(), steps: search.steps })
     }
 
     /// These inner nodes, a leaf from which they were reached, and the leaves between: those with an arc, of
