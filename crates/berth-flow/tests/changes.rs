@@ -3,7 +3,7 @@
 
 mod support;
 
-use berth_flow::{Arc, ArcId, Budget, Change, Follower, Instance, Network, NodeId, Outcome, Problem};
+use berth_flow::{Arc, ArcId, Budget, Change, Follower, Instance, Network, NodeId, Outcome, Problem, certify};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use support::kept::Kept;
@@ -284,4 +284,13 @@ fn a_freed_number_is_given_out_again_last_freed_first() {
     assert_eq!(arcs, pair.kept.arcs().collect::<Vec<_>>());
     assert_eq!(arcs[0], (ArcId(0), arc(1, 0, 0, 2, 2)));
     assert_eq!(arcs[3], (ArcId(3), arc(1, 1, 0, 2, 2)));
+}
+
+#[test]
+fn a_bound_that_falls_before_the_first_solve_leaves_no_flow_behind() {
+    let arcs = [(0, 1, 3, 3, 10), (0, 2, 0, 3, 1), (1, 3, 0, 3, 0), (2, 3, 0, 3, 0), (2, 1, 0, 3, 0)];
+    let mut network = Network::from_instance(&instance(&[3, 0, 0, -3], &arcs)).unwrap();
+    network.set_bounds(ArcId(0), 0, 3).unwrap();
+    assert!(matches!(network.resolve(Budget::UNLIMITED), Outcome::Optimal { cost: 3, .. }));
+    assert_eq!(certify(&network, &network.solution()).unwrap().cost, 3);
 }

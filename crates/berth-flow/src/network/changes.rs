@@ -3,7 +3,7 @@
 
 use super::layout::{Course, Ends};
 use super::search::Label;
-use super::{ENDLESS, Inner, Network, REMOVED, Room};
+use super::{ENDLESS, Inner, Left, Network, REMOVED, Room};
 use crate::change::Change;
 use crate::error::ChangeError;
 use crate::problem::{Arc, ArcId, Instance, NodeId, UNLIMITED};
@@ -11,7 +11,7 @@ use crate::problem::{Arc, ArcId, Instance, NodeId, UNLIMITED};
 /// The most that all supplies and finite bounds may sum up to: no excess can overflow.
 const MOST_AMOUNT: i64 = 1 << 60;
 /// The most that a path through all nodes may cost: no price can overflow.
-const MOST_PATH: i64 = 1 << 60;
+const MOST_PATH: i64 = 1 << 58;
 /// The number of ids for nodes, and for arcs.
 const MOST_IDS: u32 = 1 << 31;
 
@@ -281,7 +281,9 @@ impl Network {
         let old = self.declared(arc.0);
         self.limits.take(bounds_weight(old.lower, old.capacity), bounds_weight(lower, capacity))?;
         let flow = self.flow_of(arc.0);
-        let fits = flow.clamp(lower, capacity);
+        // Before the first solve nothing flows that need not.
+        let fits =
+            if self.pending.left == Left::Nothing { first_flow(lower, capacity) } else { flow.clamp(lower, capacity) };
         if lower < 0 {
             self.become_inner(old.tail.0);
         }

@@ -15,6 +15,9 @@ use super::{Left, Network, Pending};
 use crate::problem::NodeId;
 use crate::solution::{Budget, Outcome};
 
+/// A price as far from 0 as this is a reason to start again; one solve takes it no further than the double.
+const FAR: i64 = 1 << 61;
+
 /// What a solve still has to route.
 struct Work {
     /// Nodes with an excess, in the order in which they are served.
@@ -34,7 +37,9 @@ impl Network {
     }
 
     fn resolve_with(&mut self, search: &mut Search, budget: Budget) -> Outcome {
-        if self.pending.left == Left::Unsettled {
+        // Prices drift while costs change for ever; far from an overflow they start again at 0.
+        if self.pending.left == Left::Unsettled || search.extreme > FAR {
+            search.extreme = 0;
             self.forget();
         }
         let pending = std::mem::take(&mut self.pending);

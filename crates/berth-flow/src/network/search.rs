@@ -147,6 +147,8 @@ pub(super) struct Search {
     ways: Ways,
     /// The nodes that have a deficit.
     pub(super) missing: Bits,
+    /// The price furthest from 0 that was ever set, without its sign.
+    pub(super) extreme: i64,
     /// Work of all searches.
     pub(super) steps: u64,
 }
@@ -474,7 +476,7 @@ impl Search {
     }
 
     /// Changes prices so that the path that was found costs nothing and no residual arc less than that.
-    pub(super) fn reprice(&self, nodes: &mut [Inner]) {
+    pub(super) fn reprice(&mut self, nodes: &mut [Inner]) {
         let ahead = match self.best.kind {
             Kind::Forward => self.best.length,
             Kind::Met => self.forward.level.min(self.best.length),
@@ -484,11 +486,14 @@ impl Search {
             for id in &self.forward.labelled {
                 let node = &mut nodes[*id as usize];
                 node.price += (ahead - node.label.dist).max(0);
+                self.extreme = self.extreme.max(node.price);
             }
         }
         if behind > 0 {
             for id in &self.backward.labelled {
-                nodes[*id as usize].price -= (behind - self.backs[*id as usize].dist).max(0);
+                let node = &mut nodes[*id as usize];
+                node.price -= (behind - self.backs[*id as usize].dist).max(0);
+                self.extreme = self.extreme.max(-node.price);
             }
         }
     }
