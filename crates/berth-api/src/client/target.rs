@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ClientError;
+use crate::wire::v1 as wire;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -63,7 +64,9 @@ impl Target {
             builder
                 .http2_keep_alive_interval(KEEP_ALIVE)
                 .http2_keep_alive_timeout(KEEP_ALIVE * 2)
-                .http2_keep_alive_while_idle(true),
+                .http2_keep_alive_while_idle(true)
+                .http2_initial_stream_window_size(wire::STREAM_WINDOW)
+                .http2_initial_connection_window_size(wire::CONNECTION_WINDOW),
         )
     }
 

@@ -42,9 +42,14 @@ impl Driver {
         Driver { shared, inputs, place }
     }
 
-    /// Reigns until told to stop, beginning with a lead already taken.
-    pub async fn run(mut self, mut store: AnyStore, first: lead::Lead, shutdown: CancellationToken) {
-        let mut lead = first;
+    /// Reigns until told to stop, beginning with a lead already taken. What that has loaded is shown at once, and not
+    /// only when the loop begins: whoever asks before must not hear that there is nothing.
+    pub fn run(self, store: AnyStore, first: lead::Lead, shutdown: CancellationToken) -> impl Future<Output = ()> {
+        self.shared.show(&first);
+        self.reign(store, first, shutdown)
+    }
+
+    async fn reign(mut self, mut store: AnyStore, mut lead: lead::Lead, shutdown: CancellationToken) {
         loop {
             let reign = Reign::begin(self.shared.clone(), &store, lead);
             match reign.run(&mut self.inputs, &shutdown).await {
@@ -55,6 +60,7 @@ impl Driver {
                 Some((opened, taken)) => (store, lead) = (opened, taken),
                 None => return,
             }
+            self.shared.show(&lead);
         }
     }
 

@@ -71,8 +71,6 @@ pub struct Reign<'a> {
 impl<'a> Reign<'a> {
     /// Loads the core; what it wants done at once is done when the reign runs.
     pub fn begin(shared: Arc<Shared>, store: &'a AnyStore, lead: Lead) -> Reign<'a> {
-        *shared.view_mut() = View::load(&lead.snapshot, lead.epoch);
-        shared.ledger_written();
         let now = shared.clock.now();
         let mut effects = Vec::new();
         let core = Core::load(shared.settings.clone(), lead.snapshot, lead.epoch, now, &mut effects);

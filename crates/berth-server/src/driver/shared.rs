@@ -7,6 +7,7 @@ use berth_control::{SessionId, Settings};
 use berth_model::Timestamp;
 use tokio::sync::watch;
 
+use super::lead::Lead;
 use crate::agents::Agents;
 use crate::tunnels::Tunnels;
 use crate::view::View;
@@ -49,6 +50,12 @@ impl Shared {
     /// The view, to look something up. Not to be held while waiting for anything: the loop needs it too.
     pub fn view(&self) -> RwLockReadGuard<'_, View> {
         self.view.read().expect("nothing panics while it changes the view")
+    }
+
+    /// Shows what a new lead has loaded.
+    pub fn show(&self, lead: &Lead) {
+        *self.view_mut() = View::load(&lead.snapshot, lead.epoch);
+        self.ledger_written();
     }
 
     /// The view, to follow a commit.

@@ -38,6 +38,11 @@ struct Agent {
 
 impl Rig {
     async fn start() -> Rig {
+        Rig::over(Arc::new(Memory::new())).await
+    }
+
+    /// A loop that is about to begin.
+    async fn over(store: Arc<Memory>) -> Rig {
         let config = Config {
             data_dir: "unused".into(),
             bind: "127.0.0.1:0".parse().unwrap(),
@@ -47,7 +52,6 @@ impl Rig {
             clock: Clock::system(),
             connections: ConnectionLimits::default(),
         };
-        let store = Arc::new(Memory::new());
         let any = AnyStore::Memory(store.clone());
         let lead = take_lead(&any).await.unwrap();
         let shared = Arc::new(Shared::new(&config));
@@ -109,6 +113,20 @@ impl Agent {
 
 fn job_id(name: &str) -> JobId {
     service(name).0.id
+}
+
+#[tokio::test]
+async fn what_was_loaded_is_shown_before_the_loop_has_begun() {
+    let before = Rig::start().await;
+    before.run(service("web")).await.unwrap();
+    let (shared, store) = (before.shared.clone(), before.store.clone());
+    before.stop().await;
+    let jobs = |shared: &Shared| shared.view().jobs.len();
+    assert_eq!(jobs(&shared), 1);
+
+    let after = Rig::over(store).await;
+    assert_eq!(jobs(&after.shared), 1);
+    after.stop().await;
 }
 
 #[tokio::test]

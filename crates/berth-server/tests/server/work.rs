@@ -1,5 +1,7 @@
 //! From a command to running work, and what users see of it.
 
+use std::time::Duration;
+
 use berth_api::client::{AllocFilter, ClientError, EventFilter, FromServer, LogNews, Tunnel, new_key};
 use berth_api::wire::v1 as wire;
 use berth_model::{AllocId, Goal};
@@ -270,6 +272,49 @@ async fn a_terminal_works_in_both_directions() {
     let exit = wire::Frame::Exit(wire::ExitKind::Status { status: 7 });
     assert_eq!(session.output.next().await.unwrap(), Some(exit));
     assert_eq!(session.output.next().await.unwrap(), None);
+    serving.await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_slow_reader_of_many_small_pieces_gets_them_all() {
+    const PIECES: usize = 30_000;
+    let (cluster, mut agent, id) = running().await;
+    let target = cluster.client.target().clone();
+    let (full, filled) = tokio::sync::oneshot::channel::<()>();
+    let serving = tokio::spawn(async move {
+        let FromServer::OpenTunnel { id, .. } = agent.next().await else { panic!("no tunnel was asked for") };
+        let (sender, receiver) = Tunnel::open(&target, &id).await.unwrap().into_frames();
+        let piece = wire::Frame::Stdout("x".into());
+        let mut full = Some(full);
+        for _ in 0..PIECES {
+            let mut sent = std::pin::pin!(sender.send(&piece));
+            // When nothing more is taken, the reader, who waits for that, may begin.
+            match tokio::time::timeout(Duration::from_millis(200), &mut sent).await {
+                Ok(sent) => sent.unwrap(),
+                Err(_) => {
+                    drop(full.take());
+                    sent.await.unwrap();
+                }
+            }
+        }
+        drop(full);
+        sender.finish(receiver).await;
+        agent
+    });
+    let request = wire::ExecRequest {
+        alloc: id.into(),
+        task: "main".parse().unwrap(),
+        command: vec!["cat".into()],
+        terminal: None,
+    };
+    let mut session = cluster.client.exec(&request).await.unwrap();
+    let _ = filled.await;
+    for _ in 0..PIECES {
+        assert_eq!(session.output.next().await.unwrap(), Some(wire::Frame::Stdout("x".into())));
+    }
+    assert_eq!(session.output.next().await.unwrap(), None);
+    drop(session);
     serving.await.unwrap();
     cluster.stop().await;
 }

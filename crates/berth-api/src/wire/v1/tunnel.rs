@@ -28,6 +28,14 @@ pub enum TunnelKind {
     Exec(ExecRequest),
 }
 
+/// Bytes of a stream of HTTP/2 that wait for whoever reads it; whoever sends more waits.
+pub const STREAM_WINDOW: u32 = 64 << 10;
+
+/// Bytes of all streams of a connection that wait. The HTTP library takes a peer whose small pieces pile up for an
+/// attacker, and allows for overhead of half of this: so much that a stream's window, filled with pieces of one byte
+/// each by a task whose user has stopped reading, stays below it.
+pub const CONNECTION_WINDOW: u32 = 8 << 20;
+
 /// What an agent that sends log lines is sent when the allocation has ended: it sends what is left, and ends.
 pub const LOGS_OVER: Bytes = Bytes::from_static(b"over\n");
 
