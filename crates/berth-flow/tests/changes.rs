@@ -294,3 +294,34 @@ fn a_bound_that_falls_before_the_first_solve_leaves_no_flow_behind() {
     assert!(matches!(network.resolve(Budget::UNLIMITED), Outcome::Optimal { cost: 3, .. }));
     assert_eq!(certify(&network, &network.solution()).unwrap().cost, 3);
 }
+
+/// What a network answers, by id, without the ids that are free.
+fn answer(network: &Network) -> (Vec<Option<i64>>, Vec<Option<i64>>) {
+    let flows = network.arcs().map(|(id, _)| network.flow(id)).collect();
+    (flows, network.nodes().map(|(id, _)| network.price(id)).collect())
+}
+
+proptest! {
+    #[test]
+    fn a_canonical_solve_forgets_history(instance in any_instance(MEDIUM), detours in 0_usize..6) {
+        let mut plain = Network::from_instance(&instance).unwrap();
+        let mut travelled = plain.clone();
+        for detour in 0..detours {
+            travelled.resolve(Budget::UNLIMITED);
+            let node = travelled.add_node(3).unwrap();
+            travelled.add_arc(Arc { tail: node, head: NodeId(0), lower: 0, capacity: 9, cost: 1 }).unwrap();
+            if let Some(arc) = instance.arcs.get(detour) {
+                let id = ArcId(detour as u32);
+                travelled.set_cost(id, arc.cost + 5).unwrap();
+                travelled.resolve(Budget::UNLIMITED);
+                travelled.set_cost(id, arc.cost).unwrap();
+            }
+            travelled.remove_node(node).unwrap();
+        }
+        let told = plain.solve_canonically(Budget::UNLIMITED);
+        prop_assert_eq!(&travelled.solve_canonically(Budget::UNLIMITED), &told);
+        if matches!(told, Outcome::Optimal { .. }) {
+            prop_assert_eq!(answer(&travelled), answer(&plain));
+        }
+    }
+}

@@ -138,6 +138,14 @@ impl Network {
         }
     }
 
+    fn node_count(&self) -> usize {
+        self.nodes.len() - self.free_nodes.len()
+    }
+
+    fn arc_count(&self) -> usize {
+        self.rooms.len() - self.free_arcs.len()
+    }
+
     fn is_node(&self, node: u32) -> bool {
         self.supplies.get(node as usize).is_some_and(|supply| *supply != REMOVED)
     }

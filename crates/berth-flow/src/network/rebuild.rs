@@ -17,8 +17,10 @@ impl Network {
     /// networks that declare the same under the same ids then have the same flow, whatever their history.
     /// Also gives memory back that changes have left unused.
     pub fn solve_canonically(&mut self, budget: Budget) -> Outcome {
+        // In this order: lists keep traces of the flow that they were made with.
+        self.forget();
         self.lay_out();
-        self.solve(budget)
+        self.resolve(budget)
     }
 
     pub(super) fn forget(&mut self) {

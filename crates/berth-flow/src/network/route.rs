@@ -69,7 +69,8 @@ impl Network {
     /// After so many steps from scratch, cost scaling is likely to be faster than going on path by path.
     fn patience(&self) -> u64 {
         const STEPS_PER_ARC: u64 = 128;
-        STEPS_PER_ARC * (self.rooms.len() + self.nodes.len()) as u64
+        // Without the ids that are free: those depend on history.
+        STEPS_PER_ARC * (self.arc_count() + self.node_count()) as u64
     }
 
     fn solve_by_scaling(&mut self, search: &mut Search) -> Outcome {

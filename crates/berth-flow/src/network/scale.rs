@@ -58,7 +58,7 @@ impl Network {
         let live = self.rooms.iter().zip(&self.layout.arcs).filter(|(_, arc)| arc.tail != NONE);
         let is_limited = live.clone().all(|(room, _)| room.up != ENDLESS);
         let most = live.map(|(_, arc)| arc.cost.unsigned_abs()).max().unwrap_or(0);
-        let nodes = self.nodes.len() as i128 + 1;
+        let nodes = self.node_count() as i128 + 1;
         is_limited && i128::from(most) * nodes * nodes * 4 < MOST_SCALED
     }
 
@@ -67,7 +67,7 @@ impl Network {
     /// # Errors
     /// Nodes with more excess than can leave them; flow and prices are of no use then.
     pub(super) fn scale(&mut self, steps: &mut u64) -> Result<(), Vec<NodeId>> {
-        let factor = i64::try_from(self.nodes.len()).expect("nodes are counted by 31 bits") + 1;
+        let factor = i64::try_from(self.node_count()).expect("nodes are counted by 31 bits") + 1;
         let costs = self.layout.arcs.iter().filter(|arc| arc.tail != NONE).map(|arc| arc.cost.abs());
         let mut scaled = Scaled::new(&self.layout.arcs, &mut self.rooms, &mut self.excesses, factor);
         scaled.epsilon = costs.max().unwrap_or(0) * factor;
