@@ -257,13 +257,7 @@ async fn a_terminal_works_in_both_directions() {
         sender.finish(receiver).await;
         agent
     });
-    let request = wire::ExecRequest {
-        alloc: id.into(),
-        task: "main".parse().unwrap(),
-        command: vec!["cat".into()],
-        terminal: None,
-    };
-    let mut session = cluster.client.exec(&request).await.unwrap();
+    let mut session = cluster.client.exec(&cat(id)).await.unwrap();
     for text in ["first", "second"] {
         session.input.send(&wire::Frame::Stdin(text.into())).await.unwrap();
         assert_eq!(session.output.next().await.unwrap(), Some(wire::Frame::Stdout(text.into())));
@@ -274,6 +268,11 @@ async fn a_terminal_works_in_both_directions() {
     assert_eq!(session.output.next().await.unwrap(), None);
     serving.await.unwrap();
     cluster.stop().await;
+}
+
+/// A request to run `cat` beside the task.
+fn cat(id: AllocId) -> wire::ExecRequest {
+    wire::ExecRequest { alloc: id.into(), task: "main".parse().unwrap(), command: vec!["cat".into()], terminal: None }
 }
 
 #[tokio::test]
@@ -302,13 +301,7 @@ async fn a_slow_reader_of_many_small_pieces_gets_them_all() {
         sender.finish(receiver).await;
         agent
     });
-    let request = wire::ExecRequest {
-        alloc: id.into(),
-        task: "main".parse().unwrap(),
-        command: vec!["cat".into()],
-        terminal: None,
-    };
-    let mut session = cluster.client.exec(&request).await.unwrap();
+    let mut session = cluster.client.exec(&cat(id)).await.unwrap();
     let _ = filled.await;
     for _ in 0..PIECES {
         assert_eq!(session.output.next().await.unwrap(), Some(wire::Frame::Stdout("x".into())));
