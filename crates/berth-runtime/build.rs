@@ -6,7 +6,6 @@
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::{env, fs, io};
 
 const ARCHIVE: &str = "libseccomp.a";
@@ -24,8 +23,8 @@ fn main() {
 
 /// Where this system has the archive.
 fn find() -> io::Result<PathBuf> {
-    let output = Command::new("pkg-config").args(["--variable=libdir", "libseccomp"]).output()?;
-    let archive = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join(ARCHIVE);
+    let libdir = pkg_config::get_variable("libseccomp", "libdir").map_err(io::Error::other)?;
+    let archive = Path::new(&libdir).join(ARCHIVE);
     println!("cargo::rerun-if-changed={}", archive.display());
     fs::metadata(&archive).map(|_| archive)
 }
