@@ -75,7 +75,7 @@ impl Query {
     /// Whether entries after `after` are no longer kept.
     fn misses_some(&self, view: &View) -> bool {
         let (Some(after), Some(oldest)) = (self.after, view.ledger.keys().next()) else { return false };
-        after.incarnation == oldest.incarnation && after.counter + 1 < oldest.counter
+        after.incarnation == oldest.incarnation && after.counter.saturating_add(1) < oldest.counter
     }
 }
 

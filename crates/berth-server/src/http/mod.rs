@@ -15,6 +15,7 @@ mod requests;
 mod serve;
 mod status;
 mod streams;
+mod turns;
 mod whys;
 
 pub use serve::serve;
@@ -43,12 +44,20 @@ pub struct Api {
     token: Arc<str>,
     stop: CancellationToken,
     followers: Arc<Semaphore>,
+    turns: turns::Turns,
 }
 
 impl Api {
     /// Handlers that look into `shared`, hand in to `inputs` and open to `token`.
     pub fn new(shared: Arc<Shared>, inputs: Inputs, token: &str, stop: CancellationToken) -> Api {
-        Api { shared, inputs, token: token.into(), stop, followers: Arc::new(Semaphore::new(FOLLOWERS)) }
+        Api {
+            shared,
+            inputs,
+            token: token.into(),
+            stop,
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            turns: turns::Turns::new(),
+        }
     }
 }
 
@@ -103,6 +112,7 @@ fn router(api: Api) -> Router {
     let router = router
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
+        .layer(from_fn_with_state(api.turns.clone(), turns::take_turn))
         .layer(from_fn_with_state(api.clone(), auth::require_token));
     router.route("/healthz", axum::routing::get(status::healthz)).with_state(api)
 }

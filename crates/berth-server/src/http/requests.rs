@@ -42,9 +42,10 @@ impl Requests {
 pub struct UnderWay(watch::Sender<u32>);
 
 impl UnderWay {
-    /// Lasts as long as the answer.
+    /// Lasts as long as an answer that goes on; one whose length is known is made already. Else a client that reads
+    /// nothing would keep its connection for ever, without so much as a token.
     pub fn with(self, body: Body) -> Body {
-        Body::new(Answer { body, _request: self })
+        if body.size_hint().exact().is_some() { body } else { Body::new(Answer { body, _request: self }) }
     }
 }
 

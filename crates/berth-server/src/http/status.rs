@@ -1,11 +1,14 @@
 //! The cluster at a glance, and the document of this interface.
 
+use std::sync::LazyLock;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
 use berth_api::wire::v1 as wire;
 use berth_model::{JobState, NodeState};
+use bytes::Bytes;
 
 use super::Api;
 
@@ -51,13 +54,15 @@ pub async fn status(State(api): State<Api>) -> Json<wire::Status> {
 /// Gives the OpenAPI document of this interface.
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "server", responses((status = 200, body = Object)))]
 pub async fn openapi_document() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], super::openapi())
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| super::openapi().into());
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
 }
 
 /// Gives the JSON Schema of job files.
 #[utoipa::path(get, path = "/v1/schema", tag = "jobs", responses((status = 200, body = Object)))]
-pub async fn job_schema() -> Json<serde_json::Value> {
-    Json(berth_api::jobfile::json_schema())
+pub async fn job_schema() -> impl IntoResponse {
+    static SCHEMA: LazyLock<Bytes> = LazyLock::new(|| berth_api::jobfile::json_schema().to_string().into());
+    ([(header::CONTENT_TYPE, "application/json")], SCHEMA.clone())
 }
 
 /// Says that the server answers. Needs no token.

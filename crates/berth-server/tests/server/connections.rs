@@ -14,6 +14,9 @@ const SHORT: Duration = Duration::from_millis(300);
 /// What begins an HTTP/2 connection: the preface and settings that set nothing.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
+/// Settings that let nothing be sent back, and a request without a token.
+const NO_WINDOW: &[u8] = b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0\0\0\x03\x01\x05\0\0\0\x01\x82\x86\x84";
+
 async fn with(limits: ConnectionLimits) -> Cluster {
     Cluster::start_with(tempfile::tempdir().unwrap(), StoreKind::Memory, limits).await
 }
@@ -71,4 +74,45 @@ async fn an_address_has_so_many_connections_and_no_more() {
     crate::cluster::until(status, Result::is_ok).await.unwrap();
     drop(second);
     cluster.stop().await;
+}
+
+#[tokio::test]
+async fn one_who_takes_no_answer_loses_its_connection() {
+    let cluster = with(ConnectionLimits { first_request: SHORT, idle: SHORT, ..ConnectionLimits::default() }).await;
+    let mut connection = connect(&cluster).await;
+    connection.write_all(&HTTP2[..HTTP2.len() - 9]).await.unwrap();
+    connection.write_all(NO_WINDOW).await.unwrap();
+    closed(connection).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_that_is_said_to_be_too_large_is_not_waited_for() {
+    let cluster = with(ConnectionLimits::default()).await;
+    let mut connection = connect(&cluster).await;
+    let token = &cluster.ready.token;
+    let head = format!(
+        "POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nIdempotency-Key: k\r\n\
+         Content-Type: application/json\r\nContent-Length: 1000000000000\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    // Sooner than a body would have to be there.
+    tokio::time::timeout(Duration::from_secs(20), connection.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn events_after_the_last_that_can_be_are_waited_for() {
+    let cluster = with(ConnectionLimits::default()).await;
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let request = http.get(cluster.url(&format!("/v1/events?after=e1-{}", u64::MAX)));
+    let request = request.bearer_auth(&cluster.ready.token).header("Accept", "text/event-stream");
+    // So that there is an oldest event to hold it against.
+    let _agent = cluster.agent("n").await;
+    let mut response = request.send().await.unwrap();
+    assert!(response.chunk().await.unwrap().unwrap().starts_with(b"event: begin"));
+    let ((), rest) = tokio::join!(async { drop(cluster.stop().await) }, response.text());
+    assert_eq!(rest.unwrap(), "");
 }
