@@ -2,7 +2,7 @@
 
 use berth_control::SessionId;
 use berth_model::{AllocId, CommandRequest, CommandResult, Hello, NodeReport, Refusal, WaitReason};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
 use crate::agents::Outbox;
@@ -47,6 +47,8 @@ pub enum Input {
         session: SessionId,
         /// The report.
         report: NodeReport,
+        /// Lets the stream's next report in when dropped.
+        turn: OwnedSemaphorePermit,
     },
     /// A stream ended.
     Disconnected {
@@ -56,12 +58,12 @@ pub enum Input {
 }
 
 impl Input {
-    /// What becomes of an input while there is no core: a command is refused, a question stays without an answer, a
+    /// What becomes of an input while there is no core: a command is refused, for the reason that there is none, a question stays without an answer, a
     /// stream ends.
-    pub fn turn_away(self) {
+    pub fn turn_away(self, refusal: &Refusal) {
         match self {
             // Whoever asked may have gone away since.
-            Input::Command { reply, .. } => drop(reply.send(Err(Refusal::NotLeader))),
+            Input::Command { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Input::WaitReason { reply, .. } => drop(reply),
             Input::Connected { guard, .. } => drop(guard),
             Input::Report { .. } | Input::Disconnected { .. } => {}

@@ -18,6 +18,7 @@ pub use store::{AnyStore, StorePlace};
 use std::sync::Arc;
 use std::time::Duration;
 
+use berth_model::Refusal;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -67,6 +68,7 @@ impl Driver {
     /// Takes the lead again, for as long as it takes. None: told to stop.
     async fn retake(&mut self, mut store: AnyStore, shutdown: &CancellationToken) -> Option<(AnyStore, lead::Lead)> {
         let mut delay = RETAKE_DELAY;
+        let mut refusal = Refusal::NotLeader;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return None,
@@ -75,13 +77,14 @@ impl Driver {
             delay = (delay * 2).min(LONGEST_RETAKE_DELAY);
             // Nobody waits in vain while there is no core to ask.
             while let Ok(input) = self.inputs.try_recv() {
-                input.turn_away();
+                input.turn_away(&refusal);
             }
             store = match self.place.reopen(store).await {
                 Ok(store) => store,
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "store does not open");
                     store = AnyStore::Closed;
+                    refusal = Refusal::StoreUnavailable;
                     continue;
                 }
             };
@@ -89,6 +92,7 @@ impl Driver {
                 Ok(lead) => return Some((store, lead)),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "lead not taken");
+                    refusal = Refusal::StoreUnavailable;
                 }
             }
         }

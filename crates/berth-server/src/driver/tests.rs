@@ -191,3 +191,21 @@ async fn an_agent_that_reads_no_orders_is_dropped_and_the_others_are_served() {
     rig.stop().await;
     reading.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_server_that_cannot_lead_for_its_store_says_that_it_is_the_store() {
+    let rig = Rig::start().await;
+    let operations = vec![Operation::Put(EPOCH_KEY.to_vec(), b"no epoch".to_vec())];
+    rig.store.commit(Transaction { guards: Vec::new(), operations }).await.unwrap();
+    let told = async {
+        loop {
+            match rig.run(service("web")).await.unwrap_err() {
+                // Before it has tried to take the lead again, it knows no more than this.
+                Refusal::NotLeader => tokio::task::yield_now().await,
+                other => return other,
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(SOON, told).await.unwrap(), Refusal::StoreUnavailable);
+    rig.stop().await;
+}
