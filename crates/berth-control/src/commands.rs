@@ -95,7 +95,7 @@ impl Core {
         {
             return Err(invalid(
                 "kind",
-                format!("the job runs as {:?} and cannot become {:?} while it does", old.spec.kind, spec.kind),
+                format!("the job runs as a {} job and cannot become a {} job while it does", old.spec.kind, spec.kind),
                 "stop the job first, or give this one another name",
             ));
         }

@@ -3,9 +3,11 @@
 //! An ended allocation stays in the desired state, told to stop, until it is collected: its logs stay on the node for
 //! questions. [`ENDED_PER_NODE`] bounds that; older ones vanish from the desired state, and so from the node.
 
+use std::collections::BTreeSet;
+
 use berth_model::{
     AgentKey, Alloc, AllocId, AllocState, Cause, Desired, DesiredAlloc, Digest, Goal, Happening, Hello, Node, NodeId,
-    NodeName, NodeReport, NodeState, Order, Outcome, Timer, Timestamp,
+    NodeName, NodeReport, NodeState, Order, Outcome, Timer, Timestamp, limits,
 };
 
 use crate::core::Core;
@@ -17,6 +19,8 @@ use crate::timers::Due;
 
 /// Ended allocations whose logs are kept on a node.
 pub(crate) const ENDED_PER_NODE: usize = 200;
+/// Estimated bytes of the specifications that these may add to a desired state, which has to stay sendable.
+const ENDED_BYTES: usize = 4 << 20;
 
 /// What is known of a node's agent beyond what is stored.
 #[derive(Debug)]
@@ -30,7 +34,7 @@ pub(crate) struct Link {
     waiting: Waiting,
     sent: Option<(SessionId, Digest, Timestamp)>,
     /// Allocations that have ended here, but that the agent still runs.
-    pub(crate) ghosts: std::collections::BTreeSet<AllocId>,
+    pub(crate) ghosts: BTreeSet<AllocId>,
     /// The last report, to see quickly that nothing is new.
     pub(crate) last: Option<NodeReport>,
 }
@@ -50,7 +54,7 @@ impl Link {
             digest: None,
             waiting: Waiting::No,
             sent: None,
-            ghosts: std::collections::BTreeSet::new(),
+            ghosts: BTreeSet::new(),
             last: None,
         }
     }
@@ -68,6 +72,15 @@ impl Core {
         }
         let id = match known {
             Some(id) => id,
+            None if self.state.nodes.len() >= limits::NODES => {
+                let reason = format!(
+                    "the cluster has {} nodes, lost ones included, and takes no more; those that stay lost are forgotten \
+                     after a while",
+                    limits::NODES
+                );
+                out.push(Effect::Close { session, reason });
+                return;
+            }
             None => {
                 self.state.meta.nodes += 1;
                 NodeId::new(self.state.meta.incarnation, self.state.meta.nodes)
@@ -273,12 +286,25 @@ impl Core {
     /// All that should be on a node.
     pub fn desired(&self, node: NodeId) -> Desired {
         let live = self.state.index.live_on.get(&node).into_iter().flatten();
-        let ended = self.state.index.ended_on.get(&node).into_iter().flat_map(|ids| ids.iter().rev());
-        let mut ids: Vec<AllocId> = live.chain(ended.take(ENDED_PER_NODE)).copied().collect();
+        let mut ids: Vec<AllocId> = live.copied().chain(self.ended_to_keep(node)).collect();
         ids.sort_unstable();
         let allocs: Vec<DesiredAlloc> = ids.iter().filter_map(|id| self.desired_alloc(self.alloc(*id))).collect();
         let Hash128(digest) = digest128(&allocs);
         Desired { epoch: self.state.meta.epoch, digest: Digest(digest), allocs }
+    }
+
+    /// The newest that have ended on a node, as many as it should keep.
+    fn ended_to_keep(&self, node: NodeId) -> impl Iterator<Item = AllocId> {
+        let newest = self.state.index.ended_on.get(&node).into_iter().flat_map(|ids| ids.iter().rev());
+        let (mut classes, mut bytes) = (BTreeSet::new(), 0);
+        newest.take(ENDED_PER_NODE).copied().take_while(move |id| {
+            let alloc = self.alloc(*id);
+            let group = self.state.spec(&alloc.job, alloc.version).and_then(|spec| spec.group(&alloc.group));
+            if classes.insert((&alloc.job, alloc.version, &alloc.group)) {
+                bytes += group.map_or(0, crate::size::of_group);
+            }
+            bytes <= ENDED_BYTES
+        })
     }
 
     fn desired_alloc(&self, alloc: &Alloc) -> Option<DesiredAlloc> {

@@ -46,7 +46,7 @@ fn of_spec(spec: &JobSpec) -> usize {
         + spec.groups.iter().map(of_group).sum::<usize>()
 }
 
-fn of_group(group: &GroupSpec) -> usize {
+pub(crate) fn of_group(group: &GroupSpec) -> usize {
     SMALL
         + of_texts(group.meta.iter().flat_map(|(k, v)| [k, v]))
         + group.constraints.iter().map(of_constraint).sum::<usize>()

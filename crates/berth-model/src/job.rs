@@ -15,6 +15,16 @@ pub enum JobKind {
     System,
 }
 
+impl std::fmt::Display for JobKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            JobKind::Service => "service",
+            JobKind::Batch => "batch",
+            JobKind::System => "system",
+        })
+    }
+}
+
 /// 0 to 100; the higher is placed first. 50 where the job file says nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(pub u8);
@@ -282,6 +292,10 @@ pub mod limits {
     pub const JOB_BYTES: usize = 256 << 10;
     /// Entries of an `env` or `meta`.
     pub const ENTRIES: usize = 512;
+    /// Bytes of what an agent tells of a failure; more is cut.
+    pub const MESSAGE_BYTES: usize = 4 << 10;
+    /// Nodes of a cluster, lost ones that are still kept among them.
+    pub const NODES: usize = 10_000;
     /// Processor time of a task.
     pub const CPU: CpuMillis = CpuMillis(1_024_000);
     /// Memory or disk of a task.

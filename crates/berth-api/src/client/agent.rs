@@ -42,7 +42,7 @@ impl AgentStream {
     pub async fn connect(target: &Target, hello: model::Hello) -> Result<AgentStream, ClientError> {
         let first = wire::encode_line(&wire::AgentMessage::Hello(hello.into()));
         let (sender, body) = open(target, STREAM, "/v1/agent/stream", Some(first)).await?;
-        let decoder = wire::LineDecoder::new(wire::AGENT_LINE_BYTES);
+        let decoder = wire::LineDecoder::new(wire::SERVER_LINE_BYTES);
         Ok(AgentStream { reports: ReportSender(sender), orders: OrderReceiver { body, decoder } })
     }
 }

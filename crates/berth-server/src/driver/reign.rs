@@ -151,7 +151,8 @@ impl<'a> Reign<'a> {
                 self.step(Event::AgentConnected { session, hello });
             }
             // What an agent says on a stream that this reign has not seen, or has ended, is too late.
-            Input::Report { session, report } if self.sessions.contains_key(&session) => {
+            Input::Report { session, report, turn } if self.sessions.contains_key(&session) => {
+                drop(turn);
                 self.shared.agents.reported(session, &report);
                 self.step(Event::AgentReport { session, report });
             }

@@ -1,5 +1,6 @@
 //! Agents' streams: reports in, orders out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
@@ -9,13 +10,13 @@ use axum::response::{IntoResponse as _, Response};
 use berth_api::wire::v1::{self as wire, ErrorKind};
 use berth_control::SessionId;
 use futures::StreamExt as _;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
 use super::error::ApiError;
-use crate::agents::QUEUED_MESSAGES;
+use crate::agents::{Outbox, QUEUED_MESSAGES};
 use crate::driver::{Input, Inputs, LoopEnded};
 
 /// How long an agent may take to say hello.
@@ -26,6 +27,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 enum StreamEnd {
     #[error("a line is not understood")]
     Line(#[from] wire::LineError),
+    #[error("a report is not understood")]
+    Report(#[from] wire::MessageError),
     #[error("the connection broke")]
     Broken(#[source] axum::Error),
     #[error("a second hello came where only reports may")]
@@ -71,9 +74,15 @@ pub async fn stream(State(api): State<Api>, version: Version, body: Body) -> Res
     let (outbox, messages) = mpsc::channel(QUEUED_MESSAGES);
     let over = CancellationToken::new();
     let guard = over.clone().drop_guard();
-    let input = Input::Connected { session, hello, outbox, guard };
+    let input = Input::Connected { session, hello, outbox: outbox.clone(), guard };
     api.inputs.stream(input).await.map_err(|LoopEnded| stopping())?;
-    tokio::spawn(read_reports(lines, session, api.inputs.clone(), over));
+    let inputs = api.inputs.clone();
+    tokio::spawn(async move {
+        // The loop has ended the session, and knows it, or the agent has.
+        if let Some(Err(end)) = over.run_until_cancelled(read_reports(lines, session, &inputs)).await {
+            end_stream(session, &end, &outbox, &inputs).await;
+        }
+    });
     let orders = ReceiverStream::new(messages);
     let body = Body::from_stream(orders.map(|message| Ok::<_, std::convert::Infallible>(wire::encode_line(&message))));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
@@ -104,25 +113,33 @@ async fn hello(lines: &mut Lines) -> Result<berth_model::Hello, ApiError> {
     }
 }
 
-/// Hands in reports until the agent or the loop ends the stream.
-async fn read_reports(mut lines: Lines, session: SessionId, inputs: Inputs, over: CancellationToken) {
-    let end = loop {
-        let message = match over.run_until_cancelled(lines.next()).await {
-            Some(message) => message,
-            // The loop has ended the session, and knows it.
-            None => return,
+/// Hands in reports until the agent or the loop ends the stream. One at a time: a report waits for the loop to have
+/// taken the one before, so that an agent that never stops talking fills no queue that others need.
+async fn read_reports(mut lines: Lines, session: SessionId, inputs: &Inputs) -> Result<(), StreamEnd> {
+    let turn = Arc::new(Semaphore::new(1));
+    loop {
+        let report = match lines.next().await? {
+            wire::AgentMessage::Report(report) => report.try_into()?,
+            wire::AgentMessage::Hello(_) => return Err(StreamEnd::SecondHello),
         };
-        match message {
-            Ok(wire::AgentMessage::Report(report)) => {
-                if inputs.stream(Input::Report { session, report: report.into() }).await.is_err() {
-                    return;
-                }
-            }
-            Ok(wire::AgentMessage::Hello(_)) => break StreamEnd::SecondHello,
-            Err(end) => break end,
+        let turn = turn.clone().acquire_owned().await.expect("nobody closes it");
+        if inputs.stream(Input::Report { session, report, turn }).await.is_err() {
+            return Ok(());
         }
-    };
-    tracing::info!(session = session.0, reason = chain(&end), "agent's stream ended");
+    }
+}
+
+/// Tells whoever is concerned that a stream has ended by the agent's doing.
+async fn end_stream(session: SessionId, end: &StreamEnd, outbox: &Outbox, inputs: &Inputs) {
+    let reason = chain(end);
+    match end {
+        StreamEnd::Ended | StreamEnd::Broken(_) => tracing::info!(session = session.0, reason, "agent's stream ended"),
+        StreamEnd::Line(_) | StreamEnd::Report(_) | StreamEnd::SecondHello => {
+            tracing::warn!(session = session.0, reason, "agent's stream refused");
+            // One who does not listen finds the stream ended.
+            let _ = outbox.try_send(wire::ServerMessage::Close { reason });
+        }
+    }
     // A loop that has ended needs no news.
     let _ = inputs.stream(Input::Disconnected { session }).await;
 }
@@ -137,4 +154,30 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_agent_that_never_stops_talking_has_one_report_in_the_queue() {
+        let report = wire::NodeReport { serial: wire::Number(1), digest: wire::Digest(0), allocs: Vec::new() };
+        let line = wire::encode_line(&wire::AgentMessage::Report(report));
+        let body = Body::from(line.repeat(100)).into_data_stream();
+        let lines = Lines { body, decoder: wire::LineDecoder::new(wire::AGENT_LINE_BYTES) };
+        let (sender, mut queue) = mpsc::channel(200);
+        let inputs = Inputs(sender);
+        let mut reading = std::pin::pin!(read_reports(lines, SessionId(1), &inputs));
+        for _ in 1..100 {
+            assert!(reading.as_mut().now_or_never().is_none());
+            assert_eq!(queue.len(), 1);
+            drop(queue.recv().await);
+            // Or the test's own share of time is used up.
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(reading.await, Err(StreamEnd::Ended)));
+    }
 }

@@ -130,7 +130,7 @@ impl Agent {
     }
 }
 
-fn running() -> TaskStatus {
+pub fn running() -> TaskStatus {
     TaskStatus { state: TaskState::Running { pid: 4711, started: Timestamp(1) }, restarts: 0, last_exit: None }
 }
 

@@ -4,6 +4,7 @@
 mod cluster;
 mod connections;
 mod document;
+mod liars;
 mod requests;
 mod retries;
 mod work;

@@ -2,9 +2,10 @@
 //!
 //! The agent opens `POST /v1/agent/stream` over HTTP/2. Its first line is `hello`, every later one a `report`. The
 //! server's first line is `welcome`. Either side may end the stream at any time; the agent opens another. A line is at
-//! most [`AGENT_LINE_BYTES`] long.
+//! most [`AGENT_LINE_BYTES`] or [`SERVER_LINE_BYTES`] long.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use berth_model as model;
 use serde::{Deserialize, Serialize};
@@ -18,8 +19,11 @@ use super::{
 
 /// The version of the agent's stream that this program speaks.
 pub const AGENT_PROTOCOL: u32 = 1;
-/// The longest line of the stream. A desired state of 1,000 allocations with large environments fits many times over.
+/// The longest line that an agent sends. Reports of 10,000 allocations fit.
 pub const AGENT_LINE_BYTES: usize = 16 << 20;
+/// The longest line that an agent is sent. A desired state holds what allocations have in common once, so that this is
+/// hundreds of different jobs of the largest size on one node.
+pub const SERVER_LINE_BYTES: usize = 64 << 20;
 
 /// From agent to server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -125,8 +129,11 @@ pub enum ServerMessage {
 pub struct Desired {
     /// The leader's reign.
     pub epoch: Epoch,
-    /// A digest of `allocs`, which reports repeat.
+    /// A digest of what is desired, which reports repeat.
     pub digest: Digest,
+    /// What there is to run, each once: the job file of a version, with one group alone.
+    #[schema(value_type = Vec<Object>)]
+    pub specs: Vec<serde_json::Value>,
     /// In order of id.
     pub allocs: Vec<DesiredAlloc>,
 }
@@ -142,9 +149,8 @@ pub struct DesiredAlloc {
     pub version: Number,
     /// Which of the group's `count`.
     pub index: u32,
-    /// The job file of that version, with this allocation's group alone.
-    #[schema(value_type = Object)]
-    pub spec: serde_json::Value,
+    /// Which of `specs`, from 0.
+    pub spec: u32,
     /// The ports chosen for it.
     pub ports: BTreeMap<PortName, u16>,
     /// Whether it should run.
@@ -175,6 +181,35 @@ pub enum MessageError {
     /// The agent's key is not one.
     #[error("the agent's key is not 1 to 128 printable ASCII characters")]
     AgentKey,
+    /// The machine is not one that can be.
+    #[error("the machine's {what} {found}, of at most {limit}")]
+    Machine {
+        /// What of it.
+        what: &'static str,
+        /// What was told.
+        found: String,
+        /// What can be.
+        limit: String,
+    },
+    /// The machine's ports are told the wrong way round.
+    #[error("the machine's dynamic ports end before they begin")]
+    Ports,
+    /// An allocation has more tasks than any has.
+    #[error("allocation {alloc} has {tasks} tasks, of at most {}", model::limits::TASKS)]
+    Tasks {
+        /// Which.
+        alloc: AllocId,
+        /// How many.
+        tasks: usize,
+    },
+    /// An allocation names a specification that is not there.
+    #[error("allocation {alloc} is of specification {spec}, which is not there")]
+    NoSpec {
+        /// Whose.
+        alloc: AllocId,
+        /// Which.
+        spec: u32,
+    },
     /// The specification of an allocation is not understood.
     #[error("specification of allocation {alloc} is not understood")]
     Spec {
@@ -202,8 +237,30 @@ impl TryFrom<AgentHello> for model::Hello {
         if hello.agent.is_empty() || hello.agent.len() > 128 || !printable {
             return Err(MessageError::AgentKey);
         }
+        check_machine(&hello.fingerprint)?;
         Ok(model::Hello { agent: model::AgentKey(hello.agent), fingerprint: hello.fingerprint.into() })
     }
+}
+
+/// What a machine is said to be is stored, shown and reckoned with.
+fn check_machine(machine: &Fingerprint) -> Result<(), MessageError> {
+    const TEXT_BYTES: usize = 255;
+    const ATTRIBUTE_BYTES: usize = 64 << 10;
+    const CPU_MILLIS: u64 = 1 << 32;
+    const SPACE_BYTES: u64 = 1 << 60;
+    let within = |what, found: u64, limit: u64, unit| {
+        let wrong = || MessageError::Machine { what, found: format!("{found}{unit}"), limit: format!("{limit}{unit}") };
+        if found <= limit { Ok(()) } else { Err(wrong()) }
+    };
+    let bytes = |what, found: usize, limit: usize| within(what, found as u64, limit as u64, " bytes");
+    let attributes = machine.attributes.iter().map(|(key, value)| key.len() + value.len()).sum();
+    within("cpu is", machine.resources.cpu_millis.0, CPU_MILLIS, "m")?;
+    within("memory is", machine.resources.memory_bytes.0, SPACE_BYTES, " bytes")?;
+    within("disk is", machine.resources.disk_bytes.0, SPACE_BYTES, " bytes")?;
+    bytes("address has", machine.address.len(), TEXT_BYTES)?;
+    bytes("agent version has", machine.agent_version.len(), TEXT_BYTES)?;
+    bytes("attributes have", attributes, ATTRIBUTE_BYTES)?;
+    if machine.dynamic_ports.first > machine.dynamic_ports.last { Err(MessageError::Ports) } else { Ok(()) }
 }
 
 impl From<model::NodeReport> for NodeReport {
@@ -213,10 +270,11 @@ impl From<model::NodeReport> for NodeReport {
     }
 }
 
-impl From<NodeReport> for model::NodeReport {
-    fn from(report: NodeReport) -> model::NodeReport {
-        let allocs = report.allocs.into_iter().map(model::ObservedAlloc::from).collect();
-        model::NodeReport { serial: report.serial.0, digest: report.digest.into(), allocs }
+impl TryFrom<NodeReport> for model::NodeReport {
+    type Error = MessageError;
+    fn try_from(report: NodeReport) -> Result<model::NodeReport, MessageError> {
+        let allocs = report.allocs.into_iter().map(model::ObservedAlloc::try_from).collect::<Result<_, _>>()?;
+        Ok(model::NodeReport { serial: report.serial.0, digest: report.digest.into(), allocs })
     }
 }
 
@@ -227,10 +285,14 @@ impl From<model::ObservedAlloc> for ObservedAlloc {
     }
 }
 
-impl From<ObservedAlloc> for model::ObservedAlloc {
-    fn from(alloc: ObservedAlloc) -> model::ObservedAlloc {
+impl TryFrom<ObservedAlloc> for model::ObservedAlloc {
+    type Error = MessageError;
+    fn try_from(alloc: ObservedAlloc) -> Result<model::ObservedAlloc, MessageError> {
+        if alloc.tasks.len() > model::limits::TASKS {
+            return Err(MessageError::Tasks { tasks: alloc.tasks.len(), alloc: alloc.id });
+        }
         let tasks = alloc.tasks.into_iter().map(|(name, status)| (name.into(), status.into())).collect();
-        model::ObservedAlloc { id: alloc.id.into(), phase: alloc.phase.into(), tasks }
+        Ok(model::ObservedAlloc { id: alloc.id.into(), phase: alloc.phase.into(), tasks })
     }
 }
 
@@ -287,47 +349,72 @@ impl From<model::Order> for ServerMessage {
 
 impl From<model::Desired> for Desired {
     fn from(desired: model::Desired) -> Desired {
-        let allocs = desired.allocs.into_iter().map(DesiredAlloc::from).collect();
-        Desired { epoch: desired.epoch.into(), digest: desired.digest.into(), allocs }
+        let mut known = BTreeMap::new();
+        let mut specs = Vec::new();
+        let allocs = desired.allocs.into_iter().map(|alloc| {
+            let class = (alloc.job.clone(), alloc.version, alloc.group.name.clone());
+            let spec = *known.entry(class).or_insert_with(|| {
+                specs.push(group_to_json(&alloc.job, alloc.kind, &alloc.group));
+                u32::try_from(specs.len() - 1).expect("a node has fewer than 2^32 allocations")
+            });
+            DesiredAlloc::of(alloc, spec)
+        });
+        let allocs = allocs.collect();
+        Desired { epoch: desired.epoch.into(), digest: desired.digest.into(), specs, allocs }
     }
 }
 
 impl TryFrom<Desired> for model::Desired {
     type Error = MessageError;
     fn try_from(desired: Desired) -> Result<model::Desired, MessageError> {
-        let allocs = desired.allocs.into_iter().map(model::DesiredAlloc::try_from).collect::<Result<_, _>>()?;
-        Ok(model::Desired { epoch: desired.epoch.into(), digest: desired.digest.into(), allocs })
+        let Desired { epoch, digest, mut specs, allocs } = desired;
+        // Read when the first allocation needs it, which a message about it can then name.
+        let mut read = BTreeMap::new();
+        let mut understood = Vec::with_capacity(allocs.len());
+        for alloc in allocs {
+            let spec = match read.entry(alloc.spec) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(vacant) => vacant.insert(read_spec(&mut specs, &alloc)?),
+            };
+            understood.push(alloc.with(spec));
+        }
+        Ok(model::Desired { epoch: epoch.into(), digest: digest.into(), allocs: understood })
     }
 }
 
-impl From<model::DesiredAlloc> for DesiredAlloc {
-    fn from(alloc: model::DesiredAlloc) -> DesiredAlloc {
+type Spec = (model::JobKind, model::GroupSpec);
+
+/// Takes the specification of an allocation, which is read once.
+fn read_spec(specs: &mut [serde_json::Value], alloc: &DesiredAlloc) -> Result<Spec, MessageError> {
+    let none = || MessageError::NoSpec { alloc: alloc.id.clone(), spec: alloc.spec };
+    let at = usize::try_from(alloc.spec).map_err(|_| none())?;
+    let spec = specs.get_mut(at).map(serde_json::Value::take).ok_or_else(none)?;
+    group_from_json(spec).map_err(|source| MessageError::Spec { alloc: alloc.id.clone(), source })
+}
+
+impl DesiredAlloc {
+    fn of(alloc: model::DesiredAlloc, spec: u32) -> DesiredAlloc {
         DesiredAlloc {
             id: alloc.id.into(),
-            spec: group_to_json(&alloc.job, alloc.kind, &alloc.group),
             job: alloc.job.into(),
             version: Number(alloc.version.0),
             index: alloc.index,
+            spec,
             ports: alloc.ports.into_iter().map(|(name, port)| (name.into(), port.0)).collect(),
             goal: alloc.goal.into(),
         }
     }
-}
 
-impl TryFrom<DesiredAlloc> for model::DesiredAlloc {
-    type Error = MessageError;
-    fn try_from(alloc: DesiredAlloc) -> Result<model::DesiredAlloc, MessageError> {
-        let read = group_from_json(alloc.spec);
-        let (kind, group) = read.map_err(|source| MessageError::Spec { alloc: alloc.id.clone(), source })?;
-        Ok(model::DesiredAlloc {
-            id: alloc.id.into(),
-            job: alloc.job.into(),
-            kind,
-            version: model::JobVersion(alloc.version.0),
-            index: alloc.index,
-            group,
-            ports: alloc.ports.into_iter().map(|(name, port)| (name.into(), model::Port(port))).collect(),
-            goal: alloc.goal.into(),
-        })
+    fn with(self, (kind, group): &Spec) -> model::DesiredAlloc {
+        model::DesiredAlloc {
+            id: self.id.into(),
+            job: self.job.into(),
+            kind: *kind,
+            version: model::JobVersion(self.version.0),
+            index: self.index,
+            group: group.clone(),
+            ports: self.ports.into_iter().map(|(name, port)| (name.into(), model::Port(port))).collect(),
+            goal: self.goal.into(),
+        }
     }
 }

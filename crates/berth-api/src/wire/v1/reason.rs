@@ -254,8 +254,18 @@ impl From<model::Failure> for Failure {
 
 impl From<Failure> for model::Failure {
     fn from(failure: Failure) -> model::Failure {
-        model::Failure { kind: failure.kind.into(), message: failure.message }
+        model::Failure { kind: failure.kind.into(), message: cut(failure.message) }
     }
+}
+
+/// What is stored has a bound, whatever an agent tells.
+fn cut(mut message: String) -> String {
+    const MORE: &str = "…";
+    if message.len() > model::limits::MESSAGE_BYTES {
+        message.truncate(message.floor_char_boundary(model::limits::MESSAGE_BYTES - MORE.len()));
+        message.push_str(MORE);
+    }
+    message
 }
 
 impl From<&model::Filter> for Filter {
