@@ -102,6 +102,7 @@ policy = \"pack\"  # file FILE
 heartbeat = \"3s\"  # variable BERTH_HEARTBEAT
 heartbeat_grace = \"5s\"  # default
 keep_ended = \"24h\"  # default
+keep_ended_max = \"10000\"  # default
 keep_ledger = \"20000\"  # default
 keep_commands = \"24h\"  # default
 ";
