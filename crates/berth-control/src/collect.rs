@@ -1,6 +1,7 @@
-//! Collecting: what has ended is kept for questions, for a while, and then forgotten. Bounded work per run.
+//! Collecting: what has ended is kept for questions, for a while and up to a number, and then forgotten. Bounded work
+//! per run.
 
-use berth_model::{Cause, Happening, JobState, Millis, NodeState, Timer, Timestamp};
+use berth_model::{AllocId, Cause, Happening, JobState, Millis, NodeState, Timer, Timestamp};
 
 use crate::core::Core;
 use crate::index::Slot;
@@ -9,6 +10,8 @@ use crate::timers::Due;
 
 /// Objects of a kind that one run forgets at most.
 const PER_RUN: usize = 500;
+/// The same for allocations, of which a busy cluster ends many in a second.
+const ALLOCS_PER_RUN: usize = 4 * PER_RUN;
 /// The wait to the next run when the last one left something over.
 pub(crate) const SOON: Millis = Millis(1_000);
 
@@ -34,33 +37,42 @@ impl Core {
         at + keep <= self.now
     }
 
-    /// The newest of a slot is kept while the job is wanted: what comes next depends on how it ended.
+    /// What nothing depends on any more, oldest first, where it is too old or there is too much of it.
     fn collect_allocs(&mut self) -> bool {
-        let old = self.state.index.ended_at.iter().take_while(|(at, _)| self.is_old(*at, self.settings.keep_ended));
-        let gone: Vec<_> = old
-            .map(|(_, id)| *id)
-            .filter(|id| {
-                let alloc = self.alloc(*id);
-                let latest = self.latest_in(&alloc.job, &alloc.group, Slot::of(alloc)) == Some(*id);
-                let bound = alloc.bound_to.is_some_and(|node| !self.state.nodes.contains_key(&node));
-                !latest || bound || !self.state.is_active(&alloc.job)
-            })
-            .take(PER_RUN)
-            .collect();
+        let spent = &self.state.index.spent;
+        let surplus = self.surplus(spent.len());
+        let over = spent.iter().enumerate();
+        let over = over.take_while(|(nth, (at, _))| *nth < surplus || self.is_old(*at, self.settings.keep_ended));
+        // In a slot that has changed in this step nobody has looked yet for what it needs.
+        let settled = |id: &AllocId| {
+            let alloc = self.alloc(*id);
+            let slot = (alloc.job.clone(), alloc.group.clone(), Slot::of(alloc));
+            !self.state.dirty.slots.contains(&slot)
+        };
+        let gone: Vec<AllocId> = over.map(|(_, (_, id))| *id).filter(settled).take(ALLOCS_PER_RUN).collect();
         for id in &gone {
             self.state.delete_alloc(*id);
         }
-        gone.len() == PER_RUN
+        gone.len() == ALLOCS_PER_RUN
     }
 
+    fn surplus(&self, ended: usize) -> usize {
+        ended.saturating_sub(usize::try_from(self.settings.keep_ended_max).unwrap_or(usize::MAX))
+    }
+
+    /// Those of which no allocation is kept, oldest first, where they are too old or too many.
     fn collect_jobs(&mut self, cause: &Cause) -> bool {
-        let over = self.state.jobs.iter().filter(|(id, job)| match job.state {
-            JobState::Ended { at, .. } => {
-                self.is_old(at, self.settings.keep_ended) && !self.state.index.jobs.contains_key(id)
-            }
-            JobState::Active | JobState::Stopping { .. } => false,
+        let ended = self.state.jobs.iter().filter_map(|(id, job)| match job.state {
+            JobState::Ended { at, .. } => Some((at, id)),
+            JobState::Active | JobState::Stopping { .. } => None,
         });
-        let gone: Vec<_> = over.map(|(id, _)| id.clone()).take(PER_RUN).collect();
+        let mut ended: Vec<_> = ended.collect();
+        let surplus = self.surplus(ended.len());
+        ended.retain(|(_, id)| !self.state.index.jobs.contains_key(id));
+        ended.sort_unstable();
+        let over = ended.into_iter().enumerate();
+        let over = over.take_while(|(nth, (at, _))| *nth < surplus || self.is_old(*at, self.settings.keep_ended));
+        let gone: Vec<_> = over.map(|(_, (_, id))| id.clone()).take(PER_RUN).collect();
         for id in &gone {
             self.state.delete_job(id);
             let what = Happening::JobCollected(id.clone());

@@ -234,6 +234,15 @@ fn check_group(spec: &JobSpec, at: usize, group: &berth_model::GroupSpec) -> Res
     if group.tasks.is_empty() || group.tasks.len() > limits::TASKS {
         return Err(invalid(place(".tasks"), format!("{} tasks", group.tasks.len()), "use 1 to 32 tasks"));
     }
+    let (least, most) = (limits::LEAST_MEMORY, limits::SPACE);
+    for (nth, task) in group.tasks.iter().enumerate() {
+        let memory = task.resources.memory;
+        if memory < least || memory > most {
+            let problem = format!("{memory} is not from {least} to {most}");
+            let remedy = "use 1MiB or more: no program starts with less memory";
+            return Err(invalid(place(&format!(".tasks[{nth}].resources.memory")), problem, remedy));
+        }
+    }
     if group.network == NetworkMode::None && group.ports().next().is_some() {
         let remedy = "use the network mode host, or leave the ports out";
         return Err(invalid(place(".network"), "without a network there are no ports".to_owned(), remedy));

@@ -34,6 +34,8 @@ impl Slot {
 pub(crate) struct SlotIndex {
     pub(crate) live: BTreeSet<AllocId>,
     pub(crate) ended: BTreeSet<AllocId>,
+    /// The ended one that what comes next in the slot depends on.
+    pub(crate) needed: Option<AllocId>,
 }
 
 impl SlotIndex {
@@ -79,7 +81,10 @@ pub(crate) struct Index {
     pub(crate) live_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) ended_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) waiting: BTreeMap<ClassKey, BTreeSet<AllocId>>,
-    pub(crate) ended_at: BTreeSet<(Timestamp, AllocId)>,
+    /// Ended allocations that nothing depends on any more, oldest first: they are kept for questions alone.
+    pub(crate) spent: BTreeSet<(Timestamp, AllocId)>,
+    /// Allocations that were given up with their node, and that it may still run.
+    pub(crate) haunting: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) commands_at: BTreeSet<(Timestamp, CommandKey)>,
     pub(crate) ledger_of: BTreeSet<(AllocId, EventId)>,
     /// How many allocations there are of each version, ended ones too.
@@ -134,9 +139,37 @@ impl Index {
         if is_queued(alloc) {
             self.waiting.entry(ClassKey::of(alloc)).or_default().insert(alloc.id);
         }
-        if let AllocState::Ended { at, .. } = alloc.state {
-            self.ended_at.insert((at, alloc.id));
+        self.sort_ended(alloc);
+    }
+
+    /// Puts an ended allocation among those that nothing depends on any more, or takes it out.
+    pub(crate) fn sort_ended(&mut self, alloc: &Alloc) {
+        let AllocState::Ended { at, .. } = alloc.state else { return };
+        let needed = self.slot(&alloc.job, &alloc.group, Slot::of(alloc)).and_then(|slot| slot.needed);
+        if needed == Some(alloc.id) || self.is_haunting(alloc) {
+            self.spent.remove(&(at, alloc.id));
+        } else {
+            self.spent.insert((at, alloc.id));
         }
+    }
+
+    fn is_haunting(&self, alloc: &Alloc) -> bool {
+        let on = alloc.placement().and_then(|placement| self.haunting.get(&placement.node));
+        on.is_some_and(|ids| ids.contains(&alloc.id))
+    }
+
+    /// Says which ended allocation of a slot is needed. Gives back those about which that is news.
+    pub(crate) fn need(&mut self, job: &JobId, group: &GroupName, slot: Slot, needed: Option<AllocId>) -> Vec<AllocId> {
+        let group = self.jobs.get_mut(job).and_then(|groups| groups.get_mut(group));
+        let Some(slot) = group.and_then(|group| group.slots.get_mut(&slot)) else { return Vec::new() };
+        let before = std::mem::replace(&mut slot.needed, needed);
+        if before == needed { Vec::new() } else { before.into_iter().chain(needed).collect() }
+    }
+
+    /// What comes next in the slots of a job depends on nothing any more. Gives back what was needed.
+    pub(crate) fn need_nothing(&mut self, job: &JobId) -> Vec<AllocId> {
+        let groups = self.jobs.get_mut(job).into_iter().flat_map(BTreeMap::values_mut);
+        groups.flat_map(|group| group.slots.values_mut()).filter_map(|slot| slot.needed.take()).collect()
     }
 
     pub(crate) fn remove_alloc(&mut self, alloc: &Alloc) {
@@ -153,8 +186,15 @@ impl Index {
             drop_member(&mut self.waiting, &ClassKey::of(alloc), alloc.id);
         }
         if let AllocState::Ended { at, .. } = alloc.state {
-            self.ended_at.remove(&(at, alloc.id));
+            self.spent.remove(&(at, alloc.id));
         }
+    }
+
+    /// Forgets that an ended allocation may still run on a node. Says whether that is news.
+    pub(crate) fn exorcise(&mut self, node: NodeId, alloc: AllocId) -> bool {
+        let haunts = self.haunting.get(&node).is_some_and(|ids| ids.contains(&alloc));
+        drop_member(&mut self.haunting, &node, alloc);
+        haunts
     }
 
     fn leave_slot(&mut self, alloc: &Alloc) {
@@ -164,6 +204,7 @@ impl Index {
         if let Some(slot) = group.slots.get_mut(&at) {
             slot.live.remove(&alloc.id);
             slot.ended.remove(&alloc.id);
+            slot.needed.take_if(|needed| *needed == alloc.id);
             if slot.live.is_empty() && slot.ended.is_empty() {
                 group.slots.remove(&at);
             }

@@ -47,6 +47,9 @@ pub struct Settings {
     pub policy: Policy,
     /// How long ended jobs and allocations are kept for questions.
     pub keep_ended: Millis,
+    /// How many ended allocations, and how many ended jobs, are kept for questions within that time. What a wanted job
+    /// or a node that may come back still depends on is kept beside them.
+    pub keep_ended_max: u64,
     /// How many entries of the ledger are kept.
     pub keep_ledger: u64,
     /// How long outcomes of commands are kept.
@@ -60,6 +63,7 @@ impl Default for Settings {
             heartbeat_grace: Millis(5000),
             policy: Policy::Spread,
             keep_ended: Millis::from_secs(24 * 3600),
+            keep_ended_max: 10_000,
             keep_ledger: 20_000,
             keep_commands: Millis::from_secs(24 * 3600),
         }

@@ -64,7 +64,7 @@ impl Core {
         }
         match &alloc.state {
             AllocState::Waiting { .. } => {}
-            AllocState::Ended { .. } => self.ghost(observed),
+            AllocState::Ended { .. } => self.ghost(node, observed),
             AllocState::Placed { .. } => match &observed.phase {
                 Phase::Running => self.running(observed.id, observed.tasks.clone(), cause),
                 Phase::Ended(ended) => self.ended(observed, ended, cause),
@@ -163,17 +163,17 @@ impl Core {
 
     /// Something that was given up still runs, as after a partition: until it is gone it holds its room on the board,
     /// or what is placed next would not fit beside it.
-    fn ghost(&mut self, observed: &ObservedAlloc) {
+    fn ghost(&mut self, node: NodeId, observed: &ObservedAlloc) {
         let alloc = self.alloc(observed.id);
         match observed.phase {
             Phase::Ended(_) => {
                 if self.state.board.release(observed.id) {
                     self.state.dirty.room = true;
                 }
+                self.state.exorcise(node, observed.id);
             }
             Phase::Preparing(_) | Phase::Starting | Phase::Running | Phase::Stopping => {
                 if let Some(hold) = self.state.hold_of(alloc, alloc.placement()) {
-                    let node = hold.node;
                     self.state.board.hold(observed.id, hold);
                     if let Some(link) = self.links.get_mut(&node) {
                         link.ghosts.insert(observed.id);
@@ -212,6 +212,10 @@ impl Core {
             if self.state.board.release(id) {
                 self.state.dirty.room = true;
             }
+        }
+        let haunting = self.state.index.haunting.get(&node).into_iter().flatten();
+        for id in haunting.filter(|id| !seen.contains(id)).copied().collect::<Vec<_>>() {
+            self.state.exorcise(node, id);
         }
     }
 

@@ -145,6 +145,33 @@ impl State {
             self.index.agents.remove(&node.agent);
         }
         self.journal.touch(Key::Node(id), Takes::Nothing);
+        let given_up = self.index.haunting.remove(&id);
+        self.sort_ended(given_up.into_iter().flatten());
+    }
+
+    /// The node does not run the ended allocation any more.
+    pub(crate) fn exorcise(&mut self, node: NodeId, id: AllocId) {
+        if self.index.exorcise(node, id) {
+            self.sort_ended([id]);
+        }
+    }
+
+    /// Says which ended allocation what comes next in a slot depends on.
+    pub(crate) fn need(&mut self, job: &JobId, group: &GroupName, slot: Slot, needed: Option<AllocId>) {
+        let news = self.index.need(job, group, slot, needed);
+        self.sort_ended(news);
+    }
+
+    /// The job is over: how its allocations ended is of interest to those who ask, and to nothing else.
+    pub(crate) fn need_nothing(&mut self, job: &JobId) {
+        let news = self.index.need_nothing(job);
+        self.sort_ended(news);
+    }
+
+    fn sort_ended(&mut self, ids: impl IntoIterator<Item = AllocId>) {
+        for alloc in ids.into_iter().filter_map(|id| self.allocs.get(&id)) {
+            self.index.sort_ended(alloc);
+        }
     }
 
     /// Puts a job. When its version changed, the version before is kept for those that run it.
@@ -181,6 +208,11 @@ impl State {
             self.index.remove_alloc(old);
         } else {
             self.dirty.created.insert(id);
+        }
+        if let Some(Outcome::Lost(node)) = outcome(&alloc)
+            && self.nodes.contains_key(node)
+        {
+            self.index.haunting.entry(*node).or_default().insert(id);
         }
         self.index.add_alloc(&alloc);
         self.rehold(&alloc);
@@ -241,6 +273,7 @@ impl State {
         // It had ended; but it may have held room as one that a node still shows.
         self.dirty.room |= self.board.release(id);
         if let Some(placement) = alloc.placement() {
+            self.index.exorcise(placement.node, id);
             self.dirty.desired.insert(placement.node);
             self.dirty.touched.insert(placement.node);
         }

@@ -29,6 +29,8 @@ fn refusals_change_nothing() {
     assert!(matches!(w.answer(Command::StopAlloc(alloc)), Err(Refusal::NoSuchAlloc(_))));
     let Err(Refusal::Invalid { place, .. }) = w.run(batch("web")) else { panic!("the kind changed") };
     assert_eq!(place, "kind");
+    let Err(Refusal::Invalid { place, .. }) = w.run(service("tiny").memory(0)) else { panic!("too little memory") };
+    assert_eq!(place, "groups[0].tasks[0].resources.memory");
     let Err(Refusal::Invalid { place, .. }) = w.run(service("big").count(100_001)) else { panic!("too many") };
     assert_eq!(place, "groups[0].count");
     let command = Box::new(CommandRequest {

@@ -124,6 +124,104 @@ fn what_has_ended_of_a_wanted_job_is_forgotten_but_for_the_newest_of_a_slot() {
     assert_eq!(w.all("sum"), ["sum[0] v1 complete a", "sum[1] v1 ready a"]);
 }
 
+/// At most so many ended allocations, and ended jobs, are kept; none is old within a test.
+fn narrow(max: u64) -> World {
+    World::with(Settings { keep_ended_max: max, keep_commands: Millis::from_secs(10), ..Settings::default() })
+}
+
+#[test]
+fn of_too_much_that_has_ended_the_oldest_is_forgotten_in_bounded_portions() {
+    let mut w = narrow(100);
+    w.run(service("early").cpu(1)).unwrap();
+    w.answer(Command::Stop(job_id("early"))).unwrap();
+    w.run(service("wide").cpu(1).count(5_000)).unwrap();
+    w.pass(1_000);
+    w.answer(Command::Stop(job_id("wide"))).unwrap();
+    assert_eq!(w.disk.allocs.len(), 5_001, "nothing is forgotten before its turn");
+    let (mut before, mut portions) = (w.disk.allocs.len(), 0);
+    for _ in 0..70 {
+        w.pass(1_000);
+        let gone = before - w.disk.allocs.len();
+        assert!(gone <= 2_000, "{gone} in one second");
+        (before, portions) = (w.disk.allocs.len(), portions + usize::from(gone > 0));
+    }
+    assert_eq!((w.disk.allocs.len(), portions), (100, 3));
+    assert_eq!(w.all("early"), Vec::<String>::new(), "the oldest went first");
+    assert!(w.disk.jobs.contains_key(&job_id("early")), "jobs are counted for themselves");
+}
+
+#[test]
+fn what_a_wanted_job_depends_on_is_kept_whatever_the_number() {
+    let mut w = narrow(0);
+    w.node(machine("a"));
+    w.fates.extend([("sum", Fate::Complete), ("bad", Fate::Fail)].map(|(job, fate)| (job.to_owned(), fate)));
+    w.run(batch("sum").count(2)).unwrap();
+    let slow = w.core.job_allocs(&job_id("sum"))[1].id;
+    w.fates.insert(slow.to_string(), Fate::Run);
+    w.run(service("bad")).unwrap();
+    w.pass(300_000);
+    assert_eq!(w.all("sum"), ["sum[0] v1 complete a", "sum[1] v1 ready a"]);
+    let bad = w.core.job_allocs(&job_id("bad"));
+    let [.., failed, next] = &bad[..] else { panic!("{:?}", w.all("bad")) };
+    let AllocState::Waiting { reason: WaitReason::BackOff { failed: named, .. }, .. } = &next.state else {
+        panic!("{:?}", next.state)
+    };
+    assert!(*named == failed.id && next.failures > 5, "the back-off goes on: {next:?}");
+
+    // A new leader keeps the same, and when the jobs are over nothing is kept.
+    w.lead_anew();
+    w.pass(120_000);
+    assert_eq!(w.all("sum").len(), 2);
+    for job in ["sum", "bad"] {
+        w.answer(Command::Stop(job_id(job))).unwrap();
+    }
+    w.pass(200_000);
+    assert!(w.disk.allocs.is_empty() && w.disk.jobs.is_empty(), "{:?}", w.disk.allocs.keys());
+}
+
+#[test]
+fn slots_that_a_job_has_no_more_are_not_needed() {
+    let mut w = narrow(1);
+    w.node(machine("a"));
+    w.run(service("web").count(5)).unwrap();
+    w.pass(2_000);
+    w.run(service("web").count(1)).unwrap();
+    w.pass(120_000);
+    assert_eq!(w.all("web"), ["web[0] v1 ready a", "web[4] v1 stopped a"]);
+}
+
+#[test]
+fn what_a_lost_node_may_still_run_is_not_forgotten() {
+    let mut w = narrow(0);
+    w.node(machine("a").cpu(1_000));
+    w.node(machine("b").cpu(1_000));
+    w.run(service("web").cpu(800)).unwrap();
+    w.pass(2_000);
+    w.cut("a");
+    w.pass(120_000);
+    assert_eq!(w.all("web"), ["web[0] v1 lost a", "web[0] v1 ready b"]);
+    w.connect("a");
+    w.run(service("more").cpu(800)).unwrap();
+    assert_eq!(w.live("more"), ["more[0] v1 waiting no-room -"], "the ghost is in the way");
+    w.report("a");
+    w.pass(120_000);
+    assert_eq!(w.all("web"), ["web[0] v1 ready b"]);
+}
+
+#[test]
+fn of_too_many_ended_jobs_the_oldest_is_forgotten() {
+    let mut w = narrow(2);
+    w.node(machine("a"));
+    for job in ["c", "a", "b"] {
+        w.fates.insert(job.to_owned(), Fate::Complete);
+        w.run(batch(job)).unwrap();
+        w.pass(2_000);
+    }
+    w.pass(120_000);
+    let kept: Vec<String> = w.disk.jobs.keys().map(|id| id.name.to_string()).collect();
+    assert_eq!(kept, ["a", "b"]);
+}
+
 #[test]
 fn a_node_that_stays_away_is_forgotten() {
     let mut w = forgetful();

@@ -298,6 +298,8 @@ pub mod limits {
     pub const NODES: usize = 10_000;
     /// Processor time of a task.
     pub const CPU: CpuMillis = CpuMillis(1_024_000);
+    /// The least memory of a task: with less, no program gets as far as its first line.
+    pub const LEAST_MEMORY: Bytes = Bytes(1 << 20);
     /// Memory or disk of a task.
     pub const SPACE: Bytes = Bytes(1 << 50);
 }

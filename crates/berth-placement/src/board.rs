@@ -45,6 +45,16 @@ impl Seat {
         self.fingerprint.resources - self.used
     }
 
+    /// The node as if it were empty and not lost: what does not fit there does not fit by waiting.
+    pub(crate) fn emptied(&self) -> Seat {
+        Seat {
+            fingerprint: self.fingerprint.clone(),
+            eligibility: Eligibility::Ready,
+            used: Resources::default(),
+            ports: BTreeMap::new(),
+        }
+    }
+
     fn take(&mut self, hold: &Hold) {
         self.used = self.used + hold.resources;
         for port in &hold.ports {
@@ -136,6 +146,12 @@ impl Board {
             }
         }
         true
+    }
+
+    /// The board as if nothing were held and no node lost.
+    pub(crate) fn emptied(&self) -> Board {
+        let seats = self.seats.iter().map(|(node, seat)| (*node, seat.emptied())).collect();
+        Board { seats, ..Board::default() }
     }
 
     /// What an allocation holds.

@@ -66,17 +66,6 @@ pub(crate) fn first(seat: &Seat, class: Class<'_>, wanted: Resources) -> Option<
     exhausted(seat.used + wanted, seat.fingerprint.resources).map(Filter::Exhausted)
 }
 
-/// Whether the node could take the allocation if it were empty and not lost.
-pub(crate) fn fits_empty(seat: &Seat, class: Class<'_>, wanted: Resources) -> bool {
-    let empty = Seat {
-        fingerprint: seat.fingerprint.clone(),
-        eligibility: Eligibility::Ready,
-        used: Resources::default(),
-        ports: BTreeMap::new(),
-    };
-    first(&empty, class, wanted).is_none()
-}
-
 /// A number for every port of the group: the fixed as asked, the dynamic ones the lowest that are free.
 pub(crate) fn choose_ports(seat: &Seat, class: Class<'_>) -> Result<BTreeMap<PortName, Port>, Filter> {
     let mut chosen = BTreeMap::new();

@@ -226,28 +226,37 @@ impl<'a> Field<'a> {
         matches!(self.standings.get(&node), Some(Standing::Fits { .. }))
     }
 
+    /// Why the node takes none. Where it never will, it is looked at as if it were empty: what is on it now is not
+    /// what stands in the way.
     fn why_not_on(&self, board: &Board, node: NodeId, decision: DecisionId) -> WaitReason {
-        let filter = match self.standings.get(&node) {
-            Some(Standing::Filtered(filter)) => filter.clone(),
+        let Some(seat) = board.seats().get(&node) else {
             // A node that is not on the board was collected: it is as lost as can be.
-            Some(Standing::Fits { .. }) | None => Filter::NodeLost,
+            let filtered = Filtered::from([(Filter::NodeLost, 1)]);
+            return WaitReason::NoNodeFits { decision, filtered, nearest: None, verdict: Verdict::Never };
         };
-        let seat = board.seats().get(&node);
-        let exhausted = matches!(filter, Filter::Exhausted(_));
-        let nearest = seat.filter(|_| exhausted).and_then(|s| filter::shortfall(s, self.wanted));
-        let fits = seat.is_some_and(|s| filter::fits_empty(s, self.class, self.wanted));
-        WaitReason::NoNodeFits {
-            decision,
-            filtered: Filtered::from([(filter, 1)]),
-            nearest: nearest.map(|(_, shortfall)| (node, shortfall)),
-            verdict: if fits { Verdict::Waiting } else { Verdict::Never },
-        }
+        let empty = seat.emptied();
+        let (verdict, seat, filter) = match (filter::first(&empty, self.class, self.wanted), self.standings.get(&node))
+        {
+            (Some(filter), _) => (Verdict::Never, &empty, filter),
+            (None, Some(Standing::Filtered(filter))) => (Verdict::Waiting, seat, filter.clone()),
+            (None, Some(Standing::Fits { .. }) | None) => (Verdict::Waiting, seat, Filter::NodeLost),
+        };
+        let lack = matches!(filter, Filter::Exhausted(_)).then(|| filter::shortfall(seat, self.wanted)).flatten();
+        let nearest = lack.map(|(_, shortfall)| (node, shortfall));
+        WaitReason::NoNodeFits { decision, filtered: Filtered::from([(filter, 1)]), nearest, verdict }
     }
 
+    /// Why no node takes any. Where none ever will, all are looked at as if they were empty.
     fn why_nowhere(&self, board: &Board, decision: DecisionId) -> WaitReason {
-        let mut fits = board.seats().values().map(|seat| filter::fits_empty(seat, self.class, self.wanted));
-        let verdict = if fits.any(|fits| fits) { Verdict::Waiting } else { Verdict::Never };
-        WaitReason::NoNodeFits { decision, filtered: self.filtered.clone(), nearest: self.nearest(board), verdict }
+        let fits_empty = |seat: &Seat| filter::first(&seat.emptied(), self.class, self.wanted).is_none();
+        if board.seats().values().any(fits_empty) {
+            let (filtered, nearest) = (self.filtered.clone(), self.nearest(board));
+            return WaitReason::NoNodeFits { decision, filtered, nearest, verdict: Verdict::Waiting };
+        }
+        let board = board.emptied();
+        let field = Field::evaluate(&board, self.class, self.policy);
+        let nearest = field.nearest(&board);
+        WaitReason::NoNodeFits { decision, filtered: field.filtered, nearest, verdict: Verdict::Never }
     }
 
     /// Of the nodes that only lack room, the one that lacks least.

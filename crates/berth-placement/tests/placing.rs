@@ -94,6 +94,29 @@ fn filters_count_and_the_nearest_miss_is_named() {
 }
 
 #[test]
+fn who_never_fits_is_told_what_an_empty_node_lacks_and_who_waits_what_is_taken() {
+    let mut board = board(&[machine("a").cpu(1_000).memory(1_024), machine("b").cpu(1_000).memory(1_024)]);
+    told(&mut board, &service("busy").cpu(1_000).memory(1), &wants(1, 1), Policy::Pack);
+    board.put_node(NodeId::new(LIFE, 2), &machine("b").cpu(1_000).memory(1_024).0, Eligibility::Lost);
+    let vast = service("vast").cpu(500).memory(4_096);
+    insta::assert_snapshot!(told(&mut board, &vast, &wants(10, 1), Policy::Pack), @r#"
+    a1-10 wait Never {Exhausted(Memory): 2} near Some("n1-1 Memory 1073741824/4294967296")
+    "#);
+    let waiting = service("patient").cpu(500).memory(1);
+    insta::assert_snapshot!(told(&mut board, &waiting, &wants(20, 1), Policy::Pack), @r#"
+    a1-20 wait Waiting {NodeLost: 1, Exhausted(Cpu): 1} near Some("n1-1 Cpu 0/500")
+    "#);
+    let mut bound = wants(30, 1);
+    bound[0].only = Some(NodeId::new(LIFE, 1));
+    insta::assert_snapshot!(told(&mut board, &vast, &bound, Policy::Pack), @r#"
+    a1-30 wait Never {Exhausted(Memory): 1} near Some("n1-1 Memory 1073741824/4294967296")
+    "#);
+    insta::assert_snapshot!(told(&mut board, &waiting, &bound, Policy::Pack), @r#"
+    a1-30 wait Waiting {Exhausted(Cpu): 1} near Some("n1-1 Cpu 0/500")
+    "#);
+}
+
+#[test]
 fn ports_are_given_once() {
     let mut board = board(&[machine("a").dynamic_ports(20_000, 20_001)]);
     let spec = service("web").dynamic_port("x");

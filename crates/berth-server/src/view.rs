@@ -1,15 +1,24 @@
 //! What is durable, ready to be shown: follows the commits, and knows nothing that is not stored.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use berth_api::wire::v1::NodeNames;
 use berth_model::{
-    Alloc, AllocId, CommandId, CommandRecord, Epoch, EventId, GroupSpec, Happening, IdempotencyKey, Job, JobId,
-    JobSpec, JobVersion, LedgerEntry, Mutation, Namespace, Node, NodeId, NodeName, Principal, Resources, Snapshot,
+    Alloc, AllocId, CommandId, CommandRecord, Epoch, EventId, GroupName, GroupSpec, Happening, IdempotencyKey, Job,
+    JobId, JobSpec, JobVersion, LedgerEntry, Mutation, Namespace, Node, NodeId, NodeName, Principal, Resources,
+    Snapshot,
 };
 
 type CommandKey = (Principal, Namespace, IdempotencyKey);
+
+/// The place in a group that one allocation after the other fills: the index, or the node of a system job.
+type Slot = (JobId, GroupName, u32, Option<NodeId>);
+
+fn slot(alloc: &Alloc) -> Slot {
+    (alloc.job.clone(), alloc.group.clone(), alloc.index, alloc.bound_to)
+}
 
 /// The durable state.
 #[derive(Debug, Default)]
@@ -29,6 +38,7 @@ pub struct View {
     allocs_of_job: BTreeMap<JobId, BTreeSet<AllocId>>,
     allocs_on_node: BTreeMap<NodeId, BTreeSet<AllocId>>,
     replaced_by: BTreeMap<AllocId, AllocId>,
+    in_slot: BTreeMap<Slot, BTreeSet<AllocId>>,
     commands: BTreeMap<CommandId, Arc<CommandRecord>>,
     command_ids: BTreeMap<CommandKey, CommandId>,
     /// Names of nodes that the ledger still tells of.
@@ -93,6 +103,7 @@ impl View {
         let id = alloc.id;
         self.remove_alloc(id);
         self.allocs_of_job.entry(alloc.job.clone()).or_default().insert(id);
+        self.in_slot.entry(slot(&alloc)).or_default().insert(id);
         if let Some(node) = alloc.placement().map(|placement| placement.node) {
             self.allocs_on_node.entry(node).or_default().insert(id);
         }
@@ -105,6 +116,7 @@ impl View {
     fn remove_alloc(&mut self, id: AllocId) {
         let Some(alloc) = self.allocs.remove(&id) else { return };
         remove_from(&mut self.allocs_of_job, &alloc.job, id);
+        remove_from(&mut self.in_slot, &slot(&alloc), id);
         if let Some(placement) = alloc.placement() {
             remove_from(&mut self.allocs_on_node, &placement.node, id);
         }
@@ -147,6 +159,12 @@ impl View {
     /// The instance that took the place of another.
     pub fn replaced_by(&self, alloc: AllocId) -> Option<AllocId> {
         self.replaced_by.get(&alloc).copied()
+    }
+
+    /// The instance that follows another in its slot.
+    pub fn followed_by(&self, alloc: &Alloc) -> Option<&Arc<Alloc>> {
+        let later = self.in_slot.get(&slot(alloc))?.range((Bound::Excluded(alloc.id), Bound::Unbounded)).next()?;
+        self.allocs.get(later)
     }
 
     /// A command that is still remembered.

@@ -1,6 +1,6 @@
 //! The invariants that hold at every moment: of each commit, each word that leaves a server, each start of a run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use berth_control::Event;
 use berth_model::{
@@ -19,6 +19,8 @@ use crate::world::{MachineId, World};
 pub(crate) const MAX_MUTATIONS: usize = 126;
 /// Entries of the ledger beyond what the settings say, at most: it is collected once a minute.
 const LEDGER_SLACK: usize = 6000;
+/// Commits of one server within which it gives up what was on a lost node, at most: each ends dozens.
+const COMMITS_TO_GIVE_UP: u32 = 20;
 /// How far apart the clocks of two servers may be.
 const CLOCKS_APART: u64 = 2000;
 
@@ -184,9 +186,30 @@ impl World {
         let touched = std::mem::take(&mut self.touched);
         touched.iter().for_each(|id| self.release(*id));
         touched.iter().for_each(|id| self.hold(*id));
+        self.check_lost();
         let (kept, allowed) = (self.store.ledger.len(), crate::server::settings().keep_ledger);
         let allowed = usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(LEDGER_SLACK);
         self.holds(Invariant::Bounded, kept <= allowed, format_args!("{kept} entries in the ledger"));
+    }
+
+    /// What was on a lost node is given up with the next commits of whoever leads.
+    fn check_lost(&mut self) {
+        let epoch = self.store.meta.epoch;
+        let mut still_held = BTreeMap::new();
+        for node in self.store.nodes.values().filter(|node| !node.is_eligible()) {
+            if self.facts.used.get(&node.id).is_none_or(|used| *used == Resources::default()) {
+                continue;
+            }
+            let before =
+                self.facts.lost.get(&node.id).filter(|(of, _)| *of == epoch).map_or(0, |(_, commits)| *commits);
+            still_held.insert(node.id, (epoch, before + 1));
+        }
+        self.facts.lost = still_held;
+        let stuck = self.facts.lost.iter().find(|(_, (_, commits))| *commits > COMMITS_TO_GIVE_UP);
+        let stuck = stuck.map(|(node, _)| *node);
+        if let Some(node) = stuck {
+            self.broken(Invariant::LossIsFollowed, format_args!("{node} is lost and what is on it is not given up"));
+        }
     }
 
     fn release(&mut self, id: AllocId) {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use berth_model::{AgentKey, AllocId, CommandId, CommandOutcome, EventId, NodeId, Port, Resources, TaskName};
+use berth_model::{AgentKey, AllocId, CommandId, CommandOutcome, Epoch, EventId, NodeId, Port, Resources, TaskName};
 
 use crate::store::CommandKey;
 use crate::world::MachineId;
@@ -39,6 +39,9 @@ pub(crate) struct Facts {
     pub(crate) command_ids: BTreeSet<CommandId>,
     /// The node that an agent is.
     pub(crate) nodes: BTreeMap<AgentKey, NodeId>,
+    /// Lost nodes on which something is still held: the commits of which server's epoch have passed over it, and how
+    /// many.
+    pub(crate) lost: BTreeMap<NodeId, (Epoch, u32)>,
     /// On which machine an allocation ran.
     pub(crate) ran_on: BTreeMap<AllocId, MachineId>,
     /// When the newest runs of a task began, by the machine's clock.

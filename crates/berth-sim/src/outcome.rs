@@ -44,6 +44,8 @@ pub enum Invariant {
     AnsweredOnce = 14,
     /// No more is replaced at once than the budget of the group allows.
     ReplaceBudget = 15,
+    /// What was on a lost node is given up.
+    LossIsFollowed = 16,
 }
 
 impl Invariant {
@@ -71,6 +73,7 @@ impl Invariant {
             Invariant::RestartPolicy => "restarts follow their policy",
             Invariant::AnsweredOnce => "a command is always answered alike",
             Invariant::ReplaceBudget => "replacements keep to their budget",
+            Invariant::LossIsFollowed => "what was on a lost node is given up",
         }
     }
 }

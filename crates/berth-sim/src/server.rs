@@ -34,10 +34,11 @@ pub(crate) struct Server {
     pub(crate) requests: BTreeMap<RequestId, usize>,
 }
 
-/// The settings under which clusters are simulated: ended objects are collected soon, so that collecting is
-/// simulated too.
+/// The settings under which clusters are simulated: ended objects are collected soon, and few are kept, so that
+/// collecting is simulated too.
 pub(crate) fn settings() -> Settings {
-    Settings { keep_ended: berth_model::Millis::from_secs(30), keep_ledger: 1000, ..Settings::default() }
+    let keep_ended = berth_model::Millis::from_secs(30);
+    Settings { keep_ended, keep_ended_max: 20, keep_ledger: 1000, ..Settings::default() }
 }
 
 impl World {

@@ -51,7 +51,26 @@ impl World {
         }
         self.jobs_are_served()?;
         self.allocs_are_at_rest()?;
+        self.little_that_has_ended_is_kept()?;
         self.machines_agree()
+    }
+
+    /// No more of what has ended is kept than the settings say, but for how the last one in each place of a wanted job
+    /// ended, while nothing has followed it there.
+    fn little_that_has_ended_is_kept(&self) -> Result<(), Complaint> {
+        let place = |alloc: &Alloc| (alloc.job.clone(), alloc.group.clone(), alloc.index, alloc.bound_to);
+        let newest: BTreeMap<_, &Alloc> = self.store.allocs.values().map(|alloc| (place(alloc), alloc)).collect();
+        let last_of_wanted = |alloc: &Alloc| {
+            let newest = newest[&place(alloc)];
+            let followed = newest.id != alloc.id && !matches!(newest.state, AllocState::Waiting { .. });
+            !followed && self.store.jobs.get(&alloc.job).is_some_and(|job| job.state == JobState::Active)
+        };
+        let spent = self.store.allocs.values().filter(|alloc| alloc.is_ended() && !last_of_wanted(alloc)).count();
+        let allowed = crate::server::settings().keep_ended_max;
+        if u64::try_from(spent).unwrap_or(u64::MAX) <= allowed {
+            return Ok(());
+        }
+        Err(format!("{spent} ended allocations are kept for questions, {allowed} are allowed"))
     }
 
     fn jobs_are_served(&self) -> Result<(), Complaint> {

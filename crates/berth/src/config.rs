@@ -78,6 +78,7 @@ fn server_config(layers: &mut Layers, data_dir: PathBuf) -> anyhow::Result<Serve
         heartbeat: layers.take::<Quantity<Millis>>("heartbeat", "1s")?.0,
         heartbeat_grace: layers.take::<Quantity<Millis>>("heartbeat_grace", "5s")?.0,
         keep_ended: layers.take::<Quantity<Millis>>("keep_ended", "24h")?.0,
+        keep_ended_max: layers.take("keep_ended_max", "10000")?,
         keep_ledger: layers.take("keep_ledger", "20000")?,
         keep_commands: layers.take::<Quantity<Millis>>("keep_commands", "24h")?.0,
     };

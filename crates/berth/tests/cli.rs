@@ -79,6 +79,38 @@ fn what_needs_no_cluster_works_without_one() {
 }
 
 #[test]
+fn output_that_cannot_be_written_is_an_error_and_a_reader_that_went_away_is_none() {
+    for args in [&["version"][..], &["version", "--json"], &["schema"], &["completions", "bash"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = Command::new(BERTH).args(args).stdout(full).output().unwrap();
+        let wanted = "berth: cannot write to standard output: No space left on device (os error 28)\n";
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(1), wanted.to_owned()), "{args:?}");
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(BERTH).args(args).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()), "{args:?}");
+    }
+}
+
+#[test]
+fn a_role_that_runs_tasks_refuses_to_start_without_root() {
+    let dir = tempfile::tempdir().unwrap();
+    let token = dir.path().join("token");
+    std::fs::write(&token, "0123456789abcdef0123456789abcdef").unwrap();
+    let data = dir.path().join("data");
+    for (role, more) in [("dev", &[][..]), ("agent", &["--token-file", token.to_str().unwrap()][..])] {
+        // In a user namespace without a mapping nobody is root.
+        let args = ["--user", BERTH, role, "--data-dir", data.to_str().unwrap()];
+        let output = Command::new("unshare").args(args).args(more).output().unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(6), "{told}");
+        assert!(told.contains(&format!("`berth {role}` needs root")) && told.contains("run it with sudo"), "{told}");
+        assert!(!data.exists() && output.stdout.is_empty(), "it refuses before it does anything");
+    }
+}
+
+#[test]
 fn the_program_needs_no_library_that_a_machine_may_lack() {
     let output = Command::new("ldd").arg(BERTH).output().unwrap();
     let needed = text(&output.stdout);
@@ -102,6 +134,7 @@ policy = \"pack\"  # file FILE
 heartbeat = \"3s\"  # variable BERTH_HEARTBEAT
 heartbeat_grace = \"5s\"  # default
 keep_ended = \"24h\"  # default
+keep_ended_max = \"10000\"  # default
 keep_ledger = \"20000\"  # default
 keep_commands = \"24h\"  # default
 ";

@@ -254,11 +254,8 @@ fn resources(file: ResourcesFile, shared: &mut Shared, faults: &mut Faults) -> (
     if cpu.0 == 0 || cpu > limits::CPU {
         faults.at(cpu_place, format!("expected 1m to {} ({} cores), found {cpu}", limits::CPU, limits::CPU.0 / 1000));
     }
-    let resources = Resources {
-        cpu,
-        memory: space(file.memory, Bytes::mib(64), faults),
-        disk: space(file.disk, Bytes::mib(128), faults),
-    };
+    let resources =
+        Resources { cpu, memory: memory(file.memory, faults), disk: space(file.disk, Bytes::mib(128), faults) };
     (resources, ports(file.ports, shared, faults))
 }
 
@@ -443,6 +440,18 @@ fn space(field: Field<Size>, default: Bytes, faults: &mut Faults) -> Bytes {
         faults.at(place, format!("expected 1B to {}, found {found}", limits::SPACE));
     }
     found
+}
+
+fn memory(field: Field<Size>, faults: &mut Faults) -> Bytes {
+    let least = limits::LEAST_MEMORY;
+    match field {
+        Some(At { value: Some(Size(found)), place }) if found < least => {
+            let most = limits::SPACE;
+            faults.at(place, format!("expected {least} to {most}, found {found}: no program starts with less memory"));
+            found
+        }
+        field => space(field, Bytes::mib(64), faults),
+    }
 }
 
 fn limit(found: usize, most: usize, what: &str, place: usize, faults: &mut Faults) {

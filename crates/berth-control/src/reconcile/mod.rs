@@ -63,6 +63,20 @@ impl Core {
             (Some(JobKind::Service | JobKind::System), true) => self.reconcile_service(job, group, slot),
             (Some(_), false) | (None, _) => self.empty_slot(job, group, slot),
         }
+        self.state.need(job, group, slot, self.needed_in(job, group, slot));
+    }
+
+    /// The ended allocation that what comes next in a slot depends on: the newest, until its successor has a place.
+    fn needed_in(&self, job: &JobId, group: &GroupName, slot: Slot) -> Option<AllocId> {
+        let spec = self.state.jobs.get(job).filter(|_| self.state.is_active(job))?.spec.group(group)?;
+        let exists = match slot {
+            Slot::Index(index) => index < spec.count,
+            Slot::Node(node) => self.state.nodes.contains_key(&node),
+        };
+        let held = self.state.index.slot(job, group, slot).filter(|_| exists)?;
+        let (latest, ended) = (held.latest()?, held.ended.last().copied()?);
+        let placeless = matches!(self.alloc(latest).state, AllocState::Waiting { .. });
+        (latest == ended || placeless).then_some(ended)
     }
 
     fn is_slot_wanted(&self, id: &JobId, group: &GroupName, slot: Slot) -> bool {
@@ -214,6 +228,7 @@ impl Core {
         let mut job = job.clone();
         job.state = JobState::Ended { at: self.now, outcome };
         self.state.put_job(job);
+        self.state.need_nothing(id);
         self.state.note(self.now, Key::Job(id.clone()), cause, Happening::JobEnded { job: id.clone(), outcome });
     }
 }

@@ -189,6 +189,17 @@ impl World {
         self.report(name);
     }
 
+    /// Another server takes the lead; every agent that is up comes to it.
+    pub fn lead_anew(&mut self) {
+        let epoch = Epoch { counter: self.core.meta().epoch.counter + 1, ..EPOCH };
+        let mut out = Vec::new();
+        self.core = Core::load(self.core.settings().clone(), self.disk.snapshot(), epoch, self.now, &mut out);
+        self.wake = None;
+        self.perform(out);
+        let up: Vec<String> = self.agents.iter().filter(|(_, a)| a.up).map(|(name, _)| name.clone()).collect();
+        up.iter().for_each(|name| self.connect(name));
+    }
+
     /// The agent falls silent.
     pub fn cut(&mut self, name: &str) {
         self.agents.get_mut(name).unwrap().up = false;

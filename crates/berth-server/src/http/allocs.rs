@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
-use berth_model::{Alloc, AllocId, AllocState, Command, CommandRequest, Namespace, Refusal};
+use berth_model::{Alloc, AllocId, AllocState, Command, CommandRequest, Namespace, Outcome, Refusal, WaitReason};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -97,13 +97,28 @@ pub async fn stop(
     command_outcome(&api, CommandRequest { principal: operator(), namespace, key, command }).await
 }
 
-/// An allocation, with how far the fetching of its images is.
+/// An allocation, with how far the fetching of its images is, and with what follows where it failed.
 pub fn wire_alloc(api: &Api, view: &View, alloc: &Alloc) -> wire::Alloc {
     let mut told = alloc.to_wire(view);
     if let AllocState::Placed { placement, .. } = &alloc.state {
         told.progress = api.shared.agents.progress(placement.node, alloc.id).map(wire::Progress::from);
     }
+    if let AllocState::Ended { outcome: Outcome::Failed(_) | Outcome::Lost(_), .. } = &alloc.state {
+        told.followed_by = view.followed_by(alloc).map(|next| successor(next));
+    }
     told
+}
+
+fn successor(next: &Alloc) -> wire::Successor {
+    let due = match &next.state {
+        AllocState::Waiting { reason: WaitReason::BackOff { until, .. }, .. } => Some((*until).into()),
+        AllocState::Waiting { .. }
+        | AllocState::Placed { .. }
+        | AllocState::Running { .. }
+        | AllocState::Stopping { .. }
+        | AllocState::Ended { .. } => None,
+    };
+    wire::Successor { id: next.id.into(), due }
 }
 
 /// The node that a text names.

@@ -1,7 +1,7 @@
 //! Errors as answers.
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use berth_api::wire::v1::{ErrorBody, ErrorInfo, ErrorKind};
@@ -52,12 +52,6 @@ impl From<PathRejection> for ApiError {
     }
 }
 
-impl From<QueryRejection> for ApiError {
-    fn from(rejection: QueryRejection) -> ApiError {
-        ApiError::new(ErrorKind::BadRequest, rejection.body_text()).at("query")
-    }
-}
-
 /// There is nothing at this path.
 pub async fn no_such_path(uri: Uri) -> ApiError {
     ApiError::new(ErrorKind::NotFound, format!("no such path: {}", shortened(uri.path())))
@@ -70,6 +64,7 @@ pub async fn no_such_method(method: Method, uri: Uri) -> ApiError {
         .remedy("the header Allow of this answer lists what it takes")
 }
 
-fn shortened(path: &str) -> String {
+/// What somebody sent, as long as an answer may repeat it.
+pub fn shortened(path: &str) -> String {
     path.chars().take(200).collect()
 }

@@ -1,11 +1,14 @@
 //! Parts of requests, with errors of ours.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query};
-use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri};
 use berth_api::wire::v1::{self as wire, ErrorKind, TextError};
 use berth_model::{IdempotencyKey, JobId};
+use serde::de::DeserializeOwned;
 
-use super::error::ApiError;
+use super::error::{ApiError, shortened};
 
 /// The variable parts of a path.
 #[derive(FromRequestParts)]
@@ -13,9 +16,43 @@ use super::error::ApiError;
 pub struct Segments<T>(pub T);
 
 /// The parameters of a query.
-#[derive(FromRequestParts)]
-#[from_request(via(Query), rejection(ApiError))]
 pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Params<T>, ApiError> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Params(params)),
+            Err(rejection) => Err(wrong_query(&parts.uri, &rejection)),
+        }
+    }
+}
+
+/// Which parameter is wrong, what was sent, and what is expected.
+fn wrong_query(uri: &Uri, rejection: &QueryRejection) -> ApiError {
+    let told = rejection.body_text();
+    let told = told.strip_prefix("Failed to deserialize query string: ").unwrap_or(&told);
+    let sent = Query::<Vec<(String, String)>>::try_from_uri(uri).map(|Query(sent)| sent).unwrap_or_default();
+    let named = told.split_once(": ").and_then(|(name, problem)| {
+        let (name, value) = sent.iter().find(|(sent, _)| sent == name)?;
+        if let Some(rest) = problem.strip_prefix("unknown field ") {
+            return Some(format!("unknown parameter {rest}"));
+        }
+        Some(format!("the parameter `{name}` is `{}`: {}", shortened(value), expected(problem)))
+    });
+    ApiError::new(ErrorKind::BadRequest, named.unwrap_or_else(|| told.to_owned())).at("query")
+}
+
+/// The standard library tells what it tripped over; who asks wants to know what to write.
+fn expected(problem: &str) -> &str {
+    match problem {
+        "invalid digit found in string" | "cannot parse integer from empty string" => "expected a whole number",
+        "number too large to fit in target type" => "expected a smaller number",
+        "provided string was not `true` or `false`" => "expected `true` or `false`",
+        other => other,
+    }
+}
 
 /// A text of the path, understood.
 pub fn parse<T: std::str::FromStr>(text: &str) -> Result<T, ApiError>

@@ -59,6 +59,29 @@ async fn a_job_runs_is_shown_explained_and_stopped() {
 }
 
 #[tokio::test]
+async fn what_has_failed_names_what_follows_it() {
+    let (cluster, mut agent, id) = running().await;
+    let client = &cluster.client;
+    assert_eq!(client.alloc(id).await.unwrap().followed_by, None);
+
+    agent.report(Vec::new()).await;
+    let failed = until(|| async { client.alloc(id).await.unwrap() }, |alloc| alloc.followed_by.is_some()).await;
+    assert_eq!(failed.state.word(), "failed");
+    let next = failed.followed_by.unwrap().id;
+    assert!(next.0 > id);
+    assert_eq!(client.why_alloc(id).await.unwrap().alloc.followed_by.unwrap().id, next);
+
+    // When its back-off is over, it is simply there.
+    agent.desired(|desired| desired.allocs.iter().any(|alloc| alloc.id == next.0)).await;
+    let listed = client.allocs(&AllocFilter { node: Some("n".into()), ..Default::default() }).await.unwrap();
+    let told = listed.iter().find(|alloc| alloc.id.0 == id).unwrap().followed_by.clone().unwrap();
+    assert_eq!(told.to_string(), format!("{next} took its place"));
+    let waiting = wire::Successor { id: next, due: Some(failed.created) };
+    assert!(waiting.to_string().ends_with("when its back-off ends"), "{waiting}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_repeated_command_is_answered_and_not_done_again() {
     let cluster = Cluster::start(StoreKind::Memory).await;
     let key = new_key();

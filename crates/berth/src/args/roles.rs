@@ -64,6 +64,9 @@ settings! {
         /// How long ended jobs and allocations are kept for questions [default: 24h]
         #[arg(value_name = "DURATION")]
         keep_ended,
+        /// How many ended allocations, and how many ended jobs, are kept within that time [default: 10000]
+        #[arg(value_name = "NUMBER")]
+        keep_ended_max,
         /// How many events are kept [default: 20000]
         #[arg(value_name = "EVENTS")]
         keep_ledger,

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use anyhow::Context as _;
 use berth_api::wire::v1::{LogLine, LogStream, LogStreams, LogsFrom, LogsRequest};
 
 use super::{Context, target};
@@ -45,6 +46,6 @@ fn show(format: Format, line: &LogLine, timestamps: bool) -> anyhow::Result<()> 
     match written {
         // A reader that went away, as `head` does, is the end and no failure.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        result => Ok(result?),
+        result => result.context("cannot write the log to standard output or error"),
     }
 }

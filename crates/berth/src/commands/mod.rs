@@ -121,7 +121,9 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Schema => print(&(serde_json::to_string_pretty(&berth_api::jobfile::json_schema())? + "\n")).and(done),
         Command::Version => version(format(&cli)).and(done),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "berth", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "berth", &mut script);
+            print(&String::from_utf8(script).context("the completions are no text")?)?;
             done
         }
         Command::Shim { .. } | Command::LabEntry { .. } => unreachable!("main has taken these"),

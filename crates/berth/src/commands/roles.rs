@@ -25,7 +25,17 @@ pub async fn agent(args: AgentArgs) -> anyhow::Result<()> {
     if args.config.print_config {
         return print(&taken.to_string());
     }
+    need_root("berth agent")?;
     berth_agent::run(config, until_signal()?).await.context("the agent ended")
+}
+
+/// An agent makes namespaces, mounts and control groups: without root it would take work and fail all of it.
+fn need_root(role: &str) -> anyhow::Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let what = "tasks get namespaces, mounts and control groups of their own";
+    Err(failed(Status::NotAllowed, format!("`{role}` needs root: {what}; run it with sudo")))
 }
 
 /// `berth dev`
@@ -34,6 +44,7 @@ pub async fn dev(args: DevArgs) -> anyhow::Result<()> {
     if args.config.print_config {
         return print(&taken.to_string());
     }
+    need_root("berth dev")?;
     let stop = until_signal()?;
     let (ready, told) = tokio::sync::oneshot::channel();
     let server = berth_server::run(server, ready, stop.clone());

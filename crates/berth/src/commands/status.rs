@@ -131,7 +131,10 @@ fn reason(alloc: &Alloc) -> Option<String> {
         AllocState::Ended {
             outcome: outcome @ (berth_api::wire::v1::Outcome::Failed { .. } | berth_api::wire::v1::Outcome::Lost { .. }),
             ..
-        } => Some(outcome.to_string()),
+        } => Some(match &alloc.followed_by {
+            Some(next) => format!("{outcome}; {next}"),
+            None => outcome.to_string(),
+        }),
         AllocState::Placed { .. }
         | AllocState::Running { .. }
         | AllocState::Stopping { .. }

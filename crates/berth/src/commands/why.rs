@@ -44,8 +44,10 @@ fn alloc(why: &WhyAlloc) -> String {
         };
         text += &format!("\nIt takes the place of {}{end}\n", old.id);
     }
-    if let Some(new) = &why.replaced_by {
-        text += &format!("\nIts place was taken by {new}\n");
+    match (&alloc.followed_by, &why.replaced_by) {
+        (Some(next), _) => text += &format!("\nWhat follows: {next}\n"),
+        (None, Some(new)) => text += &format!("\nIts place was taken by {new}\n"),
+        (None, None) => {}
     }
     match (&alloc.state, alloc.state.placement()) {
         (AllocState::Waiting { reason, .. }, _) => text += &waiting(reason),

@@ -1,6 +1,7 @@
 //! Allocations as users see them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,6 +42,29 @@ pub struct Alloc {
     /// How far the fetching of its images is, while it is being made ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// For one that failed or was lost: the instance that follows it in its place. Absent where nothing follows, as when
+    /// its job was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub followed_by: Option<Successor>,
+}
+
+/// The instance that follows another in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Successor {
+    /// Which.
+    pub id: AllocId,
+    /// When its back-off ends, while it waits for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<Time>,
+}
+
+impl fmt::Display for Successor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.due {
+            Some(due) => write!(f, "{} takes its place, at {due} when its back-off ends", self.id),
+            None => write!(f, "{} took its place", self.id),
+        }
+    }
 }
 
 /// How far the fetching of images is.
