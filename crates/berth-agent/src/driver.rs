@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::ledger::{Entries, Ledger};
 use crate::link::chain;
+use crate::meter::Meter;
 use crate::work::Workers;
 
 /// Events taken in one turn, at most: their writes to the ledger share one sync.
@@ -34,6 +35,8 @@ pub struct Driver {
     pub ledger: Ledger,
     /// Does the work, an allocation each.
     pub workers: Workers,
+    /// Measures the disk.
+    pub meter: Meter,
     /// From the link.
     pub link: mpsc::Receiver<LinkEvent>,
     /// From workers and shims.
@@ -59,6 +62,7 @@ impl Driver {
                 count = self.events.recv_many(&mut batch, BATCH), if !self.events.is_closed() => {
                     debug_assert!(count > 0, "the loop's own sender keeps the channel open");
                 }
+                () = self.meter.due() => self.meter.begin(self.core.limited_in_disk().collect()),
                 () = sleep_until(self.wake) => {
                     self.wake = None;
                     batch.push(Event::Woke);

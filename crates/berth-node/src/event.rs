@@ -1,8 +1,8 @@
 //! What comes into the node core and what goes out of it.
 
 use berth_model::{
-    AllocId, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeId, NodeReport, NotReady, Progress, Remembered, ShimTask,
-    TaskName, Timestamp,
+    AllocId, Bytes, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeId, NodeReport, NotReady, Progress, Remembered,
+    ShimTask, TaskName, Timestamp,
 };
 
 /// What happens to the node core.
@@ -59,11 +59,29 @@ pub enum Event {
         /// Which allocation.
         alloc: AllocId,
     },
+    /// What a task holds on the disk was measured.
+    DiskUsed {
+        /// The run in which that was found.
+        run: RunningTask,
+        /// What it has written and not removed.
+        used: Bytes,
+    },
     /// The ledger could not be written. None of these effects was begun; they are given back in order, all that
     /// the driver still had.
     NotRemembered(Vec<Effect>),
     /// The time last asked for by `WakeAt` has come.
     Woke,
+}
+
+/// A run of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningTask {
+    /// Of which allocation.
+    pub alloc: AllocId,
+    /// Which task.
+    pub task: TaskName,
+    /// The number of the run.
+    pub run: u32,
 }
 
 /// What the agent's driver has to do, in this order.

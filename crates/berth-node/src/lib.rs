@@ -96,10 +96,16 @@ impl Core {
             Event::ShimLost { alloc } => self.with(alloc, now, out, |work, out| work.shim_lost(out)),
             Event::OrphansEnded { alloc } => self.with(alloc, now, out, |work, _| work.orphans_ended(now)),
             Event::Removed { alloc } => self.removed(alloc, now, out),
+            Event::DiskUsed { run, used } => self.with(run.alloc, now, out, |work, _| work.disk_used(&run, used)),
             Event::NotRemembered(effects) => self.not_remembered(now, effects, out),
             Event::Woke => self.woke(now, out),
         }
         self.finish(now, out);
+    }
+
+    /// Every run whose use of the disk has a limit: what the driver should measure.
+    pub fn limited_in_disk(&self) -> impl Iterator<Item = RunningTask> {
+        self.allocs.values().flat_map(Work::limited_in_disk)
     }
 
     /// A server of a lower epoch has lost the lead and does not know it yet: not a word to it.

@@ -87,6 +87,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         Just(FailureKind::PortTaken),
         Just(FailureKind::Exit),
         Just(FailureKind::OutOfMemory),
+        Just(FailureKind::DiskExceeded),
         Just(FailureKind::ShimLost),
         Just(FailureKind::Runtime),
         Just(FailureKind::Rebooted),

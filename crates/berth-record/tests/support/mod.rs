@@ -253,7 +253,7 @@ fn allocs() -> Vec<(String, Mutation)> {
         .collect()
 }
 
-fn failure_kinds() -> [(&'static str, FailureKind); 11] {
+fn failure_kinds() -> [(&'static str, FailureKind); 12] {
     [
         ("image", FailureKind::Image),
         ("image-digest", FailureKind::ImageDigest),
@@ -263,6 +263,7 @@ fn failure_kinds() -> [(&'static str, FailureKind); 11] {
         ("port-taken", FailureKind::PortTaken),
         ("exit", FailureKind::Exit),
         ("out-of-memory", FailureKind::OutOfMemory),
+        ("disk-exceeded", FailureKind::DiskExceeded),
         ("shim-lost", FailureKind::ShimLost),
         ("runtime", FailureKind::Runtime),
         ("rebooted", FailureKind::Rebooted),

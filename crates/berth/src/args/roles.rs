@@ -113,6 +113,9 @@ settings! {
         cgroup_parent,
         /// The size that the image cache is kept under [default: 20GiB]
         image_cache,
+        /// How often it is measured what tasks hold of the disk [default: 30s]
+        #[arg(value_name = "DURATION")]
+        measure,
     }
 }
 
