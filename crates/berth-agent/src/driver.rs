@@ -1,8 +1,9 @@
 //! The drive loop around the node core: waits for events, steps, performs effects. Decides nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use berth_model::{NodeReport, Timestamp};
+use berth_model::{NodeCondition, NodeReport, Timestamp};
 use berth_node::{Core, Effect, Event};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -116,7 +117,7 @@ impl Driver {
                         reports.send_replace(Some(report));
                     }
                 }
-                Effect::ReportAgain { serial } => self.report_again(serial),
+                Effect::ReportAgain { serial, conditions } => self.report_again(serial, &conditions),
                 Effect::WakeAt(at) => self.wake = Some(at),
                 Effect::Prepare(_)
                 | Effect::Start { .. }
@@ -128,11 +129,12 @@ impl Driver {
         }
     }
 
-    fn report_again(&mut self, serial: u64) {
+    fn report_again(&mut self, serial: u64, conditions: &BTreeSet<NodeCondition>) {
         let Some(reports) = &self.reports else { return };
         let last = self.last.take();
         reports.send_if_modified(|report| {
-            *report = report.take().or(last).map(|report| NodeReport { serial, ..report });
+            let again = |report| NodeReport { serial, conditions: conditions.clone(), ..report };
+            *report = report.take().or(last).map(again);
             report.is_some()
         });
     }

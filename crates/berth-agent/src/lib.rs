@@ -62,7 +62,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let (events, to_loop) = mpsc::channel(EVENTS);
     tokio::spawn(forward(shims, events.clone()));
     let (link_events, from_link) = mpsc::channel(LINK_EVENTS);
-    let meter = Meter::new(runtime.clone(), Duration::from_millis(config.measure.0), events.clone());
+    let meter = Meter::new(&config, runtime.clone(), events.clone());
     let link = Link { config, agent, target, runtime: runtime.clone(), events: link_events, epoch: remembered.epoch };
     let linking = tokio::spawn(link.run());
     let collecting = tokio::spawn(collect_images(images, runtime.clone()));

@@ -1,8 +1,10 @@
 //! What comes into the node core and what goes out of it.
 
+use std::collections::BTreeSet;
+
 use berth_model::{
-    AllocId, Bytes, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeId, NodeReport, NotReady, Progress, Remembered,
-    ShimTask, TaskName, Timestamp,
+    AllocId, Bytes, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeCondition, NodeId, NodeReport, NotReady, Progress,
+    Remembered, ShimTask, TaskName, Timestamp,
 };
 
 /// What happens to the node core.
@@ -65,6 +67,13 @@ pub enum Event {
         run: RunningTask,
         /// What it has written and not removed.
         used: Bytes,
+    },
+    /// What is left of the disk of the data folder was measured.
+    DiskFree {
+        /// What may still be written.
+        free: Bytes,
+        /// Below this the disk counts as full.
+        reserve: Bytes,
     },
     /// The ledger could not be written. None of these effects was begun; they are given back in order, all that
     /// the driver still had.
@@ -131,6 +140,8 @@ pub enum Effect {
     ReportAgain {
         /// Counts on from the reports.
         serial: u64,
+        /// What is wrong with the machine now: that is no promise, and may be why the ledger fails.
+        conditions: BTreeSet<NodeCondition>,
     },
     /// Send `Woke` at this time; replaces any earlier wish.
     WakeAt(Timestamp),

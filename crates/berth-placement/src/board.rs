@@ -13,6 +13,8 @@ pub enum Eligibility {
     Ready,
     /// It is lost.
     Lost,
+    /// Its disk is full.
+    DiskFull,
 }
 
 /// What one allocation holds on its node.

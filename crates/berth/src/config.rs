@@ -117,6 +117,7 @@ fn agent_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> any
         cgroup_parent: layers.take("cgroup_parent", "berth")?,
         image_cache: layers.take::<Quantity<Bytes>>("image_cache", "20GiB")?.0,
         measure,
+        disk_reserve: layers.take_optional::<Quantity<Bytes>>("disk_reserve")?.map(|q| q.0),
         credentials: credentials(entries, secrets)?,
     })
 }

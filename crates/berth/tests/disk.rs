@@ -2,7 +2,9 @@
 
 mod support;
 
-use support::{Cluster, id, image, root};
+use std::time::Duration;
+
+use support::{Cluster, id, image, root, until};
 
 #[test]
 fn a_task_that_uses_more_disk_than_it_asked_for_fails_and_is_told_both_numbers() {
@@ -44,4 +46,28 @@ groups:
         assert!(why.contains(message) && why.contains("`resources.disk`"), "{why}");
         cluster.ok(&["stop", job]);
     }
+}
+
+#[test]
+fn a_node_whose_disk_is_full_says_so_and_gets_nothing_new() {
+    if !root() {
+        return;
+    }
+    let cluster = Cluster::start_with(&["--disk-reserve", "1000000TiB"]);
+    let conditions = until("a full disk", Duration::from_secs(60), || {
+        let node = cluster.try_json(&["status", "n1"])?["node"].clone();
+        node["conditions"].as_array().filter(|all| !all.is_empty()).cloned()
+    });
+    assert_eq!((conditions.len(), &conditions[0]["kind"]), (1, &"disk_full".into()));
+    let since = conditions[0]["since"].as_str().unwrap_or_else(|| panic!("{conditions:?}"));
+    let shown = cluster.ok(&["status", "n1"]);
+    assert!(shown.contains(&format!("disk full since {since}: ")) && shown.contains("`disk_reserve`"), "{shown}");
+    assert!(cluster.ok(&["node", "list"]).contains("ready, disk full"));
+
+    let text = "job: next\ngroups: [{name: next, tasks: [{name: next, command: ['true']}]}]\n";
+    let file = cluster.file("next.yaml", text);
+    cluster.ok(&["run", file.to_str().unwrap(), "--detach"]);
+    let alloc = until("its allocation", Duration::from_secs(60), || cluster.allocs_in("next", "waiting").pop());
+    let why = cluster.ok(&["why", id(&alloc)]);
+    assert!(why.contains("no node has room now") && why.contains("1 node: disk is full"), "{why}");
 }

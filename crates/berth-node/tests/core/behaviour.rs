@@ -438,3 +438,29 @@ fn too_much_disk_ends_a_task_also_while_the_ledger_cannot_be_written() {
     let ExitKind::Failure(failure) = told else { panic!("{told:?}") };
     assert!(failure.message.starts_with("used 1048577B of disk, asked for 1MiB; "), "{}", failure.message);
 }
+
+fn disk_free(machine: &mut Machine, free: u64) -> bool {
+    machine.step(Event::DiskFree { free: Bytes::mib(free), reserve: Bytes::mib(100) });
+    run_now(machine);
+    machine.pass(Millis(1000));
+    run_now(machine);
+    machine.reports.last().unwrap().conditions.contains(&NodeCondition::DiskFull)
+}
+
+#[test]
+fn a_full_disk_is_told_until_there_is_room_to_spare() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    let told: Vec<bool> = [100, 99, 100, 124, 125, 100].map(|free| disk_free(&mut machine, free)).into();
+    assert_eq!(told, [false, true, true, true, false, false]);
+}
+
+#[test]
+fn a_full_disk_is_told_also_while_the_ledger_cannot_be_written() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.ledger_fails = true;
+    machine.exit(alloc_id(1), &name("web"), ExitKind::Status(3));
+    run_now(&mut machine);
+    assert!(disk_free(&mut machine, 0));
+    assert!(machine.ledger_failures > 0);
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running), "nothing else that is new is told");
+}

@@ -114,6 +114,8 @@ pub struct FilterCount {
 pub enum Filter {
     /// The node is lost.
     NodeLost,
+    /// The node's disk is full.
+    DiskFull,
     /// The node lacks a driver.
     DriverMissing {
         /// Which.
@@ -265,6 +267,7 @@ impl From<&model::Filter> for Filter {
     fn from(filter: &model::Filter) -> Filter {
         match filter {
             model::Filter::NodeLost => Filter::NodeLost,
+            model::Filter::DiskFull => Filter::DiskFull,
             model::Filter::DriverMissing(driver) => Filter::DriverMissing { driver: driver.clone() },
             model::Filter::Constraint(constraint) => {
                 let (operator, values) = operator(&constraint.operator);
