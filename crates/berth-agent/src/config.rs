@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use berth_model::{Bytes, CpuMillis, NodeName, Port};
+use berth_model::{Bytes, CpuMillis, Millis, NodeName, Port};
 
 /// Everything that an agent needs to know.
 #[derive(Clone, Debug)]
@@ -37,6 +37,11 @@ pub struct Config {
     pub hidden: Vec<PathBuf>,
     /// The size that the image cache is kept under.
     pub image_cache: Bytes,
+    /// How often the disk is measured: what tasks hold of it, and what is left.
+    pub measure: Millis,
+    /// The disk of the data folder counts as full when it has less than this left; without, less than a twentieth of
+    /// it or 1 GiB, whichever is less.
+    pub disk_reserve: Option<Bytes>,
 }
 
 /// What may be given to allocations; what is not set is found out.

@@ -1,8 +1,9 @@
 //! The drive loop around the node core: waits for events, steps, performs effects. Decides nothing.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use berth_model::{NodeReport, Timestamp};
+use berth_model::{NodeCondition, NodeReport, Timestamp};
 use berth_node::{Core, Effect, Event};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::ledger::{Entries, Ledger};
 use crate::link::chain;
+use crate::meter::Meter;
 use crate::work::Workers;
 
 /// Events taken in one turn, at most: their writes to the ledger share one sync.
@@ -34,6 +36,8 @@ pub struct Driver {
     pub ledger: Ledger,
     /// Does the work, an allocation each.
     pub workers: Workers,
+    /// Measures the disk.
+    pub meter: Meter,
     /// From the link.
     pub link: mpsc::Receiver<LinkEvent>,
     /// From workers and shims.
@@ -59,6 +63,7 @@ impl Driver {
                 count = self.events.recv_many(&mut batch, BATCH), if !self.events.is_closed() => {
                     debug_assert!(count > 0, "the loop's own sender keeps the channel open");
                 }
+                () = self.meter.due() => self.meter.begin(self.core.limited_in_disk().collect()),
                 () = sleep_until(self.wake) => {
                     self.wake = None;
                     batch.push(Event::Woke);
@@ -112,7 +117,7 @@ impl Driver {
                         reports.send_replace(Some(report));
                     }
                 }
-                Effect::ReportAgain { serial } => self.report_again(serial),
+                Effect::ReportAgain { serial, conditions } => self.report_again(serial, &conditions),
                 Effect::WakeAt(at) => self.wake = Some(at),
                 Effect::Prepare(_)
                 | Effect::Start { .. }
@@ -124,11 +129,12 @@ impl Driver {
         }
     }
 
-    fn report_again(&mut self, serial: u64) {
+    fn report_again(&mut self, serial: u64, conditions: &BTreeSet<NodeCondition>) {
         let Some(reports) = &self.reports else { return };
         let last = self.last.take();
         reports.send_if_modified(|report| {
-            *report = report.take().or(last).map(|report| NodeReport { serial, ..report });
+            let again = |report| NodeReport { serial, conditions: conditions.clone(), ..report };
+            *report = report.take().or(last).map(again);
             report.is_some()
         });
     }

@@ -49,9 +49,24 @@ fn resources(config: &Config) -> Result<Resources, AgentError> {
 
 /// Nine tenths of what is free: images and logs live on the same disk.
 fn free_disk(folder: &Path) -> Result<Bytes, AgentError> {
-    let stat = rustix::fs::statvfs(folder)
-        .map_err(|source| AgentError::Fingerprint { what: "the free disk", source: source.into() })?;
-    Ok(Bytes(stat.f_bavail.saturating_mul(stat.f_frsize) / 10 * 9))
+    let Space { free, .. } =
+        space(folder).map_err(|source| AgentError::Fingerprint { what: "the free disk", source: source.into() })?;
+    Ok(Bytes(free.0 / 10 * 9))
+}
+
+/// What a disk has.
+pub(crate) struct Space {
+    /// What may still be written.
+    pub(crate) free: Bytes,
+    /// In all.
+    pub(crate) total: Bytes,
+}
+
+/// Asks the disk of a folder.
+pub(crate) fn space(folder: &Path) -> std::io::Result<Space> {
+    let stat = rustix::fs::statvfs(folder)?;
+    let bytes = |blocks: u64| Bytes(blocks.saturating_mul(stat.f_frsize));
+    Ok(Space { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
 }
 
 fn attributes(config: &Config) -> Result<BTreeMap<String, String>, AgentError> {

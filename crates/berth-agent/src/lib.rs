@@ -11,6 +11,7 @@ mod fingerprint;
 mod key;
 mod ledger;
 mod link;
+mod meter;
 mod tunnel;
 mod work;
 
@@ -34,6 +35,7 @@ pub use crate::error::AgentError;
 use crate::driver::Driver;
 use crate::ledger::Ledger;
 use crate::link::Link;
+use crate::meter::Meter;
 use crate::work::Workers;
 
 /// Events from workers and shims that wait for the loop.
@@ -60,6 +62,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let (events, to_loop) = mpsc::channel(EVENTS);
     tokio::spawn(forward(shims, events.clone()));
     let (link_events, from_link) = mpsc::channel(LINK_EVENTS);
+    let meter = Meter::new(&config, runtime.clone(), events.clone());
     let link = Link { config, agent, target, runtime: runtime.clone(), events: link_events, epoch: remembered.epoch };
     let linking = tokio::spawn(link.run());
     let collecting = tokio::spawn(collect_images(images, runtime.clone()));
@@ -67,8 +70,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let mut first = Vec::new();
     let core = Core::load(remembered.epoch, found, clock::now(), &mut first);
     let workers = Workers::new(runtime.clone(), events);
-    let driver =
-        Driver { core, ledger, workers, link: from_link, events: to_loop, reports: None, last: None, wake: None };
+    let (link, events) = (from_link, to_loop);
+    let driver = Driver { core, ledger, workers, meter, link, events, reports: None, last: None, wake: None };
     driver.run(first, stop).await;
     linking.abort();
     collecting.abort();

@@ -55,6 +55,14 @@ pub enum Finding {
         /// The node.
         node: NodeId,
     },
+    /// The disk of the chosen node is full.
+    #[error("allocation {alloc} is placed on node {node}, whose disk is full")]
+    DiskFull {
+        /// The allocation.
+        alloc: AllocId,
+        /// The node.
+        node: NodeId,
+    },
     /// The chosen node has not the driver.
     #[error("allocation {alloc} is placed on node {node}, which has no driver {driver}")]
     DriverMissing {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Alloc, AllocId, Dimension, Driver, GroupName, GroupSpec, JobId, JobSpec, LedgerEntry, Node, NodeState, Placement,
+    Alloc, AllocId, Dimension, Driver, GroupName, GroupSpec, JobId, JobSpec, LedgerEntry, Node, NodeCondition,
+    NodeState, Placement,
 };
 
 use crate::constraint::is_met;
@@ -119,6 +120,9 @@ fn check_granted(granted: &Granted<'_>, findings: &mut Vec<Finding>) {
     }
     if matches!(granted.node.state, NodeState::Lost { .. }) {
         findings.push(Finding::NodeLost { alloc, node });
+    }
+    if granted.node.conditions.keys().any(|condition| *condition == NodeCondition::DiskFull) {
+        findings.push(Finding::DiskFull { alloc, node });
     }
     let attributes = &granted.node.fingerprint.attributes;
     for task in &granted.group.tasks {

@@ -24,6 +24,7 @@ fn sound() -> Case {
         agent: AgentKey("k".to_owned()),
         fingerprint: machine("a").attribute("zone", "z").0,
         state: NodeState::Ready { since: Timestamp(1) },
+        conditions: BTreeMap::new(),
     };
     let alloc = alloc(&job, 1, 80, 20_000);
     let what = Happening::AllocCreated { alloc: alloc.id, job: job.id.clone(), replaces: None };
@@ -105,6 +106,8 @@ fn every_planted_fault_is_found() {
     let mut case = sound();
     case.node.state = NodeState::Lost { since: Timestamp(1), cause };
     assert!(matches!(findings(&case)[..], [Finding::NodeLost { .. }]));
+    let full = plant(|c| c.node.conditions = [(NodeCondition::DiskFull, Timestamp(1))].into());
+    assert!(matches!(full[..], [Finding::DiskFull { .. }]), "{full:?}");
     let bound = plant(|c| c.allocs[0].bound_to = Some(NodeId::new(LIFE, 9)));
     assert!(matches!(bound[..], [Finding::WrongNode { .. }]), "{bound:?}");
     let budget = plant(|c| c.budget = (2, 1));

@@ -3,11 +3,11 @@
 //! An ended allocation stays in the desired state, told to stop, until it is collected: its logs stay on the node for
 //! questions. [`ENDED_PER_NODE`] bounds that; older ones vanish from the desired state, and so from the node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
-    AgentKey, Alloc, AllocId, AllocState, Cause, Desired, DesiredAlloc, Digest, Goal, Happening, Hello, Node, NodeId,
-    NodeName, NodeReport, NodeState, Order, Outcome, Timer, Timestamp, limits,
+    AgentKey, Alloc, AllocId, AllocState, Cause, Desired, DesiredAlloc, Digest, Goal, Happening, Hello, Node,
+    NodeCondition, NodeId, NodeName, NodeReport, NodeState, Order, Outcome, Timer, Timestamp, limits,
 };
 
 use crate::core::Core;
@@ -122,7 +122,8 @@ impl Core {
             None => {
                 let name = hello.fingerprint.name.clone();
                 let state = NodeState::Ready { since: self.now };
-                self.state.put_node(Node { id, agent: hello.agent, fingerprint: hello.fingerprint, state });
+                let conditions = BTreeMap::new();
+                self.state.put_node(Node { id, agent: hello.agent, fingerprint: hello.fingerprint, state, conditions });
                 self.now_ready(id, name, 0);
             }
         }
@@ -150,6 +151,15 @@ impl Core {
         node.state = NodeState::Ready { since: self.now };
         self.state.put_node(node);
         self.now_ready(id, name, serial);
+    }
+
+    /// Writes down what is wrong with a node, where it is news, since now or since when it was.
+    pub(crate) fn take_conditions(&mut self, id: NodeId, told: &BTreeSet<NodeCondition>) {
+        let Some(node) = self.state.nodes.get(&id).filter(|node| !node.conditions.keys().eq(told)) else { return };
+        let mut node = node.clone();
+        let since = |condition: &NodeCondition| node.conditions.get(condition).copied().unwrap_or(self.now);
+        node.conditions = told.iter().map(|condition| (*condition, since(condition))).collect();
+        self.state.put_node(node);
     }
 
     pub(crate) fn disconnected(&mut self, session: SessionId) {

@@ -24,6 +24,7 @@ impl Core {
         let news = link.last.as_ref().is_none_or(|last| last.digest != report.digest || last.allocs != report.allocs);
         let cause = Cause::Report { node, serial: report.serial };
         self.root = Some(cause.clone());
+        self.take_conditions(node, &report.conditions);
         let current = self.digest_of(node);
         if news {
             self.observe(node, &report, report.digest == current, &cause);

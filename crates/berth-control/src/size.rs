@@ -124,6 +124,7 @@ fn of_filtered(filtered: &Filtered) -> usize {
             Filter::Constraint(constraint) => ITEM + of_constraint(constraint),
             Filter::DriverMissing(_)
             | Filter::NodeLost
+            | Filter::DiskFull
             | Filter::PortTaken(_)
             | Filter::DynamicPortsExhausted
             | Filter::Exhausted(_) => ITEM,

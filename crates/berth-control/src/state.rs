@@ -120,10 +120,17 @@ impl State {
     }
 
     pub(crate) fn put_node(&mut self, node: Node) {
-        let eligibility = if node.is_eligible() { Eligibility::Ready } else { Eligibility::Lost };
+        let eligibility = match (node.is_eligible(), node.takes_work()) {
+            (true, true) => Eligibility::Ready,
+            (true, false) => Eligibility::DiskFull,
+            (false, _) => Eligibility::Lost,
+        };
         let old = self.nodes.get(&node.id);
         // Also less of it is worth a look: those who wait may do so for another reason now.
-        let room = old.is_none_or(|old| old.is_eligible() != node.is_eligible() || old.fingerprint != node.fingerprint);
+        let room = old.is_none_or(|old| {
+            let same = old.is_eligible() == node.is_eligible() && old.takes_work() == node.takes_work();
+            !same || old.fingerprint != node.fingerprint
+        });
         self.board.put_node(node.id, &node.fingerprint, eligibility);
         #[cfg(feature = "planted-bugs")]
         if self.bug == Some(crate::planted::Bug::CapacityOffByOne) {

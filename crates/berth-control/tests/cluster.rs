@@ -142,3 +142,30 @@ fn a_system_job_follows_the_nodes() {
     w.pass(10_000);
     assert_eq!(w.live("log"), ["log[0] v2 ready a", "log[0] v2 ready b", "log[0] v2 ready d"]);
 }
+
+#[test]
+fn nothing_new_is_placed_where_the_disk_is_full_and_what_runs_there_stays() {
+    let mut w = World::new();
+    let node = w.node(machine("a"));
+    w.run(service("web")).unwrap();
+    w.pass(2_000);
+    let since = w.now;
+    w.agents.get_mut("a").unwrap().conditions.insert(NodeCondition::DiskFull);
+    w.report("a");
+    let told = |w: &World| w.core.nodes()[&node].conditions.clone();
+    assert_eq!(told(&w), [(NodeCondition::DiskFull, since)].into());
+    w.run(service("next")).unwrap();
+    w.pass(2_000);
+    assert_eq!(told(&w), [(NodeCondition::DiskFull, since)].into(), "it is full since then");
+    assert_eq!(w.live("web"), ["web[0] v1 ready a"]);
+    let waiting = w.core.job_allocs(&job_id("next"))[0].state.clone();
+    let AllocState::Waiting { reason: WaitReason::NoNodeFits { filtered, verdict, .. }, .. } = waiting else {
+        panic!("{waiting:?}")
+    };
+    assert_eq!((filtered, verdict), (Filtered::from([(Filter::DiskFull, 1)]), Verdict::Waiting));
+    // Whoever leads next knows it too.
+    assert_eq!(w.disk.snapshot().nodes[0].conditions, told(&w));
+    w.agents.get_mut("a").unwrap().conditions.clear();
+    w.pass(2_000);
+    assert_eq!((told(&w).len(), w.live("next")), (0, vec!["next[0] v1 ready a".to_owned()]));
+}

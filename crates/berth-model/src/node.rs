@@ -32,16 +32,30 @@ pub struct Node {
     pub fingerprint: Fingerprint,
     /// Where it stands.
     pub state: NodeState,
+    /// What is wrong with it, as its agent said last, and since when.
+    pub conditions: BTreeMap<NodeCondition, Timestamp>,
 }
 
 impl Node {
-    /// Whether new allocations may be placed here.
+    /// Whether it is heard of.
     pub fn is_eligible(&self) -> bool {
         match self.state {
             NodeState::Ready { .. } => true,
             NodeState::Lost { .. } => false,
         }
     }
+
+    /// Whether new allocations may be placed here.
+    pub fn takes_work(&self) -> bool {
+        self.is_eligible() && !self.conditions.contains_key(&NodeCondition::DiskFull)
+    }
+}
+
+/// What can be wrong with a machine that its agent can still tell of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeCondition {
+    /// The disk of its data folder has no more than its reserve left. What runs goes on, nothing new is placed here.
+    DiskFull,
 }
 
 /// Where a node stands.

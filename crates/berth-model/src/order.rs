@@ -1,10 +1,10 @@
 //! Between server and agent: the desired state, sent whole, and reports of what is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    AgentKey, AllocId, Bytes, Epoch, Failure, Fingerprint, GroupSpec, JobId, JobKind, JobVersion, NodeId, Port,
-    PortName, TaskName, TaskStatus,
+    AgentKey, AllocId, Bytes, Epoch, Failure, Fingerprint, GroupSpec, JobId, JobKind, JobVersion, NodeCondition,
+    NodeId, Port, PortName, TaskName, TaskStatus,
 };
 
 /// What an agent says first on a new stream.
@@ -84,6 +84,8 @@ pub struct NodeReport {
     pub serial: u64,
     /// The desired state that the agent works towards.
     pub digest: Digest,
+    /// What is wrong with the machine.
+    pub conditions: BTreeSet<NodeCondition>,
     /// In order of id.
     pub allocs: Vec<ObservedAlloc>,
 }

@@ -70,6 +70,8 @@ pub type Filtered = BTreeMap<Filter, u32>;
 pub enum Filter {
     /// The node is lost.
     NodeLost,
+    /// The node's disk is full.
+    DiskFull,
     /// This driver (`container`, `exec`) is missing on the node.
     DriverMissing(String),
     /// This constraint does not hold.

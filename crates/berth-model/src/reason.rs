@@ -161,6 +161,8 @@ pub enum FailureKind {
     Exit,
     /// The kernel killed the task for its memory limit.
     OutOfMemory,
+    /// The task used more disk than it asked for.
+    DiskExceeded,
     /// The shim was killed; what it kept has been ended.
     ShimLost,
     /// The runtime (namespaces, cgroups, mounts) refused.

@@ -91,7 +91,7 @@ pub struct Resources {
     pub cpu: CpuMillis,
     /// Memory.
     pub memory: Bytes,
-    /// Disk in the work folder.
+    /// Disk; of a task: what it may hold, logs apart. Zero is no limit.
     pub disk: Bytes,
 }
 

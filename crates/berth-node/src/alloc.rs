@@ -6,12 +6,13 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    AllocId, DesiredAlloc, Ended, Exit, ExitKind, Failure, FailureKind, Found, FoundShim, Goal, Kill, Millis, NotReady,
-    ObservedAlloc, Phase, Progress, Remembered, Retry, ShimTask, ShimTaskState, TaskName, TaskSpec, Timestamp,
+    AllocId, Bytes, DesiredAlloc, Ended, Exit, ExitKind, Failure, FailureKind, Found, FoundShim, Goal, Kill, Millis,
+    NotReady, ObservedAlloc, Phase, Progress, Remembered, Retry, ShimTask, ShimTaskState, TaskName, TaskSpec,
+    Timestamp,
 };
 
-use crate::Effect;
-use crate::task::{Killing, Run, Task, Verdict, back_off, preparation_failure};
+use crate::task::{Killing, Run, Task, Verdict, back_off, disk_exceeded, preparation_failure};
+use crate::{Effect, RunningTask};
 
 /// Tries to make an allocation ready before it counts as failed.
 pub(crate) const PREPARE_TRIES: u32 = 4;
@@ -285,6 +286,7 @@ impl Work {
             return; // Of an earlier run, or told before.
         };
         (self.unsaved, self.news) = (true, true);
+        let exit = task.told(exit);
         if self.ending.is_some() {
             task.end(exit);
             return;
@@ -294,6 +296,29 @@ impl Work {
             Verdict::Done if self.all_done() => self.ending = Some(Ended::Complete),
             Verdict::Done => {}
             Verdict::Failed(failure) => self.ending = Some(Ended::Failed(failure)),
+        }
+    }
+
+    /// The runs whose use of the disk has a limit. Not those that are only starting: they clear away what is left of
+    /// the one before.
+    pub(crate) fn limited_in_disk(&self) -> impl Iterator<Item = RunningTask> {
+        let alloc = self.desired.id;
+        let tasks = self.tasks.iter().zip(&self.desired.group.tasks);
+        let limited = tasks.filter(|(task, spec)| task.is_running() && spec.resources.disk != Bytes(0));
+        limited.map(move |(task, _)| RunningTask { alloc, task: task.name.clone(), run: task.run })
+    }
+
+    /// What a run holds on the disk was measured. One that holds too much is ended by its kill policy, and has failed.
+    pub(crate) fn disk_used(&mut self, of: &RunningTask, used: Bytes) {
+        if self.ending.is_some() {
+            return;
+        }
+        let tasks = self.tasks.iter_mut().zip(&self.desired.group.tasks);
+        for (task, spec) in tasks.filter(|(task, _)| task.name == of.task && task.run == of.run && task.is_live()) {
+            let asked = spec.resources.disk;
+            if used > asked && asked != Bytes(0) && task.condemned.is_none() {
+                task.condemned = Some(disk_exceeded(used, asked));
+            }
         }
     }
 
@@ -362,8 +387,11 @@ impl Work {
         let mut asked = Vec::new();
         match (&self.ending, around.memory) {
             (Some(_), _) => self.advance_to_end(now, &mut asked),
-            (None, Memory::Works) => self.advance_to_run(now, around.room, &mut asked),
-            (None, Memory::Fails) => {}
+            (None, Memory::Works) => {
+                self.kill_condemned(now, &mut asked);
+                self.advance_to_run(now, around.room, &mut asked);
+            }
+            (None, Memory::Fails) => self.kill_condemned(now, &mut asked),
         }
         if self.unsaved && around.memory == Memory::Works {
             out.push(Effect::Remember(Box::new(self.remember())));
@@ -405,7 +433,7 @@ impl Work {
     fn advance_to_end(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
         self.tasks.iter_mut().for_each(Task::give_up);
         match self.keeper {
-            Keeper::Shim if self.tasks.iter().any(Task::is_live) => self.kill(now, out),
+            Keeper::Shim if self.tasks.iter().any(Task::is_live) => self.kill(now, Task::is_live, out),
             Keeper::Shim | Keeper::None | Keeper::Preparing(_) | Keeper::BackOff { .. } => {
                 self.keeper = Keeper::Removing;
                 self.news = true;
@@ -415,9 +443,16 @@ impl Work {
         }
     }
 
-    /// Kills what lives by its kill policy: asks, and after its timeout uses force.
-    fn kill(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
-        for (task, spec) in self.tasks.iter_mut().zip(&self.desired.group.tasks).filter(|(t, _)| t.is_live()) {
+    /// Kills what has to end although its allocation goes on.
+    fn kill_condemned(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        if self.keeper == Keeper::Shim {
+            self.kill(now, Task::is_condemned, out);
+        }
+    }
+
+    /// Kills tasks by their kill policies: asks, and after its timeout uses force.
+    fn kill(&mut self, now: Timestamp, which: fn(&Task) -> bool, out: &mut Vec<Effect>) {
+        for (task, spec) in self.tasks.iter_mut().zip(&self.desired.group.tasks).filter(|(t, _)| which(t)) {
             let signal = match task.killing {
                 Killing::No if spec.kill.timeout == Millis(0) => Kill::Force,
                 Killing::No => Kill::Ask(spec.kill.signal),

@@ -1,8 +1,10 @@
 //! What comes into the node core and what goes out of it.
 
+use std::collections::BTreeSet;
+
 use berth_model::{
-    AllocId, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeId, NodeReport, NotReady, Progress, Remembered, ShimTask,
-    TaskName, Timestamp,
+    AllocId, Bytes, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeCondition, NodeId, NodeReport, NotReady, Progress,
+    Remembered, ShimTask, TaskName, Timestamp,
 };
 
 /// What happens to the node core.
@@ -59,11 +61,36 @@ pub enum Event {
         /// Which allocation.
         alloc: AllocId,
     },
+    /// What a task holds on the disk was measured.
+    DiskUsed {
+        /// The run in which that was found.
+        run: RunningTask,
+        /// What it has written and not removed.
+        used: Bytes,
+    },
+    /// What is left of the disk of the data folder was measured.
+    DiskFree {
+        /// What may still be written.
+        free: Bytes,
+        /// Below this the disk counts as full.
+        reserve: Bytes,
+    },
     /// The ledger could not be written. None of these effects was begun; they are given back in order, all that
     /// the driver still had.
     NotRemembered(Vec<Effect>),
     /// The time last asked for by `WakeAt` has come.
     Woke,
+}
+
+/// A run of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningTask {
+    /// Of which allocation.
+    pub alloc: AllocId,
+    /// Which task.
+    pub task: TaskName,
+    /// The number of the run.
+    pub run: u32,
 }
 
 /// What the agent's driver has to do, in this order.
@@ -113,6 +140,8 @@ pub enum Effect {
     ReportAgain {
         /// Counts on from the reports.
         serial: u64,
+        /// What is wrong with the machine now: that is no promise, and may be why the ledger fails.
+        conditions: BTreeSet<NodeCondition>,
     },
     /// Send `Woke` at this time; replaces any earlier wish.
     WakeAt(Timestamp),

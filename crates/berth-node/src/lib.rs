@@ -19,7 +19,7 @@ pub use planted::Bug;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_model::{AllocId, Desired, Digest, Epoch, Found, Goal, Millis, NodeReport, Timestamp};
+use berth_model::{AllocId, Bytes, Desired, Digest, Epoch, Found, Goal, Millis, NodeCondition, NodeReport, Timestamp};
 
 use crate::alloc::{Around, Memory, Room, Work};
 use crate::ledger::Ledger;
@@ -43,6 +43,8 @@ pub struct Core {
     session: Option<Session>,
     allocs: BTreeMap<AllocId, Work>,
     ledger: Ledger,
+    /// What is wrong with the machine.
+    conditions: BTreeSet<NodeCondition>,
     /// Whether the server has to be told something at once.
     news: bool,
     /// The time last asked for, until it comes.
@@ -71,6 +73,7 @@ impl Core {
             session: None,
             allocs: BTreeMap::new(),
             ledger: Ledger::default(),
+            conditions: BTreeSet::new(),
             news: false,
             wake: None,
             #[cfg(feature = "planted-bugs")]
@@ -96,10 +99,17 @@ impl Core {
             Event::ShimLost { alloc } => self.with(alloc, now, out, |work, out| work.shim_lost(out)),
             Event::OrphansEnded { alloc } => self.with(alloc, now, out, |work, _| work.orphans_ended(now)),
             Event::Removed { alloc } => self.removed(alloc, now, out),
+            Event::DiskUsed { run, used } => self.with(run.alloc, now, out, |work, _| work.disk_used(&run, used)),
+            Event::DiskFree { free, reserve } => self.disk_free(free, reserve),
             Event::NotRemembered(effects) => self.not_remembered(now, effects, out),
             Event::Woke => self.woke(now, out),
         }
         self.finish(now, out);
+    }
+
+    /// Every run whose use of the disk has a limit: what the driver should measure.
+    pub fn limited_in_disk(&self) -> impl Iterator<Item = RunningTask> {
+        self.allocs.values().flat_map(Work::limited_in_disk)
     }
 
     /// A server of a lower epoch has lost the lead and does not know it yet: not a word to it.
@@ -157,6 +167,14 @@ impl Core {
         if self.ledger.retry().is_some() {
             self.try_ledger(now, out);
         }
+    }
+
+    /// A disk that was full is so until a quarter more than its reserve is free: one that is about to be full would
+    /// otherwise be news with every measurement.
+    fn disk_free(&mut self, free: Bytes, reserve: Bytes) {
+        let full = NodeCondition::DiskFull;
+        let enough = if self.conditions.contains(&full) { reserve.0.saturating_add(reserve.0 / 4) } else { reserve.0 };
+        self.news |= if free.0 < enough { self.conditions.insert(full) } else { self.conditions.remove(&full) };
     }
 
     /// The ledger could not be written, and nothing was begun. What ends something is asked for again at once.
@@ -275,9 +293,10 @@ impl Core {
                 out.push(if tells {
                     self.news = false;
                     let allocs = self.allocs.values().map(Work::observe).collect();
-                    Effect::Report(NodeReport { serial, digest: self.digest, allocs })
+                    let conditions = self.conditions.clone();
+                    Effect::Report(NodeReport { serial, digest: self.digest, conditions, allocs })
                 } else {
-                    Effect::ReportAgain { serial }
+                    Effect::ReportAgain { serial, conditions: self.conditions.clone() }
                 });
             }
         } else {

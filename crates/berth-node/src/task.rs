@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use berth_model::{
-    Exit, ExitKind, Failure, FailureKind, JobKind, Millis, RememberedTask, RestartPolicy, TaskName, TaskState,
+    Bytes, Exit, ExitKind, Failure, FailureKind, JobKind, Millis, RememberedTask, RestartPolicy, TaskName, TaskState,
     TaskStatus, Timestamp,
 };
 
@@ -57,6 +57,8 @@ pub(crate) struct Task {
     pub(crate) run: u32,
     pub(crate) state: Run,
     pub(crate) killing: Killing,
+    /// Why its run has to end, although its allocation should go on.
+    pub(crate) condemned: Option<Failure>,
     restarts: Vec<Timestamp>,
     restarted: u32,
     pub(crate) last_exit: Option<Exit>,
@@ -69,6 +71,7 @@ impl Task {
             run: 0,
             state: Run::Pending,
             killing: Killing::No,
+            condemned: None,
             restarts: Vec::new(),
             restarted: 0,
             last_exit: None,
@@ -89,6 +92,7 @@ impl Task {
             run: remembered.run,
             state,
             killing: Killing::No,
+            condemned: None,
             restarts: remembered.restarts,
             restarted: remembered.status.restarts,
             last_exit: remembered.status.last_exit,
@@ -119,6 +123,27 @@ impl Task {
         match self.state {
             Run::Starting | Run::Running { .. } => true,
             Run::Pending | Run::BackOff { .. } | Run::Done => false,
+        }
+    }
+
+    /// Whether it is known to run.
+    pub(crate) fn is_running(&self) -> bool {
+        match self.state {
+            Run::Running { .. } => true,
+            Run::Pending | Run::Starting | Run::BackOff { .. } | Run::Done => false,
+        }
+    }
+
+    /// Whether a process of it may exist that has to end.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.is_live() && self.condemned.is_some()
+    }
+
+    /// How its run ended: for the reason for which it was made to, where there is one.
+    pub(crate) fn told(&mut self, exit: Exit) -> Exit {
+        match self.condemned.take() {
+            Some(failure) => Exit { at: exit.at, how: ExitKind::Failure(failure) },
+            None => exit,
         }
     }
 
@@ -255,6 +280,17 @@ pub(crate) fn shorten(text: &mut String, limit: usize) {
         text.truncate(cut);
         text.push('…');
     }
+}
+
+/// The failure of a run that holds more of the disk than its task asked for.
+pub(crate) fn disk_exceeded(used: Bytes, asked: Bytes) -> Failure {
+    // What rounds to the same is told to the byte.
+    let used = if used.to_string() == asked.to_string() { format!("{}B", used.0) } else { used.to_string() };
+    let message = format!(
+        "used {used} of disk, asked for {asked}; have it write less or remove what it does not need, or ask for more \
+         with `resources.disk`"
+    );
+    Failure { kind: FailureKind::DiskExceeded, message }
 }
 
 /// The failure of an allocation that could not be made ready in `tries` tries.

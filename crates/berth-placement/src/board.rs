@@ -13,6 +13,8 @@ pub enum Eligibility {
     Ready,
     /// It is lost.
     Lost,
+    /// Its disk is full.
+    DiskFull,
 }
 
 /// What one allocation holds on its node.
@@ -45,7 +47,7 @@ impl Seat {
         self.fingerprint.resources - self.used
     }
 
-    /// The node as if it were empty and not lost: what does not fit there does not fit by waiting.
+    /// The node as if it were empty, not lost, and with room on its disk: what does not fit there does not fit by waiting.
     pub(crate) fn emptied(&self) -> Seat {
         Seat {
             fingerprint: self.fingerprint.clone(),

@@ -54,8 +54,10 @@ fn has_driver(fingerprint: &Fingerprint, driver: &str) -> bool {
 
 /// The first filter that removes the node; none when the allocation fits now.
 pub(crate) fn first(seat: &Seat, class: Class<'_>, wanted: Resources) -> Option<Filter> {
-    if seat.eligibility == Eligibility::Lost {
-        return Some(Filter::NodeLost);
+    match seat.eligibility {
+        Eligibility::Ready => {}
+        Eligibility::Lost => return Some(Filter::NodeLost),
+        Eligibility::DiskFull => return Some(Filter::DiskFull),
     }
     if let Some(filter) = unsuited(&seat.fingerprint, class) {
         return Some(filter);

@@ -17,6 +17,7 @@ mod runtime;
 pub mod seccomp;
 pub mod shim;
 mod tree;
+mod usage;
 
 pub use error::RuntimeError;
 pub use exec::{ExecOutput, ExecRequest, ExecSession, WindowSize};

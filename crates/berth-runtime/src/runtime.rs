@@ -12,7 +12,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use berth_model::{
-    AllocId, DesiredAlloc, Failure, FailureKind, FoundShim, Kill, NotReady, Progress, ShimTask, TaskName,
+    AllocId, Bytes, DesiredAlloc, Failure, FailureKind, FoundShim, Kill, NotReady, Progress, ShimTask, TaskName,
 };
 use futures::StreamExt;
 use futures::stream;
@@ -23,6 +23,7 @@ use tokio::process::Command;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
+use crate::bundle::Folders;
 use crate::cgroup::Cgroups;
 use crate::client::{self, Client, Events, Unanswered};
 use crate::error::{RuntimeError, failure, io_failure, may_pass};
@@ -35,7 +36,7 @@ use crate::seccomp::Filters;
 use crate::shim::lock;
 use crate::shim::protocol::{Ask, KillWire, TaskWire};
 use crate::shim::state::State;
-use crate::tree;
+use crate::{tree, usage};
 
 /// Events that are kept for an agent that is busy; then shims wait.
 const EVENTS: usize = 1024;
@@ -344,6 +345,17 @@ impl Runtime {
         let dir = self.dir(alloc).join(names::LOGS);
         tokio::spawn(logs::reader::run(dir, task.to_string(), query, send));
         receive
+    }
+
+    /// What a task has written to the disk and not removed: its work folder, and what it has changed of its root or put
+    /// into `/tmp`. Not its logs, which have bounds of their own.
+    pub async fn disk_used(&self, alloc: AllocId, task: &TaskName) -> Result<Bytes, RuntimeError> {
+        let folders = Folders::of(&self.dir(alloc), task.as_str());
+        let measure = move || -> io::Result<Bytes> {
+            let all = [&folders.work, &folders.upper, &folders.tmp].map(|folder| usage::below(folder));
+            all.into_iter().try_fold(Bytes(0), |sum, one| Ok(Bytes(sum.0.saturating_add(one?.0))))
+        };
+        blocking(measure).await.map_err(RuntimeError::files("measure", self.dir(alloc)))
     }
 
     /// The images that allocations on the disk run from: those that must not be collected.

@@ -420,6 +420,7 @@ mod tests {
             agent: AgentKey("agent-0".to_owned()),
             fingerprint: world.machines[0].fingerprint.clone(),
             state: NodeState::Lost { since: Timestamp(1), cause },
+            conditions: std::collections::BTreeMap::new(),
         };
         let counted = meta(&world, |meta| meta.nodes = 1);
         assert_eq!(breaks(&mut world, vec![counted, Mutation::PutNode(node)]), Some(2));

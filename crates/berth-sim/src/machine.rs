@@ -372,9 +372,9 @@ impl World {
                     self.say(stream, Said::Report(report));
                 }
             }
-            Effect::ReportAgain { serial } => {
+            Effect::ReportAgain { serial, conditions } => {
                 if let (Some(stream), Some(last)) = (machine.stream, machine.last_report.clone()) {
-                    self.say(stream, Said::Report(NodeReport { serial, ..last }));
+                    self.say(stream, Said::Report(NodeReport { serial, conditions, ..last }));
                 }
             }
             Effect::WakeAt(_) => unreachable!("timers are set when they are asked for"),

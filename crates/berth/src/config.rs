@@ -22,6 +22,9 @@ pub const DEV_DATA_DIR: &str = "/var/lib/berth/dev";
 /// Agents that report more often would keep a server busy with nothing else.
 const SHORTEST_HEARTBEAT: Millis = Millis(100);
 
+/// Agents that measure the disk more often would do little else.
+const SHORTEST_MEASURE: Millis = Millis(100);
+
 /// What `berth server` is told.
 pub fn server(args: &ServerArgs) -> anyhow::Result<(ServerConfig, Taken)> {
     let mut layers = layers(&args.config, args.cluster.given())?;
@@ -92,6 +95,8 @@ fn server_config(layers: &mut Layers, data_dir: PathBuf) -> anyhow::Result<Serve
 /// Without a server and its token.
 fn agent_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> anyhow::Result<AgentConfig> {
     let entries = credential_entries(layers.take_table("credentials")?)?;
+    let measure = layers.take::<Quantity<Millis>>("measure", "30s")?.0;
+    ensure!(measure >= SHORTEST_MEASURE, "setting `measure` must be at least {SHORTEST_MEASURE}");
     // Berth's usual folders too, where a server or another agent may have theirs.
     let usual = ["/var/lib/berth", "/etc/berth"].map(PathBuf::from);
     Ok(AgentConfig {
@@ -112,6 +117,8 @@ fn agent_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> any
         oci_runtime: layers.take_optional("oci_runtime")?,
         cgroup_parent: layers.take("cgroup_parent", "berth")?,
         image_cache: layers.take::<Quantity<Bytes>>("image_cache", "20GiB")?.0,
+        measure,
+        disk_reserve: layers.take_optional::<Quantity<Bytes>>("disk_reserve")?.map(|q| q.0),
         credentials: credentials(entries, secrets)?,
     })
 }

@@ -368,7 +368,7 @@ pub struct ResourcesFile {
     #[schema(value_type = Size, required = false, default = "64MiB")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) memory: Field<Size>,
-    /// Disk in the work folder.
+    /// What the task may keep on the node's disk; it fails when it is found to hold more.
     #[schema(value_type = Size, required = false, default = "128MiB")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) disk: Field<Size>,

@@ -72,6 +72,7 @@ pub struct Agent {
     pub serial: u64,
     pub desired: Option<Desired>,
     pub up: bool,
+    pub conditions: BTreeSet<NodeCondition>,
 }
 
 /// A whole small cluster.
@@ -171,7 +172,15 @@ impl World {
 
     pub fn node(&mut self, machine: Machine) -> NodeId {
         let name = machine.0.name.to_string();
-        let agent = Agent { hello: machine.hello(), session: None, node: None, serial: 0, desired: None, up: true };
+        let agent = Agent {
+            hello: machine.hello(),
+            session: None,
+            node: None,
+            serial: 0,
+            desired: None,
+            up: true,
+            conditions: BTreeSet::new(),
+        };
         self.agents.insert(name.clone(), agent);
         self.connect(&name);
         self.agents[&name].node.unwrap_or(NodeId::new(Incarnation(0), 0))
@@ -212,7 +221,7 @@ impl World {
         let fates = &self.fates;
         let allocs = agent.desired.iter().flat_map(|d| d.allocs.iter()).map(|d| observe(d, fates, self.now)).collect();
         let digest = agent.desired.as_ref().map(|d| d.digest).unwrap_or_default();
-        let report = NodeReport { serial: agent.serial, digest, allocs };
+        let report = NodeReport { serial: agent.serial, digest, conditions: agent.conditions.clone(), allocs };
         self.event(Event::AgentReport { session, report });
     }
 
@@ -221,7 +230,7 @@ impl World {
         let agent = self.agents.get_mut(name).unwrap();
         agent.serial += 1;
         let digest = agent.desired.as_ref().map(|d| d.digest).unwrap_or_default();
-        let report = NodeReport { serial: agent.serial, digest, allocs };
+        let report = NodeReport { serial: agent.serial, digest, conditions: agent.conditions.clone(), allocs };
         let session = agent.session.unwrap();
         self.event(Event::AgentReport { session, report });
     }

@@ -2,7 +2,7 @@
 
 use crate::machine::*;
 use berth_model::*;
-use berth_node::{Effect, Event};
+use berth_node::{Effect, Event, RunningTask};
 
 fn running(kind: JobKind, tasks: &[&str]) -> Machine {
     let mut machine = Machine::new();
@@ -371,4 +371,96 @@ fn a_restarted_agent_begins_nothing_new_before_it_has_heard_what_should_be() {
     machine.desire(1, vec![desired(2, JobKind::Service, &["web"])], true);
     machine.settle();
     assert_eq!((machine.live(alloc_id(1)), machine.live(alloc_id(2))), (0, 1));
+}
+
+fn measured(machine: &mut Machine, run: u32, used: Bytes) {
+    let run = RunningTask { alloc: alloc_id(1), task: name("web"), run };
+    machine.step(Event::DiskUsed { run, used });
+    run_now(machine);
+}
+
+/// `web` with a mebibyte of disk beside `side`, which may have what it likes.
+fn limited_in_disk() -> Machine {
+    let mut alloc = desired(1, JobKind::Service, &["web", "side"]);
+    alloc.group.tasks[0].resources.disk = Bytes::mib(1);
+    let mut machine = Machine::new();
+    machine.welcome(1);
+    machine.desire(1, vec![alloc], true);
+    machine.settle();
+    machine
+}
+
+#[test]
+fn a_task_that_uses_more_disk_than_it_asked_for_fails_by_its_restart_policy() {
+    let mut machine = limited_in_disk();
+    for run in 1..=3 {
+        let limited: Vec<RunningTask> = machine.core.limited_in_disk().collect();
+        assert_eq!(limited, [RunningTask { alloc: alloc_id(1), task: name("web"), run }]);
+        measured(&mut machine, run, Bytes::mib(1));
+        assert_eq!(machine.live(alloc_id(1)), 2, "it may use what it asked for");
+        measured(&mut machine, run, Bytes::mib(12));
+        machine.settle();
+        // By its kill policy: a task of this world ignores being asked in odd runs, and force follows.
+        machine.pass(Millis(5000));
+        machine.settle();
+    }
+    let message = "task `web` failed: used 12MiB of disk, asked for 1MiB; have it write less or remove what it does \
+                   not need, or ask for more with `resources.disk`; restarted 2 times within 60s, its restart policy \
+                   allows no more";
+    assert_eq!(failure(&machine), Failure { kind: FailureKind::DiskExceeded, message: message.to_owned() });
+    assert_eq!(machine.live(alloc_id(1)), 0, "the sibling is ended with it");
+}
+
+#[test]
+fn what_a_run_before_used_is_not_held_against_this_one() {
+    let mut machine = limited_in_disk();
+    machine.exit(alloc_id(1), &name("web"), ExitKind::Status(3));
+    machine.settle();
+    measured(&mut machine, 1, Bytes::mib(12));
+    machine.settle();
+    assert_eq!((machine.phase(alloc_id(1)), status(&machine, "web").restarts), (Some(&Phase::Running), 1));
+}
+
+#[test]
+fn too_much_disk_ends_a_task_also_while_the_ledger_cannot_be_written() {
+    let mut machine = limited_in_disk();
+    machine.ledger_fails = true;
+    // Another task's end is what has to be remembered, and cannot.
+    machine.exit(alloc_id(1), &name("side"), ExitKind::Status(3));
+    run_now(&mut machine);
+    measured(&mut machine, 1, Bytes(Bytes::mib(1).0 + 1));
+    machine.pass(Millis(5000));
+    run_now(&mut machine);
+    assert_eq!(machine.live(alloc_id(1)), 0);
+    machine.faults_stop();
+    machine.settle();
+    let told = status(&machine, "web").last_exit.unwrap().how;
+    let ExitKind::Failure(failure) = told else { panic!("{told:?}") };
+    assert!(failure.message.starts_with("used 1048577B of disk, asked for 1MiB; "), "{}", failure.message);
+}
+
+fn disk_free(machine: &mut Machine, free: u64) -> bool {
+    machine.step(Event::DiskFree { free: Bytes::mib(free), reserve: Bytes::mib(100) });
+    run_now(machine);
+    machine.pass(Millis(1000));
+    run_now(machine);
+    machine.reports.last().unwrap().conditions.contains(&NodeCondition::DiskFull)
+}
+
+#[test]
+fn a_full_disk_is_told_until_there_is_room_to_spare() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    let told: Vec<bool> = [100, 99, 100, 124, 125, 100].map(|free| disk_free(&mut machine, free)).into();
+    assert_eq!(told, [false, true, true, true, false, false]);
+}
+
+#[test]
+fn a_full_disk_is_told_also_while_the_ledger_cannot_be_written() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.ledger_fails = true;
+    machine.exit(alloc_id(1), &name("web"), ExitKind::Status(3));
+    run_now(&mut machine);
+    assert!(disk_free(&mut machine, 0));
+    assert!(machine.ledger_failures > 0);
+    assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running), "nothing else that is new is told");
 }

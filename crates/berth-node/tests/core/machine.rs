@@ -173,9 +173,9 @@ impl Machine {
             }
             Effect::Purge(alloc) => _ = self.logs.remove(&alloc),
             Effect::Report(report) => self.reports.push(report),
-            Effect::ReportAgain { serial } => {
+            Effect::ReportAgain { serial, conditions } => {
                 if let Some(last) = self.reports.last().cloned() {
-                    self.reports.push(NodeReport { serial, ..last });
+                    self.reports.push(NodeReport { serial, conditions, ..last });
                 }
             }
             Effect::WakeAt(at) => self.wake = Some(at),

@@ -82,6 +82,7 @@ stored! {
 
     enum Filter = Filter {
         NodeLost,
+        DiskFull,
         DriverMissing(driver: String),
         Constraint(constraint: Constraint),
         PortTaken(port: u16),

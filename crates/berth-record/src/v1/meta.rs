@@ -37,6 +37,7 @@ stored! {
         PortTaken,
         Exit,
         OutOfMemory,
+        DiskExceeded,
         ShimLost,
         Runtime,
         Rebooted,

@@ -1,4 +1,5 @@
-//! Version 1 of every record. What is here is never changed: a change is a new version beside it.
+//! Version 1 of every record. What is here is never changed: a change is a new version beside it. Only what leaves every
+//! older record as it is may be added: another variant, or a field that is left out where it says nothing.
 
 mod alloc;
 mod command;

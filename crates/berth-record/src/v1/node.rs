@@ -7,7 +7,16 @@ use super::meta::Cause;
 use crate::stored::stored;
 
 stored! {
-    struct Node = Node { id: String, agent: String, fingerprint: Fingerprint, state: NodeState }
+    struct Node = Node {
+        id: String,
+        agent: String,
+        fingerprint: Fingerprint,
+        state: NodeState,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        conditions: Vec<(NodeCondition, u64)>,
+    }
+
+    enum NodeCondition = NodeCondition { DiskFull }
 
     struct Fingerprint = Fingerprint {
         name: String,

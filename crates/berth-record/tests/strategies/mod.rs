@@ -87,6 +87,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         Just(FailureKind::PortTaken),
         Just(FailureKind::Exit),
         Just(FailureKind::OutOfMemory),
+        Just(FailureKind::DiskExceeded),
         Just(FailureKind::ShimLost),
         Just(FailureKind::Runtime),
         Just(FailureKind::Rebooted),
@@ -203,8 +204,15 @@ fn node() -> BoxedStrategy<Node> {
             agent_version,
         },
     );
-    (node_id(), text(), fingerprint, state)
-        .prop_map(|(id, agent, fingerprint, state)| Node { id, agent: AgentKey(agent), fingerprint, state })
+    let conditions = btree_map(Just(NodeCondition::DiskFull), time(), 0..2);
+    (node_id(), text(), fingerprint, state, conditions)
+        .prop_map(|(id, agent, fingerprint, state, conditions)| Node {
+            id,
+            agent: AgentKey(agent),
+            fingerprint,
+            state,
+            conditions,
+        })
         .boxed()
 }
 
@@ -215,6 +223,7 @@ fn dimension() -> impl Strategy<Value = Dimension> {
 fn filtered() -> BoxedStrategy<Filtered> {
     let filter = prop_oneof![
         Just(Filter::NodeLost),
+        Just(Filter::DiskFull),
         text().prop_map(Filter::DriverMissing),
         constraint().prop_map(Filter::Constraint),
         port().prop_map(Filter::PortTaken),

@@ -151,7 +151,13 @@ fn node(state: NodeState) -> Mutation {
             agent_version: "0.1.0".to_owned(),
         },
         state,
+        conditions: BTreeMap::new(),
     })
+}
+
+fn full_node(since: Timestamp) -> Mutation {
+    let Mutation::PutNode(node) = node(NodeState::Ready { since }) else { unreachable!("that is what it makes") };
+    Mutation::PutNode(Node { conditions: BTreeMap::from([(NodeCondition::DiskFull, since)]), ..node })
 }
 
 fn filtered() -> Filtered {
@@ -225,6 +231,12 @@ fn allocs() -> Vec<(String, Mutation)> {
         Shortfall { dimension: Dimension::Memory, wanted: 1 << 40, free: 1 << 30, capacity: 9_007_199_254_740_993 };
     let no_fit =
         |verdict, nearest| WaitReason::NoNodeFits { decision: decision(13), filtered: filtered(), nearest, verdict };
+    let disk_full = WaitReason::NoNodeFits {
+        decision: decision(13),
+        filtered: Filtered::from([(Filter::DiskFull, 2)]),
+        nearest: None,
+        verdict: Verdict::Waiting,
+    };
     let back_off = WaitReason::BackOff { until: Timestamp(1_700_000_030_000), failed: alloc_id(11) };
     let placed = AllocState::Placed { placement: placement(Policy::Spread), since };
     let running = |ready| AllocState::Running { placement: placement(Policy::Pack), since, ready };
@@ -236,6 +248,7 @@ fn allocs() -> Vec<(String, Mutation)> {
         ("waiting-no-fit".to_owned(), waiting(no_fit(Verdict::Waiting, Some((node_id(5), shortfall))))),
         ("waiting-never".to_owned(), waiting(no_fit(Verdict::Never, None))),
         ("waiting-back-off".to_owned(), waiting(back_off)),
+        ("waiting-disk-full".to_owned(), waiting(disk_full)),
         ("placed".to_owned(), placed),
         ("running".to_owned(), running(None)),
         ("ready".to_owned(), running(Some(Timestamp(1_700_000_012_000)))),
@@ -253,7 +266,7 @@ fn allocs() -> Vec<(String, Mutation)> {
         .collect()
 }
 
-fn failure_kinds() -> [(&'static str, FailureKind); 11] {
+fn failure_kinds() -> [(&'static str, FailureKind); 12] {
     [
         ("image", FailureKind::Image),
         ("image-digest", FailureKind::ImageDigest),
@@ -263,6 +276,7 @@ fn failure_kinds() -> [(&'static str, FailureKind); 11] {
         ("port-taken", FailureKind::PortTaken),
         ("exit", FailureKind::Exit),
         ("out-of-memory", FailureKind::OutOfMemory),
+        ("disk-exceeded", FailureKind::DiskExceeded),
         ("shim-lost", FailureKind::ShimLost),
         ("runtime", FailureKind::Runtime),
         ("rebooted", FailureKind::Rebooted),
@@ -322,6 +336,7 @@ pub fn samples() -> Vec<(String, Mutation)> {
     let single = vec![
         ("meta", Mutation::PutMeta(meta)),
         ("node-ready", node(NodeState::Ready { since })),
+        ("node-disk-full", full_node(since)),
         ("node-lost", node(NodeState::Lost { since, cause: by_timer(Timer::Heartbeat) })),
         ("command-job-version", command(changed)),
         ("command-stopping", command(CommandOutcome::Stopping(job_id()))),

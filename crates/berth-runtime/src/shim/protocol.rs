@@ -222,6 +222,7 @@ impl From<Failure> for FailureWire {
             | FailureKind::ImageDigest
             | FailureKind::Exit
             | FailureKind::OutOfMemory
+            | FailureKind::DiskExceeded
             | FailureKind::ShimLost
             | FailureKind::Runtime
             | FailureKind::Rebooted => KindWire::Runtime,

@@ -164,7 +164,12 @@ mod tests {
 
     #[tokio::test]
     async fn an_agent_that_never_stops_talking_has_one_report_in_the_queue() {
-        let report = wire::NodeReport { serial: wire::Number(1), digest: wire::Digest(0), allocs: Vec::new() };
+        let report = wire::NodeReport {
+            serial: wire::Number(1),
+            digest: wire::Digest(0),
+            conditions: Vec::new(),
+            allocs: Vec::new(),
+        };
         let line = wire::encode_line(&wire::AgentMessage::Report(report));
         let body = Body::from(line.repeat(100)).into_data_stream();
         let lines = Lines { body, decoder: wire::LineDecoder::new(wire::AGENT_LINE_BYTES) };

@@ -117,7 +117,8 @@ impl Agent {
 
     pub async fn report(&mut self, allocs: Vec<ObservedAlloc>) {
         self.serial += 1;
-        self.reports.send(NodeReport { serial: self.serial, digest: self.digest, allocs }).await.unwrap();
+        let conditions = std::collections::BTreeSet::new();
+        self.reports.send(NodeReport { serial: self.serial, digest: self.digest, conditions, allocs }).await.unwrap();
     }
 
     /// Says that everything that is desired runs.

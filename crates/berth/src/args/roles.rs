@@ -116,6 +116,11 @@ settings! {
         cgroup_parent,
         /// The size that the image cache is kept under [default: 20GiB]
         image_cache,
+        /// How often it is measured what tasks hold of the disk, and what is left [default: 30s]
+        #[arg(value_name = "DURATION")]
+        measure,
+        /// What must be free of the disk, or nothing new is placed here [default: a twentieth of it, at most 1GiB]
+        disk_reserve,
     }
 }
 

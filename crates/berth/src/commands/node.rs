@@ -1,7 +1,7 @@
 //! `berth node`: the machines.
 
 use berth_api::client::AllocFilter;
-use berth_api::wire::v1::{Alloc, Node, NodeState};
+use berth_api::wire::v1::{Alloc, Node, NodeCondition, NodeConditionKind, NodeState};
 use serde::Serialize;
 
 use super::{Context, status};
@@ -26,7 +26,7 @@ pub fn rows(nodes: &[Node]) -> String {
         [
             node.name.to_string(),
             node.id.to_string(),
-            word(&node.state).to_owned(),
+            words(node),
             node.address.clone(),
             node.allocs.to_string(),
             format!("{} of {}", used.cpu, all.cpu),
@@ -41,10 +41,14 @@ fn model(resources: &berth_api::wire::v1::Resources) -> berth_model::Resources {
     resources.clone().into()
 }
 
-fn word(state: &NodeState) -> &'static str {
-    match state {
-        NodeState::Ready { .. } => "ready",
-        NodeState::Lost { .. } => "lost",
+/// Where it stands, and what is wrong with it.
+fn words(node: &Node) -> String {
+    match node.state {
+        NodeState::Ready { .. } => {
+            let wrong = node.conditions.iter().map(|condition| format!(", {}", condition.kind));
+            std::iter::once("ready".to_owned()).chain(wrong).collect()
+        }
+        NodeState::Lost { .. } => "lost".to_owned(),
     }
 }
 
@@ -64,6 +68,15 @@ pub async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
         let mut text = rows(std::slice::from_ref(&whole.node));
         if let NodeState::Lost { since, cause } = &whole.node.state {
             text += &format!("\nlost since {since}: {cause}\n");
+        }
+        for NodeCondition { kind, since } in &whole.node.conditions {
+            let what_follows = match kind {
+                NodeConditionKind::DiskFull => {
+                    "what runs goes on, nothing new is placed here until the disk of the agent's data folder has more \
+                     than its `disk_reserve` free"
+                }
+            };
+            text += &format!("\n{kind} since {since}: {what_follows}\n");
         }
         text += "\nATTRIBUTES\n";
         for (key, value) in &whole.node.attributes {

@@ -13,8 +13,8 @@ use utoipa::ToSchema;
 
 use super::reason::same;
 use super::{
-    AllocId, Digest, Epoch, Failure, Fingerprint, JobId, NodeId, Number, PortName, Progress, SpecError, TaskName,
-    TaskStatus, TunnelId, TunnelKind, group_from_json, group_to_json,
+    AllocId, Digest, Epoch, Failure, Fingerprint, JobId, NodeConditionKind, NodeId, Number, PortName, Progress,
+    SpecError, TaskName, TaskStatus, TunnelId, TunnelKind, group_from_json, group_to_json,
 };
 
 /// The version of the agent's stream that this program speaks.
@@ -53,6 +53,9 @@ pub struct NodeReport {
     pub serial: Number,
     /// The desired state that the agent works towards.
     pub digest: Digest,
+    /// What is wrong with the machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<NodeConditionKind>,
     /// In order of id.
     pub allocs: Vec<ObservedAlloc>,
 }
@@ -266,7 +269,8 @@ fn check_machine(machine: &Fingerprint) -> Result<(), MessageError> {
 impl From<model::NodeReport> for NodeReport {
     fn from(report: model::NodeReport) -> NodeReport {
         let allocs = report.allocs.into_iter().map(ObservedAlloc::from).collect();
-        NodeReport { serial: Number(report.serial), digest: report.digest.into(), allocs }
+        let conditions = report.conditions.into_iter().map(NodeConditionKind::from).collect();
+        NodeReport { serial: Number(report.serial), digest: report.digest.into(), conditions, allocs }
     }
 }
 
@@ -274,7 +278,8 @@ impl TryFrom<NodeReport> for model::NodeReport {
     type Error = MessageError;
     fn try_from(report: NodeReport) -> Result<model::NodeReport, MessageError> {
         let allocs = report.allocs.into_iter().map(model::ObservedAlloc::try_from).collect::<Result<_, _>>()?;
-        Ok(model::NodeReport { serial: report.serial.0, digest: report.digest.into(), allocs })
+        let conditions = report.conditions.into_iter().map(model::NodeCondition::from).collect();
+        Ok(model::NodeReport { serial: report.serial.0, digest: report.digest.into(), conditions, allocs })
     }
 }
 

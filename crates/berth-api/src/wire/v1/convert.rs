@@ -183,6 +183,11 @@ impl ToWire for model::Node {
                     NodeState::Lost { since: (*since).into(), cause: cause.to_wire(names) }
                 }
             },
+            conditions: self
+                .conditions
+                .iter()
+                .map(|(kind, since)| NodeCondition { kind: (*kind).into(), since: (*since).into() })
+                .collect(),
             resources: fingerprint.resources.into(),
             used: model::Resources::default().into(),
             allocs: 0,

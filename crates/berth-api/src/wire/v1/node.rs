@@ -6,6 +6,7 @@ use berth_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::reason::same;
 use super::{Cause, NodeId, NodeName, Number, Time};
 
 /// A node.
@@ -19,6 +20,9 @@ pub struct Node {
     pub address: String,
     /// Where it stands.
     pub state: NodeState,
+    /// What is wrong with it, as its agent said last; none of it is news of a node that is lost.
+    #[serde(default)]
+    pub conditions: Vec<NodeCondition>,
     /// What may be given to allocations.
     pub resources: Resources,
     /// What allocations hold of it.
@@ -50,6 +54,25 @@ pub enum NodeState {
         cause: Cause,
     },
 }
+
+/// Something that is wrong with a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeCondition {
+    /// What.
+    pub kind: NodeConditionKind,
+    /// Since when, as the server's clock tells.
+    pub since: Time,
+}
+
+/// What can be wrong with a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeConditionKind {
+    /// The disk of its data folder has no more than its reserve left: what runs goes on, nothing new is placed there.
+    DiskFull,
+}
+
+same!(NodeConditionKind, model::NodeCondition { DiskFull });
 
 /// A vector of resources.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -30,6 +30,7 @@ impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Filter::NodeLost => f.write_str("node is lost"),
+            Filter::DiskFull => f.write_str("disk is full"),
             Filter::DriverMissing { driver } => write!(f, "driver `{driver}` is missing"),
             Filter::Constraint { attribute, operator, values } => {
                 write!(f, "constraint `{attribute} {operator}")?;
@@ -43,6 +44,14 @@ impl fmt::Display for Filter {
             Filter::DynamicPortsExhausted => f.write_str("dynamic ports are all taken"),
             Filter::Exhausted { dimension } => write!(f, "too little {dimension} left"),
         }
+    }
+}
+
+impl fmt::Display for NodeConditionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NodeConditionKind::DiskFull => "disk full",
+        })
     }
 }
 

@@ -114,6 +114,8 @@ pub struct FilterCount {
 pub enum Filter {
     /// The node is lost.
     NodeLost,
+    /// The node's disk is full.
+    DiskFull,
     /// The node lacks a driver.
     DriverMissing {
         /// Which.
@@ -199,6 +201,8 @@ pub enum FailureKind {
     Exit,
     /// The kernel killed the task for its memory limit.
     OutOfMemory,
+    /// The task used more disk than it asked for.
+    DiskExceeded,
     /// The shim was killed; what it kept has been ended.
     ShimLost,
     /// The runtime refused.
@@ -240,6 +244,7 @@ same!(
         PortTaken,
         Exit,
         OutOfMemory,
+        DiskExceeded,
         ShimLost,
         Runtime,
         Rebooted,
@@ -272,6 +277,7 @@ impl From<&model::Filter> for Filter {
     fn from(filter: &model::Filter) -> Filter {
         match filter {
             model::Filter::NodeLost => Filter::NodeLost,
+            model::Filter::DiskFull => Filter::DiskFull,
             model::Filter::DriverMissing(driver) => Filter::DriverMissing { driver: driver.clone() },
             model::Filter::Constraint(constraint) => {
                 let (operator, values) = operator(&constraint.operator);
