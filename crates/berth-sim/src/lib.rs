@@ -10,6 +10,7 @@ mod budget;
 mod checks;
 mod clients;
 mod clock;
+mod cluster;
 mod facts;
 mod faults;
 mod log;
@@ -25,6 +26,7 @@ mod settle;
 mod store;
 mod world;
 
+pub use cluster::{ClusterOptions, ClusterReport, Meter, Milliseconds, cluster};
 pub use outcome::{Broken, Invariant, Outcome};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;

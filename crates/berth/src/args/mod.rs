@@ -9,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use roles::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
 
+use crate::config::PolicyName;
+
 /// Turns a set of machines into one computer.
 #[derive(Debug, Parser)]
 #[command(
@@ -327,4 +329,38 @@ pub enum SimCommand {
         #[arg(long, default_value_t = 1)]
         seeds: u64,
     },
+    /// Measure the decision core with a large healthy cluster: fill it, then let work end and arrive
+    #[command(after_help = "Example: berth sim cluster --machines 5000 --utilisation 90 --rounds 100 --json")]
+    Cluster(ClusterArgs),
+}
+
+/// `berth sim cluster`
+#[derive(Clone, Debug, Args)]
+pub struct ClusterArgs {
+    /// How many machines
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub machines: u32,
+    /// How much of their processor time is asked for, in percent; more than 100 leaves work waiting
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=200))]
+    pub utilisation: u32,
+    /// How many rounds of churn
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub rounds: u32,
+    /// How many allocations end, and how many are asked for, in each round
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub churn: u32,
+    /// What chance begins with
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// The placement policy: `spread` or `pack`
+    #[arg(long, default_value = "spread")]
+    pub policy: PolicyName,
+}
+
+impl ClusterArgs {
+    /// The same in the simulator's words.
+    pub fn options(&self) -> berth_sim::ClusterOptions {
+        let ClusterArgs { machines, utilisation, rounds, churn, seed, policy: PolicyName(policy) } = *self;
+        berth_sim::ClusterOptions { machines, utilisation, rounds, churn, seed, policy }
+    }
 }
