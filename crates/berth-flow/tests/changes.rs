@@ -295,6 +295,24 @@ fn a_bound_that_falls_before_the_first_solve_leaves_no_flow_behind() {
     assert_eq!(certify(&network, &network.solution()).unwrap().cost, 3);
 }
 
+/// Found by fuzzing: flow was taken back from the circle one unit in each round.
+#[test]
+fn much_flow_in_a_free_circle_holds_up_nothing() {
+    let much = 1 << 55;
+    let way_in = (2, 0, 0, 1, 3);
+    let circle = vec![(0, 1, much, much, 0), (1, 0, 0, much, 0), way_in];
+    let circle_of_one = vec![(0, 0, much, much, 0), way_in];
+    for arcs in [circle, circle_of_one] {
+        let mut network = Network::from_instance(&instance(&[0, 0, 0], &arcs)).unwrap();
+        network.solve(Budget::UNLIMITED);
+        network.set_bounds(ArcId(0), 0, much).unwrap();
+        network.set_supply(NodeId(0), -1).unwrap();
+        network.set_supply(NodeId(2), 1).unwrap();
+        assert!(matches!(network.resolve(Budget::UNLIMITED), Outcome::Optimal { cost: 3, .. }));
+        assert_eq!(certify(&network, &network.solution()).unwrap().cost, 3);
+    }
+}
+
 /// What a network answers, by id, without the ids that are free.
 fn answer(network: &Network) -> (Vec<Option<i64>>, Vec<Option<i64>>) {
     let flows = network.arcs().map(|(id, _)| network.flow(id)).collect();
