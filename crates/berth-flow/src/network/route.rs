@@ -16,7 +16,7 @@ use crate::problem::NodeId;
 use crate::solution::{Budget, Outcome};
 
 /// A price as far from 0 as this is a reason to start again; one solve takes it no further than the double.
-const FAR: i64 = 1 << 61;
+pub(super) const FAR: i64 = 1 << 61;
 
 /// What a solve still has to route.
 struct Work {
@@ -91,12 +91,12 @@ impl Network {
         let mut unbalanced = pending.unbalanced.clone();
         if pending.left == Left::Repairable {
             self.price_fresh(&pending.fresh);
-            self.obey(&pending.suspects, &mut unbalanced)?;
+            self.obey(search, &pending.suspects, &mut unbalanced)?;
         } else {
             // No leaf carries flow that could be on the wrong arc.
             let is_inner = |id: &u32| self.is_arc(*id) && !self.layout.leaves.has(self.layout.arcs[*id as usize].tail);
             let inner: Vec<_> = ids(self.rooms.len()).filter(is_inner).collect();
-            self.obey(&inner, &mut unbalanced)?;
+            self.obey(search, &inner, &mut unbalanced)?;
             unbalanced = ids(self.nodes.len()).collect();
             let deficits: Vec<_> = unbalanced.iter().copied().filter(|id| self.excesses[*id as usize] < 0).collect();
             search.price_all(&self.layout, &mut self.nodes, &deficits);
