@@ -2,6 +2,7 @@
 //! next solve to mend.
 
 use super::layout::{Course, Ends};
+use super::route::FAR;
 use super::search::Label;
 use super::{ENDLESS, Inner, Left, Network, REMOVED, Room};
 use crate::change::Change;
@@ -319,8 +320,8 @@ impl Network {
         if !self.layout.leaves.has(leaf) {
             return;
         }
-        self.nodes[leaf as usize].price = self.price_of(leaf);
-        // They were only ever compared with each other.
+        self.nodes[leaf as usize].price = self.price_of(leaf).clamp(-FAR, FAR);
+        // They were only ever compared with each other, and now suit any price.
         self.pending.suspects.extend(self.layout.out.all(self.layout.ends[leaf as usize].out));
         self.layout.open_to_arcs(leaf);
     }

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::layout::{Course, NONE};
+use super::search::Search;
 use super::{ENDLESS, Network};
 use crate::problem::ArcId;
 
@@ -12,8 +13,14 @@ pub(super) struct NegativeCycle(pub(super) Vec<ArcId>);
 
 impl Network {
     /// Makes these arcs obey. Nodes may have an excess or a deficit then; they are added to `unbalanced`.
-    pub(super) fn obey(&mut self, suspects: &[u32], unbalanced: &mut Vec<u32>) -> Result<(), NegativeCycle> {
+    pub(super) fn obey(
+        &mut self,
+        search: &mut Search,
+        suspects: &[u32],
+        unbalanced: &mut Vec<u32>,
+    ) -> Result<(), NegativeCycle> {
         let moved = self.lower_prices(suspects)?;
+        moved.iter().for_each(|node| search.note_price(self.nodes[*node as usize].price));
         for id in suspects {
             self.obey_by_flow(*id, unbalanced);
         }
@@ -111,7 +118,8 @@ impl Network {
         Some(cycle)
     }
 
-    /// Prices new nodes by what leaves them, as far as that is priced already.
+    /// Prices new nodes by what leaves them, as far as that is priced already and not too far from 0: all their arcs are
+    /// suspects, so that any price will do.
     pub(super) fn price_fresh(&mut self, fresh: &[u32]) {
         const UNKNOWN: i64 = i64::MAX / 4;
         const PASSES: u32 = 3;
@@ -127,7 +135,7 @@ impl Network {
             }
         }
         for id in &inner {
-            if self.nodes[*id as usize].price > UNKNOWN / 2 {
+            if self.nodes[*id as usize].price.abs() > UNKNOWN / 2 {
                 self.nodes[*id as usize].price = 0;
             }
         }

@@ -16,7 +16,7 @@ use crate::problem::NodeId;
 use crate::solution::{Budget, Outcome};
 
 /// A price as far from 0 as this is a reason to start again; one solve takes it no further than the double.
-const FAR: i64 = 1 << 61;
+pub(super) const FAR: i64 = 1 << 61;
 
 /// What a solve still has to route.
 struct Work {
@@ -91,12 +91,12 @@ impl Network {
         let mut unbalanced = pending.unbalanced.clone();
         if pending.left == Left::Repairable {
             self.price_fresh(&pending.fresh);
-            self.obey(&pending.suspects, &mut unbalanced)?;
+            self.obey(search, &pending.suspects, &mut unbalanced)?;
         } else {
             // No leaf carries flow that could be on the wrong arc.
             let is_inner = |id: &u32| self.is_arc(*id) && !self.layout.leaves.has(self.layout.arcs[*id as usize].tail);
             let inner: Vec<_> = ids(self.rooms.len()).filter(is_inner).collect();
-            self.obey(&inner, &mut unbalanced)?;
+            self.obey(search, &inner, &mut unbalanced)?;
             unbalanced = ids(self.nodes.len()).collect();
             let deficits: Vec<_> = unbalanced.iter().copied().filter(|id| self.excesses[*id as usize] < 0).collect();
             search.price_all(&self.layout, &mut self.nodes, &deficits);
@@ -137,25 +137,44 @@ impl Network {
 
     /// Takes flow back from nodes that miss some, all along its way as far as that costs nothing. Returns
     /// where deficits are then.
-    fn settle(&mut self, mut open: Vec<u32>) -> Vec<u32> {
+    fn settle(&mut self, missing: Vec<u32>) -> Vec<u32> {
         let mut settled = Vec::new();
-        while let Some(node) = open.pop() {
-            while self.excesses[node as usize] < 0 {
-                let (layout, out) = (&self.layout, self.layout.ends[node as usize].out);
-                let live = layout.out.live(out).iter();
-                let dearest = live.max_by_key(|id| self.price_through(**id)).copied();
-                // A leaf has no price of its own that could stand against it.
-                let is_free =
-                    |id: &u32| layout.leaves.has(node) || self.price_through(*id) == self.nodes[node as usize].price;
-                let Some(id) = dearest.filter(is_free) else {
+        let mut passed = Bits::default();
+        for start in missing {
+            let (mut open, mut walk) = (vec![start], Vec::new());
+            while let Some(node) = open.pop() {
+                // Flow that runs in a circle would be taken back a little in each round, for ever.
+                if passed.has(node) {
                     settled.push(node);
-                    break;
-                };
-                self.push(id, -self.rooms[id as usize].down.min(-self.excesses[node as usize]));
-                open.push(self.layout.arcs[id as usize].head);
+                    continue;
+                }
+                passed.insert(node);
+                walk.push(node);
+                self.settle_at(node, &mut open, &mut settled);
             }
+            walk.into_iter().for_each(|node| passed.remove(node));
         }
         settled
+    }
+
+    fn settle_at(&mut self, node: u32, open: &mut Vec<u32>, settled: &mut Vec<u32>) {
+        while self.excesses[node as usize] < 0 {
+            let (layout, out) = (&self.layout, self.layout.ends[node as usize].out);
+            let live = layout.out.live(out).iter();
+            let dearest = live.max_by_key(|id| self.price_through(**id)).copied();
+            // A leaf has no price of its own that could stand against it.
+            let is_free =
+                |id: &u32| layout.leaves.has(node) || self.price_through(*id) == self.nodes[node as usize].price;
+            let Some(id) = dearest.filter(is_free) else {
+                settled.push(node);
+                break;
+            };
+            let amount = self.rooms[id as usize].down;
+            let head = self.layout.arcs[id as usize].head;
+            // A loop gives nothing back.
+            self.push(id, if head == node { -amount } else { -amount.min(-self.excesses[node as usize]) });
+            open.push(head);
+        }
     }
 
     /// Routes what is left, path by path. `None` if that takes more steps than `patience`.

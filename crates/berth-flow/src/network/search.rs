@@ -475,6 +475,11 @@ impl Search {
         self.backward.put(id, dist);
     }
 
+    /// Keeps in mind how far from 0 a price was set.
+    pub(super) fn note_price(&mut self, price: i64) {
+        self.extreme = self.extreme.max(price.abs());
+    }
+
     /// Changes prices so that the path that was found costs nothing and no residual arc less than that.
     pub(super) fn reprice(&mut self, nodes: &mut [Inner]) {
         let ahead = match self.best.kind {
