@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use berth_model::{
     AgentKey, Bytes, Constraint, CpuMillis, Driver, Fingerprint, GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy,
-    Millis, Namespace, NetworkMode, Operator, Port, Priority, Resources, RestartPolicy, TaskSpec, UpdatePolicy,
+    Mbits, Millis, Namespace, NetworkMode, Operator, Port, Priority, Resources, RestartPolicy, TaskSpec, UpdatePolicy,
 };
 
 use crate::random::Random;
@@ -67,8 +67,10 @@ impl Mix {
                     cpu: CpuMillis(cores * 1_000),
                     memory: Bytes::gib(memory),
                     disk: Bytes::gib(1_000),
+                    network: Mbits(10_000),
                 },
                 attributes: attributes.map(|(key, value)| (key.to_owned(), value)).into(),
+                devices: Vec::new(),
                 dynamic_ports: (Port(20_000), Port(32_000)),
                 agent_version: "0.1.0".to_owned(),
             },
@@ -119,9 +121,11 @@ impl Mix {
                 cpu: CpuMillis(cpu),
                 memory: Bytes::mib((cpu * ratio / 1_000).max(64)),
                 disk: Bytes::gib(self.random.between(1, 20)),
+                network: Mbits(0),
             },
             pids_limit: 64,
             ports: Vec::new(),
+            devices: Vec::new(),
             kill: KillPolicy { signal: None, timeout: Millis(10_000) },
             meta: BTreeMap::new(),
         };
