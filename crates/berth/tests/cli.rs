@@ -188,6 +188,21 @@ groups:
     assert!(output.status.success());
     assert_eq!(text(&output.stdout).trim(), piped.len().to_string());
 
+    // The end of a command is the end, also where somebody could type more.
+    let mut ended = cluster.command(&["exec", id(alloc), "--", "true"]).stdin(Stdio::piped()).spawn().unwrap();
+    assert!(until("the end of `exec`", SOON, || ended.try_wait().unwrap()).success());
+
+    // What is typed reaches a command that never stops writing.
+    let mut flood = cluster.command(&["exec", id(alloc), "--", "sh", "-c", "yes & read word; kill $!"]);
+    let mut flood = flood.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut written = flood.stdout.take().unwrap();
+    written.read_exact(&mut vec![0; 4 << 20]).unwrap();
+    flood.stdin.take().unwrap().write_all(b"stop\n").unwrap();
+    let rest = std::thread::spawn(move || std::io::copy(&mut written, &mut std::io::sink()));
+    let status = until("the end of what floods", SOON, || flood.try_wait().unwrap());
+    assert!(status.success());
+    rest.join().unwrap().unwrap();
+
     assert_eq!(cluster.ok(&["stop", "talk"]), "talk has stopped\n");
     assert_ne!(started(pid), Some(start), "the task was not stopped");
     assert_eq!(lines.next().unwrap().unwrap(), "ended");
