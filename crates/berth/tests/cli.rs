@@ -302,3 +302,23 @@ fn run_follows_a_change_of_count_which_restarts_nothing() {
         kept = allocs;
     }
 }
+
+#[test]
+fn an_update_that_fails_is_told_at_once() {
+    if !root() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let job = |task: &str| {
+        let text = format!(
+            "job: up\ngroups:\n  - name: up\n    update: {{min_ready: 0s}}\n    tasks:\n      \
+             - {{name: up, {task}, kill: {{timeout: 100ms}}}}\n"
+        );
+        cluster.file("up.yaml", &text)
+    };
+    cluster.ok(&["run", job("command: [/bin/sleep, '1000']").to_str().unwrap()]);
+    let (status, told) = cluster.fails(&["run", "--timeout", "60", job("image: 'oci:/nowhere:1'").to_str().unwrap()]);
+    assert_eq!(status, 4, "{told}");
+    assert!(told.starts_with("berth: up: a1-") && told.contains(" failed: not made ready: "), "{told}");
+    assert_eq!(cluster.ready("up", 1)[0]["version"], "1", "the old one goes on");
+}
