@@ -193,6 +193,7 @@ impl Core {
 
     /// Timers that a stored allocation asks for after a change of leader.
     pub(crate) fn resume_alloc(&mut self, id: AllocId) {
+        self.clamp_times(id);
         let alloc = self.alloc(id);
         match &alloc.state {
             AllocState::Waiting { reason: WaitReason::BackOff { until, .. }, .. } => {
@@ -211,6 +212,27 @@ impl Core {
             | AllocState::Stopping { .. }
             | AllocState::Ended { .. } => {}
         }
+    }
+
+    /// A clock that was set back between two leaders makes nothing wait longer than it would have from now on.
+    fn clamp_times(&mut self, id: AllocId) {
+        let alloc = self.alloc(id);
+        let latest = self.now + back_off(alloc.failures);
+        let state = match &alloc.state {
+            AllocState::Waiting { since, reason: WaitReason::BackOff { until, failed } } if *until > latest => {
+                AllocState::Waiting { since: *since, reason: WaitReason::BackOff { until: latest, failed: *failed } }
+            }
+            AllocState::Running { placement, since, ready: None } if *since > self.now => {
+                AllocState::Running { placement: placement.clone(), since: self.now, ready: None }
+            }
+            AllocState::Waiting { .. }
+            | AllocState::Placed { .. }
+            | AllocState::Running { .. }
+            | AllocState::Stopping { .. }
+            | AllocState::Ended { .. } => return,
+        };
+        let alloc = berth_model::Alloc { state, ..alloc.clone() };
+        self.state.put_alloc(alloc);
     }
 
     /// A job ends when it was stopped and nothing of it lives, or when all of a batch job's work is over.

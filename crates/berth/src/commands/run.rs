@@ -168,8 +168,16 @@ fn stuck(kind: JobKind, alloc: &Alloc, all: &[Alloc]) -> Option<String> {
     if kind == JobKind::Batch || !is_live(alloc) || is_there(alloc) {
         return None;
     }
-    let old = alloc.replaces.as_ref()?;
-    told_failure(all.iter().find(|other| other.id == *old)?)
+    // While a replacement is tried again, what it replaces is an old instance that goes on.
+    let before = match &alloc.state {
+        AllocState::Waiting { reason: WaitReason::BackOff { failed, .. }, .. } => failed,
+        AllocState::Waiting { .. }
+        | AllocState::Placed { .. }
+        | AllocState::Running { .. }
+        | AllocState::Stopping { .. }
+        | AllocState::Ended { .. } => alloc.replaces.as_ref()?,
+    };
+    told_failure(all.iter().find(|other| other.id == *before)?)
 }
 
 fn told_failure(alloc: &Alloc) -> Option<String> {
