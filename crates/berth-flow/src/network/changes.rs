@@ -48,6 +48,11 @@ fn first_flow(lower: i64, capacity: i64) -> i64 {
 }
 
 impl Limits {
+    /// The largest cost that an arc ever had, without its sign.
+    pub(super) fn largest_cost(self) -> i64 {
+        self.cost
+    }
+
     fn take(&mut self, less: i64, more: i64) -> Result<(), ChangeError> {
         let sum = (self.amount - less).saturating_add(more);
         if sum > MOST_AMOUNT {
@@ -309,6 +314,8 @@ impl Network {
         let course = &mut self.layout.arcs[arc.index()];
         let more = i128::from(cost) - i128::from(course.cost);
         course.cost = cost;
+        let tail = course.tail;
+        self.layout.tell(tail);
         self.cost += more * i128::from(self.flow_of(arc.0));
         self.pending.suspects.push(arc.0);
         self.note(Change::SetCost { arc, cost });

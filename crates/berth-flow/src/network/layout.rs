@@ -53,6 +53,22 @@ pub(super) struct Layout {
     pub(super) live: Bits,
     /// For each leaf the only arc of its that is live; [`NONE`] if none is, [`SEVERAL`] if some are.
     sole: Vec<u32>,
+    pub(super) news: News,
+}
+
+/// What a search must hear that remembers what it has seen of leaves.
+#[derive(Clone, Debug, Default)]
+pub(super) struct News {
+    /// Anything may have changed, prices too.
+    is_all: bool,
+    /// Leaves with arcs that came, have another cost, or took or gave flow without regard to prices.
+    leaves: Vec<u32>,
+}
+
+impl News {
+    pub(super) fn tell_all(&mut self) {
+        *self = News { is_all: true, leaves: Vec::new() };
+    }
 }
 
 /// More than one arc.
@@ -149,6 +165,7 @@ impl Layout {
         } else {
             self.bundled.remove(tail);
         }
+        self.tell(tail);
         self.live.remove(id);
         self.open.remove(id);
         self.out.insert(&mut self.ends[tail as usize].out, id);
@@ -173,7 +190,9 @@ impl Layout {
             return;
         }
         self.out.refill(&mut self.ends[tail as usize].out, id, from, to);
-        self.into.refill(entries(&mut self.ends, &self.leaves, tail, head), id, from, to);
+        let entries = entries(&mut self.ends, &self.leaves, tail, head);
+        self.into.refill(entries, id, from, to);
+        self.into.forget(*entries, id);
         match to {
             Fill::Full | Fill::Between => self.live.insert(id),
             Fill::Empty | Fill::Fixed => self.live.remove(id),
@@ -183,6 +202,30 @@ impl Layout {
             Fill::Between | Fill::Empty => self.open.insert(id),
             Fill::Full | Fill::Fixed => self.open.remove(id),
         }
+    }
+
+    /// Tells that an arc that leaves this node is not what it was.
+    pub(super) fn tell(&mut self, node: u32) {
+        if self.into.remembers() && !self.news.is_all && self.leaves.has(node) {
+            self.news.leaves.push(node);
+        }
+    }
+
+    /// Forgets what is remembered of leaves of which there is news. Returns whether all is forgotten.
+    pub(super) fn hear(&mut self) -> bool {
+        let News { is_all, mut leaves } = std::mem::take(&mut self.news);
+        if is_all {
+            self.into.forget_all();
+            return true;
+        }
+        leaves.sort_unstable();
+        leaves.dedup();
+        for leaf in leaves.into_iter().filter(|leaf| self.leaves.has(*leaf)) {
+            for id in self.out.all(self.ends[leaf as usize].out) {
+                self.into.forget(self.ends[self.arcs[*id as usize].head as usize].leaves, *id);
+            }
+        }
+        false
     }
 
     fn note_live(&mut self, node: u32) {

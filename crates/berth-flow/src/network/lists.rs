@@ -5,7 +5,10 @@
 //! two, so both are one slice: a hub of 150,000 arcs that carries little flow is searched against its arcs
 //! in the time of those few.
 
+use std::ops::Range;
+
 use super::layout::NONE;
+use super::slacks::Memo;
 
 /// Where an arc's flow is between its bounds; the parts of a list, in order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -38,6 +41,8 @@ pub(super) struct Lists {
     pool: Vec<u32>,
     /// The place of each arc in its list.
     places: Vec<u32>,
+    /// What the search remembers of each entry, beside the pool; not there before the first search.
+    memos: Option<Vec<Memo>>,
 }
 
 impl Lists {
@@ -72,6 +77,55 @@ impl Lists {
         &self.pool[(span.start + from) as usize..(span.start + to) as usize]
     }
 
+    /// Where the arcs are whose flow can shrink.
+    pub(super) fn live_places(&self, span: Span) -> Range<usize> {
+        span.start as usize..(span.start + span.ends[Fill::Between as usize]) as usize
+    }
+
+    /// Where the arcs are whose flow can grow.
+    pub(super) fn open_places(&self, span: Span) -> Range<usize> {
+        (span.start + span.ends[Fill::Full as usize]) as usize..(span.start + span.ends[Fill::Empty as usize]) as usize
+    }
+
+    pub(super) fn is_full_place(&self, span: Span, place: usize) -> bool {
+        place < (span.start + span.ends[Fill::Full as usize]) as usize
+    }
+
+    pub(super) fn is_empty_place(&self, span: Span, place: usize) -> bool {
+        place >= (span.start + span.ends[Fill::Between as usize]) as usize
+    }
+
+    pub(super) fn at(&self, place: usize) -> u32 {
+        self.pool[place]
+    }
+
+    pub(super) fn memo(&self, place: usize) -> Memo {
+        self.memos.as_ref().map_or(Memo::default(), |memos| memos[place])
+    }
+
+    pub(super) fn remember(&mut self, place: usize, memo: Memo) {
+        if let Some(memos) = &mut self.memos {
+            memos[place] = memo;
+        }
+    }
+
+    /// Whether there are memos.
+    pub(super) fn remembers(&self) -> bool {
+        self.memos.is_some()
+    }
+
+    /// Nothing is known of an arc any more.
+    pub(super) fn forget(&mut self, span: Span, arc: u32) {
+        self.remember((span.start + self.places[arc as usize]) as usize, Memo::default());
+    }
+
+    /// Nothing is known of any arc.
+    pub(super) fn forget_all(&mut self) {
+        let memos = self.memos.get_or_insert_default();
+        memos.clear();
+        memos.resize(self.pool.len(), Memo::default());
+    }
+
     /// Adds an arc, as a fixed one.
     pub(super) fn insert(&mut self, span: &mut Span, arc: u32) {
         if span.len == span.room {
@@ -81,6 +135,7 @@ impl Lists {
             self.places.resize(arc as usize + 1, NONE);
         }
         self.pool[(span.start + span.len) as usize] = arc;
+        self.remember((span.start + span.len) as usize, Memo::default());
         self.places[arc as usize] = span.len;
         span.len += 1;
     }
@@ -91,6 +146,10 @@ impl Lists {
         self.pool.extend_from_within(from..from + span.len());
         let room = span.len + (span.len / 4).max(4);
         self.pool.resize(to + room as usize, NONE);
+        if let Some(memos) = &mut self.memos {
+            memos.extend_from_within(from..from + span.len());
+            memos.resize(self.pool.len(), Memo::default());
+        }
         *span = Span { start: u32::try_from(to).expect("arcs are counted by 31 bits"), room, ..*span };
     }
 
@@ -117,6 +176,9 @@ impl Lists {
     fn swap(&mut self, span: Span, one: u32, other: u32) {
         let (a, b) = ((span.start + one) as usize, (span.start + other) as usize);
         self.pool.swap(a, b);
+        if let Some(memos) = &mut self.memos {
+            memos.swap(a, b);
+        }
         self.places[self.pool[a] as usize] = one;
         self.places[self.pool[b] as usize] = other;
     }

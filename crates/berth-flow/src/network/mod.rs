@@ -13,6 +13,7 @@ mod rebuild;
 mod route;
 mod scale;
 mod search;
+mod slacks;
 
 use crate::change::Change;
 use crate::problem::{Arc, ArcId, NodeId, Problem, UNLIMITED};
@@ -201,6 +202,7 @@ impl Network {
     fn push(&mut self, id: u32, by: i64) {
         self.shift(id, by);
         let Course { tail, head, .. } = self.layout.arcs[id as usize];
+        self.layout.tell(tail);
         self.excesses[tail as usize] -= by;
         self.excesses[head as usize] += by;
     }

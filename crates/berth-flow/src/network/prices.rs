@@ -83,6 +83,7 @@ impl Network {
         if queue.is_empty() {
             return Ok(Vec::new());
         }
+        self.layout.news.tell_all();
         let mut moved = Vec::new();
         let mut by = vec![NONE; self.nodes.len()];
         while let Some(id) = queue.pop_front() {

@@ -99,7 +99,9 @@ impl Network {
             self.obey(search, &inner, &mut unbalanced)?;
             unbalanced = ids(self.nodes.len()).collect();
             let deficits: Vec<_> = unbalanced.iter().copied().filter(|id| self.excesses[*id as usize] < 0).collect();
-            search.price_all(&self.layout, &mut self.nodes, &deficits);
+            self.layout.news.tell_all();
+            search.hear(&mut self.layout, self.limits.largest_cost());
+            search.price_all(&mut self.layout, &mut self.nodes, &deficits);
         }
         unbalanced.retain(|id| self.excesses[*id as usize] != 0);
         unbalanced.sort_unstable();
@@ -201,7 +203,8 @@ impl Network {
                     deficits.pop();
                 }
                 paths += 1;
-                match search.path(&self.layout, &mut self.nodes, *source, deficits.last().copied()) {
+                search.hear(&mut self.layout, self.limits.largest_cost());
+                match search.path(&mut self.layout, &mut self.nodes, *source, deficits.last().copied()) {
                     Found::Nothing => {
                         let cut = self.cut(search.reached(), Some(*source), |layout, out| layout.out.live(out));
                         outcome = Some(Outcome::Infeasible { cut, steps: search.steps });
@@ -218,7 +221,8 @@ impl Network {
             return outcome;
         }
         if let Some(node) = work.deficits.iter().find(|node| self.excesses[**node as usize] < 0) {
-            let reaching = search.reaching(&self.layout, &mut self.nodes, *node);
+            search.hear(&mut self.layout, self.limits.largest_cost());
+            let reaching = search.reaching(&mut self.layout, &mut self.nodes, *node);
             let cut = self.cut(reaching, None, |layout, out| layout.out.open(out));
             return Some(Outcome::Infeasible { cut, steps: search.steps });
         }
@@ -252,7 +256,14 @@ impl Network {
         });
         let amount = rooms.min().unwrap_or(0).min(self.excesses[source as usize]).min(-self.excesses[end as usize]);
         for (id, way) in path {
+            // A leaf that was passed through has its flow elsewhere now.
+            if way == Way::Against {
+                self.layout.tell(self.layout.arcs[id as usize].tail);
+            }
             self.shift(id, if way == Way::Along { amount } else { -amount });
+        }
+        if self.layout.out.live(self.layout.ends[source as usize].out).len() > 1 {
+            self.layout.tell(source);
         }
         self.excesses[source as usize] -= amount;
         self.excesses[end as usize] += amount;
