@@ -183,7 +183,7 @@ impl Network {
         loop {
             let (layout, ends) = (&self.layout, self.layout.ends[node.index()]);
             let entering = layout.into.all(ends.into).last().or(layout.into.all(ends.leaves).last());
-            let Some(arc) = layout.out.all(ends.out).last().or(entering).copied() else { break };
+            let Some(arc) = layout.out.all(ends.out).last().copied().or(entering.map(|entry| entry.arc)) else { break };
             self.drop_arc(arc);
         }
         self.limits.amount -= self.supplies[node.index()].saturating_abs();

@@ -4,7 +4,7 @@
 //! are listed apart at their heads, so that a search can pass through it without looking at it.
 
 use super::bits::Bits;
-use super::lists::{Fill, Lists, Span};
+use super::lists::{Entry, Fill, Lists, Span};
 
 /// No node, no arc.
 pub(super) const NONE: u32 = u32::MAX;
@@ -40,9 +40,9 @@ pub(super) struct Layout {
     pub(super) ends: Vec<Ends>,
     pub(super) arcs: Vec<Course>,
     /// The lists of arcs that leave a node.
-    pub(super) out: Lists,
+    pub(super) out: Lists<u32>,
     /// The lists of arcs that enter a node.
-    pub(super) into: Lists,
+    pub(super) into: Lists<Entry>,
     /// The nodes that nothing enters.
     pub(super) leaves: Bits,
     /// The leaves whose arcs have successive numbers, and so lie together.
@@ -57,7 +57,7 @@ pub(super) struct Layout {
 }
 
 /// What a search must hear that remembers what it has seen of leaves.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct News {
     /// Anything may have changed, prices too.
     is_all: bool,
@@ -65,9 +65,16 @@ pub(super) struct News {
     leaves: Vec<u32>,
 }
 
+impl Default for News {
+    /// Before the first search nothing is known.
+    fn default() -> News {
+        News { is_all: true, leaves: Vec::new() }
+    }
+}
+
 impl News {
     pub(super) fn tell_all(&mut self) {
-        *self = News { is_all: true, leaves: Vec::new() };
+        *self = News::default();
     }
 }
 
@@ -206,14 +213,14 @@ impl Layout {
 
     /// Tells that an arc that leaves this node is not what it was.
     pub(super) fn tell(&mut self, node: u32) {
-        if self.into.remembers() && !self.news.is_all && self.leaves.has(node) {
+        if !self.news.is_all && self.leaves.has(node) {
             self.news.leaves.push(node);
         }
     }
 
     /// Forgets what is remembered of leaves of which there is news. Returns whether all is forgotten.
     pub(super) fn hear(&mut self) -> bool {
-        let News { is_all, mut leaves } = std::mem::take(&mut self.news);
+        let News { is_all, mut leaves } = std::mem::replace(&mut self.news, News { is_all: false, leaves: Vec::new() });
         if is_all {
             self.into.forget_all();
             return true;

@@ -35,17 +35,48 @@ impl Span {
     }
 }
 
-/// The arcs at each node, all in one pool. An arc is in one list only.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Lists {
-    pool: Vec<u32>,
-    /// The place of each arc in its list.
-    places: Vec<u32>,
-    /// What the search remembers of each entry, beside the pool; not there before the first search.
-    memos: Option<Vec<Memo>>,
+/// What lies in a list for each arc.
+pub(super) trait Slot: Copy {
+    fn new(arc: u32) -> Self;
+    fn arc(self) -> u32;
 }
 
-impl Lists {
+impl Slot for u32 {
+    fn new(arc: u32) -> u32 {
+        arc
+    }
+
+    fn arc(self) -> u32 {
+        self
+    }
+}
+
+/// An arc, and what the search remembers of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Entry {
+    pub(super) arc: u32,
+    pub(super) memo: Memo,
+}
+
+impl Slot for Entry {
+    fn new(arc: u32) -> Entry {
+        Entry { arc, memo: Memo::default() }
+    }
+
+    fn arc(self) -> u32 {
+        self.arc
+    }
+}
+
+/// The arcs at each node, all in one pool. An arc is in one list only.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Lists<T> {
+    pool: Vec<T>,
+    /// The place of each arc in its list.
+    places: Vec<u32>,
+}
+
+impl<T: Slot> Lists<T> {
     /// Room for so many arcs.
     pub(super) fn reserve(&mut self, arcs: usize) {
         self.places.reserve_exact(arcs);
@@ -55,25 +86,25 @@ impl Lists {
     /// An empty list with room for so many arcs, and some more.
     pub(super) fn span(&mut self, arcs: u32) -> Span {
         let (start, room) = (self.pool.len(), arcs + arcs / 16);
-        self.pool.resize(start + room as usize, NONE);
+        self.pool.resize(start + room as usize, T::new(NONE));
         Span { start: u32::try_from(start).expect("arcs are counted by 31 bits"), room, ..Span::default() }
     }
 
-    pub(super) fn all(&self, span: Span) -> &[u32] {
+    pub(super) fn all(&self, span: Span) -> &[T] {
         self.slice(span, 0, span.len)
     }
 
     /// The arcs whose flow can shrink.
-    pub(super) fn live(&self, span: Span) -> &[u32] {
+    pub(super) fn live(&self, span: Span) -> &[T] {
         self.slice(span, 0, span.ends[Fill::Between as usize])
     }
 
     /// The arcs whose flow can grow.
-    pub(super) fn open(&self, span: Span) -> &[u32] {
+    pub(super) fn open(&self, span: Span) -> &[T] {
         self.slice(span, span.ends[Fill::Full as usize], span.ends[Fill::Empty as usize])
     }
 
-    fn slice(&self, span: Span, from: u32, to: u32) -> &[u32] {
+    fn slice(&self, span: Span, from: u32, to: u32) -> &[T] {
         &self.pool[(span.start + from) as usize..(span.start + to) as usize]
     }
 
@@ -95,37 +126,6 @@ impl Lists {
         place >= (span.start + span.ends[Fill::Between as usize]) as usize
     }
 
-    pub(super) fn at(&self, place: usize) -> u32 {
-        self.pool[place]
-    }
-
-    pub(super) fn memo(&self, place: usize) -> Memo {
-        self.memos.as_ref().map_or(Memo::default(), |memos| memos[place])
-    }
-
-    pub(super) fn remember(&mut self, place: usize, memo: Memo) {
-        if let Some(memos) = &mut self.memos {
-            memos[place] = memo;
-        }
-    }
-
-    /// Whether there are memos.
-    pub(super) fn remembers(&self) -> bool {
-        self.memos.is_some()
-    }
-
-    /// Nothing is known of an arc any more.
-    pub(super) fn forget(&mut self, span: Span, arc: u32) {
-        self.remember((span.start + self.places[arc as usize]) as usize, Memo::default());
-    }
-
-    /// Nothing is known of any arc.
-    pub(super) fn forget_all(&mut self) {
-        let memos = self.memos.get_or_insert_default();
-        memos.clear();
-        memos.resize(self.pool.len(), Memo::default());
-    }
-
     /// Adds an arc, as a fixed one.
     pub(super) fn insert(&mut self, span: &mut Span, arc: u32) {
         if span.len == span.room {
@@ -134,8 +134,7 @@ impl Lists {
         if self.places.len() <= arc as usize {
             self.places.resize(arc as usize + 1, NONE);
         }
-        self.pool[(span.start + span.len) as usize] = arc;
-        self.remember((span.start + span.len) as usize, Memo::default());
+        self.pool[(span.start + span.len) as usize] = T::new(arc);
         self.places[arc as usize] = span.len;
         span.len += 1;
     }
@@ -145,11 +144,7 @@ impl Lists {
         let (from, to) = (span.start as usize, self.pool.len());
         self.pool.extend_from_within(from..from + span.len());
         let room = span.len + (span.len / 4).max(4);
-        self.pool.resize(to + room as usize, NONE);
-        if let Some(memos) = &mut self.memos {
-            memos.extend_from_within(from..from + span.len());
-            memos.resize(self.pool.len(), Memo::default());
-        }
+        self.pool.resize(to + room as usize, T::new(NONE));
         *span = Span { start: u32::try_from(to).expect("arcs are counted by 31 bits"), room, ..*span };
     }
 
@@ -176,10 +171,27 @@ impl Lists {
     fn swap(&mut self, span: Span, one: u32, other: u32) {
         let (a, b) = ((span.start + one) as usize, (span.start + other) as usize);
         self.pool.swap(a, b);
-        if let Some(memos) = &mut self.memos {
-            memos.swap(a, b);
-        }
-        self.places[self.pool[a] as usize] = one;
-        self.places[self.pool[b] as usize] = other;
+        self.places[self.pool[a].arc() as usize] = one;
+        self.places[self.pool[b].arc() as usize] = other;
+    }
+}
+
+impl Lists<Entry> {
+    pub(super) fn entry(&self, place: usize) -> Entry {
+        self.pool[place]
+    }
+
+    pub(super) fn remember(&mut self, place: usize, memo: Memo) {
+        self.pool[place].memo = memo;
+    }
+
+    /// Nothing is known of an arc any more.
+    pub(super) fn forget(&mut self, span: Span, arc: u32) {
+        self.remember((span.start + self.places[arc as usize]) as usize, Memo::default());
+    }
+
+    /// Nothing is known of any arc.
+    pub(super) fn forget_all(&mut self) {
+        self.pool.iter_mut().for_each(|entry| entry.memo = Memo::default());
     }
 }

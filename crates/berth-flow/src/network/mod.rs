@@ -8,6 +8,7 @@ mod bits;
 mod changes;
 mod layout;
 mod lists;
+mod patience;
 mod prices;
 mod rebuild;
 mod route;
@@ -81,6 +82,8 @@ pub struct Network {
     journal: Option<Vec<Change>>,
     pending: Pending,
     search: Search,
+    /// The work of the last solve from scratch, in steps.
+    steps_from_scratch: u64,
 }
 
 /// What the next solve must look at.

@@ -12,7 +12,7 @@ use crate::problem::ArcId;
 pub(super) struct NegativeCycle(pub(super) Vec<ArcId>);
 
 impl Network {
-    /// Makes these arcs obey. Nodes may have an excess or a deficit then; they are added to `unbalanced`.
+    /// Makes these arcs obey. Nodes that have an excess or a deficit by that are added to `unbalanced`.
     pub(super) fn obey(
         &mut self,
         search: &mut Search,
@@ -21,14 +21,20 @@ impl Network {
     ) -> Result<(), NegativeCycle> {
         let moved = self.lower_prices(suspects)?;
         moved.iter().for_each(|node| search.note_price(self.nodes[*node as usize].price));
+        // The arcs of a leaf come one after the other, and it is looked at as a whole.
+        let mut leaf = NONE;
         for id in suspects {
-            self.obey_by_flow(*id, unbalanced);
+            let tail = self.layout.arcs[*id as usize].tail;
+            if tail != leaf || leaf == NONE {
+                self.obey_by_flow(*id, unbalanced);
+            }
+            leaf = if self.layout.leaves.has(tail) { tail } else { NONE };
         }
         for node in moved {
             let (layout, ends) = (&self.layout, self.layout.ends[node as usize]);
-            let (out, into) = (layout.out.all(ends.out), [layout.into.all(ends.into), layout.into.all(ends.leaves)]);
-            let arcs = [out, &into.concat()].concat();
-            for id in arcs {
+            let into = [layout.into.all(ends.into), layout.into.all(ends.leaves)].concat();
+            let arcs = layout.out.all(ends.out).iter().copied().chain(into.into_iter().map(|entry| entry.arc));
+            for id in arcs.collect::<Vec<_>>() {
                 self.obey_by_flow(id, unbalanced);
             }
         }
@@ -40,7 +46,6 @@ impl Network {
         if tail == NONE {
             return;
         }
-        unbalanced.extend([tail, head]);
         if self.layout.leaves.has(tail) {
             self.obey_as_leaf(tail, unbalanced);
             return;
@@ -51,19 +56,25 @@ impl Network {
             self.push(id, room.up);
         } else if reduced > 0 && room.down > 0 {
             self.push(id, -room.down);
+        } else {
+            return;
         }
+        unbalanced.extend([tail, head]);
     }
 
     /// Takes flow back from the arcs of a leaf that another arc would serve better. A leaf has no price, so
     /// its arcs are compared with each other.
     fn obey_as_leaf(&mut self, leaf: u32, unbalanced: &mut Vec<u32>) {
         let (layout, out) = (&self.layout, self.layout.ends[leaf as usize].out);
+        if layout.out.live(out).is_empty() {
+            return;
+        }
         let Some(cheapest) = layout.out.open(out).iter().map(|id| self.price_through(*id)).min() else { return };
         let live = layout.out.live(out).iter().copied();
         let dear: Vec<_> = live.filter(|id| self.price_through(*id) > cheapest).collect();
         for id in dear {
             self.push(id, -self.rooms[id as usize].down);
-            unbalanced.push(self.layout.arcs[id as usize].head);
+            unbalanced.extend([leaf, self.layout.arcs[id as usize].head]);
         }
     }
 
@@ -98,7 +109,8 @@ impl Network {
             by[tail as usize] = id;
             moved.push(tail);
             let entering = self.layout.into.all(self.layout.ends[tail as usize].into);
-            queue.extend(entering.iter().filter(|id| is_open(self, **id) && self.reduced_cost(**id) < 0));
+            let entering = entering.iter().map(|entry| entry.arc);
+            queue.extend(entering.filter(|id| is_open(self, *id) && self.reduced_cost(*id) < 0));
         }
         moved.sort_unstable();
         moved.dedup();

@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use super::bits::Bits;
 use super::layout::Layout;
 use super::lists::Span;
+use super::patience::Patience;
 use super::prices::NegativeCycle;
 use super::rebuild::ids;
 use super::search::{Found, Search, Way};
@@ -50,11 +51,19 @@ impl Network {
                 return Outcome::Unbounded { cycle, steps: search.steps };
             }
         };
-        let is_cold = pending.left != Left::Repairable && budget == Budget::UNLIMITED;
-        let patience = if is_cold && self.can_be_scaled() { self.patience() } else { u64::MAX };
-        let Some(outcome) = self.route(search, &work, budget, patience) else {
-            return self.solve_by_scaling(search);
+        let began = search.steps;
+        let is_cold = pending.left != Left::Repairable;
+        let patience = match budget {
+            Budget::UNLIMITED if !is_cold => Patience::Repair(self.expected_from_scratch()),
+            Budget::UNLIMITED if self.can_be_scaled() => self.patience_with_paths(),
+            _ => Patience::Endless,
         };
+        let Some(outcome) = self.route(search, &work, budget, patience) else {
+            return if is_cold { self.solve_by_scaling(search) } else { self.start_again(search) };
+        };
+        if is_cold {
+            self.steps_from_scratch = search.steps - began;
+        }
         self.pending = pending;
         self.pending.left = Left::Repairable;
         self.pending.fresh.clear();
@@ -67,15 +76,31 @@ impl Network {
     }
 
     /// After so many steps from scratch, cost scaling is likely to be faster than going on path by path.
-    fn patience(&self) -> u64 {
+    fn patience_with_paths(&self) -> Patience {
         const STEPS_PER_ARC: u64 = 128;
-        // Without the ids that are free: those depend on history.
-        STEPS_PER_ARC * (self.arc_count() + self.node_count()) as u64
+        Patience::UpTo(STEPS_PER_ARC * self.size())
+    }
+
+    /// The steps of a solve from scratch: as many as the last one took, or as such a network takes at least.
+    fn expected_from_scratch(&self) -> u64 {
+        self.steps_from_scratch.max(self.size() * 3 / 2)
+    }
+
+    /// Without the ids that are free: those depend on history.
+    fn size(&self) -> u64 {
+        (self.arc_count() + self.node_count()) as u64
+    }
+
+    fn start_again(&mut self, search: &mut Search) -> Outcome {
+        self.forget();
+        self.resolve_with(search, Budget::UNLIMITED)
     }
 
     fn solve_by_scaling(&mut self, search: &mut Search) -> Outcome {
         self.forget();
-        if let Err(mut cut) = self.scale(&mut search.steps) {
+        let scaled = self.scale(&mut search.steps);
+        self.steps_from_scratch = search.steps;
+        if let Err(mut cut) = scaled {
             cut.retain(|node| self.is_node(node.0));
             self.pending.left = Left::Unsettled;
             return Outcome::Infeasible { cut, steps: search.steps };
@@ -179,8 +204,11 @@ impl Network {
         }
     }
 
-    /// Routes what is left, path by path. `None` if that takes more steps than `patience`.
-    fn route(&mut self, search: &mut Search, work: &Work, budget: Budget, patience: u64) -> Option<Outcome> {
+    /// Routes what is left, path by path. `None` if `patience` is over.
+    fn route(&mut self, search: &mut Search, work: &Work, budget: Budget, patience: Patience) -> Option<Outcome> {
+        let began = search.steps;
+        let units: i64 = work.sources.iter().map(|id| self.excesses[*id as usize]).sum();
+        let mut routed = 0;
         let mut deficits = work.deficits.clone();
         for node in &deficits {
             search.missing.insert(*node);
@@ -190,13 +218,12 @@ impl Network {
         let mut is_slow = false;
         'sources: for source in &work.sources {
             while self.excesses[*source as usize] > 0 {
-                if search.steps > patience {
+                if patience.is_over(search.steps - began, routed, units) {
                     is_slow = true;
                     break 'sources;
                 }
                 if paths > 0 && search.steps >= budget.0 {
-                    let unrouted = work.sources.iter().map(|id| self.excesses[*id as usize].max(0)).sum();
-                    outcome = Some(Outcome::Unfinished { unrouted, steps: search.steps });
+                    outcome = Some(Outcome::Unfinished { unrouted: units - routed, steps: search.steps });
                     break 'sources;
                 }
                 while deficits.last().is_some_and(|id| self.excesses[*id as usize] >= 0) {
@@ -210,7 +237,7 @@ impl Network {
                         outcome = Some(Outcome::Infeasible { cut, steps: search.steps });
                         break 'sources;
                     }
-                    Found::Path => self.augment(search, *source),
+                    Found::Path => routed += self.augment(search, *source),
                 }
             }
         }
@@ -245,8 +272,8 @@ impl Network {
             .collect()
     }
 
-    /// Sends as much as it can along the path that was found.
-    fn augment(&mut self, search: &mut Search, source: u32) {
+    /// Sends as much as it can along the path that was found. Returns how much.
+    fn augment(&mut self, search: &mut Search, source: u32) -> i64 {
         let mut path = Vec::new();
         let end = search.trace(&self.nodes, &self.layout.arcs, |id, way| path.push((id, way)));
         search.reprice(&mut self.nodes);
@@ -270,5 +297,6 @@ impl Network {
         if self.excesses[end as usize] == 0 {
             search.missing.remove(end);
         }
+        amount
     }
 }

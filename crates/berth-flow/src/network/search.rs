@@ -16,6 +16,7 @@ use std::collections::BinaryHeap;
 use super::Inner;
 use super::bits::Bits;
 use super::layout::{Course, Ends, Layout, NONE};
+use super::lists::Entry;
 use super::slacks::{Memo, Slacks};
 
 /// What a search knows of a node.
@@ -210,15 +211,12 @@ const MEMOS_PER_STEP: usize = 8;
 /// The slack of a leaf through which there is no hop.
 const NO_HOP: i64 = 1 << 61;
 
-/// The next `count` arcs of two lists, of which `done` were looked at.
-fn chunk(lists: [&[u32]; 2], done: usize, count: usize) -> [&[u32]; 2] {
-    let (mut from, mut to) = (done, done + count);
-    lists.map(|list| {
-        let part = &list[from.min(list.len())..to.min(list.len())];
-        from = from.saturating_sub(list.len());
-        to = to.saturating_sub(list.len());
-        part
-    })
+/// The next arcs of two lists, of which `done` were looked at.
+fn chunk<'a>(out: &'a [u32], into: &'a [Entry], done: usize) -> (&'a [u32], &'a [Entry]) {
+    let (from, to) = (done, done + CHUNK);
+    let of_out = &out[from.min(out.len())..to.min(out.len())];
+    let (from, to) = (from.saturating_sub(out.len()), to.saturating_sub(out.len()));
+    (of_out, &into[from.min(into.len())..to.min(into.len())])
 }
 
 impl Front {
@@ -248,7 +246,7 @@ impl Front {
     }
 
     /// Notes that arcs to and from inner nodes were looked at; the others' turn comes, or the leaves'.
-    fn looked_at_inner(&mut self, node: u32, done: usize, count: usize, leaves: &[u32]) {
+    fn looked_at_inner(&mut self, node: u32, done: usize, count: usize, leaves: &[Entry]) {
         self.steps += count as u64;
         if count == CHUNK {
             self.inner.push(Visit { node, done: done + CHUNK });
@@ -419,13 +417,13 @@ impl Search {
 
     fn expand_forward(&mut self, layout: &Layout, nodes: &mut [Inner], from: u32, done: usize) {
         let Ends { out, leaves, into } = layout.ends[from as usize];
-        let [out, into] = chunk([layout.out.open(out), layout.into.live(into)], done, CHUNK);
+        let (out, into) = chunk(layout.out.open(out), layout.into.live(into), done);
         let base = nodes[from as usize].label.dist - nodes[from as usize].price;
         for id in out {
             let arc = &layout.arcs[*id as usize];
             self.reach_forward(nodes, arc.head, base + arc.cost, *id, NONE);
         }
-        for id in into {
+        for Entry { arc: id, .. } in into {
             let arc = &layout.arcs[*id as usize];
             self.reach_forward(nodes, arc.tail, base - arc.cost, *id, NONE);
         }
@@ -442,12 +440,13 @@ impl Search {
         let mut hops = 0;
         let mut place = places.start + pass.done;
         while place < places.end && hops < LEAF_CHUNK {
-            let bound = self.slacks.bound_forward(layout.into.memo(place), price);
+            let Entry { arc: id, memo } = layout.into.entry(place);
+            let bound = self.slacks.bound_forward(memo, price);
             if bound > most {
                 pass.rest = pass.rest.min(bound);
             } else if bound >= pass.seen {
                 hops += 1;
-                let slack = self.hop_forward(layout, nodes, from, layout.into.at(place));
+                let slack = self.hop_forward(layout, nodes, from, id);
                 // What is between its bounds can be passed both ways.
                 if layout.into.is_full_place(leaves, place) {
                     layout.into.remember(place, self.slacks.memo_forward(slack, price));
@@ -507,13 +506,13 @@ impl Search {
 
     fn expand_backward(&mut self, layout: &Layout, nodes: &[Inner], from: u32, done: usize, through: Through) {
         let Ends { out, leaves, into } = layout.ends[from as usize];
-        let [out, into] = chunk([layout.out.live(out), layout.into.open(into)], done, CHUNK);
+        let (out, into) = chunk(layout.out.live(out), layout.into.open(into), done);
         let base = self.backs[from as usize].dist + nodes[from as usize].price;
         for id in out {
             let arc = &layout.arcs[*id as usize];
             self.reach_backward(nodes, arc.head, base - arc.cost, *id, NONE);
         }
-        for id in into {
+        for Entry { arc: id, .. } in into {
             let arc = &layout.arcs[*id as usize];
             self.reach_backward(nodes, arc.tail, base + arc.cost, *id, NONE);
         }
@@ -534,12 +533,13 @@ impl Search {
         let mut hops = 0;
         let mut place = places.start + pass.done;
         while place < places.end && hops < LEAF_CHUNK {
-            let bound = self.slacks.bound_backward(layout.into.memo(place));
+            let Entry { arc: id, memo } = layout.into.entry(place);
+            let bound = self.slacks.bound_backward(memo);
             if bound > most {
                 pass.rest = pass.rest.min(bound);
             } else if bound >= pass.seen {
                 hops += 1;
-                let memo = self.hop_backward(layout, nodes, from, layout.into.at(place));
+                let memo = self.hop_backward(layout, nodes, from, id);
                 if layout.into.is_empty_place(leaves, place) {
                     layout.into.remember(place, memo);
                 }
