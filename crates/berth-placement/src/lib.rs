@@ -14,6 +14,7 @@ mod constraint;
 mod cost;
 mod device;
 mod filter;
+pub mod optimise;
 mod place;
 
 pub use board::{Board, Eligibility, Hold};
