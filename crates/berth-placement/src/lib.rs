@@ -13,6 +13,7 @@ mod board;
 mod constraint;
 mod cost;
 mod filter;
+pub mod fit;
 mod place;
 
 pub use board::{Board, Eligibility, Hold};
