@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use berth_model::{Bytes, CpuMillis, Millis, NodeName, Port};
+use berth_model::{Bytes, CpuMillis, Device, Mbits, Millis, NodeName, Port};
 
 /// Everything that an agent needs to know.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// What may be given to allocations instead of what was found.
     pub offer: Offer,
+    /// What else may be given to allocations.
+    pub devices: Vec<Device>,
     /// First and last of the ports that are given out by number.
     pub dynamic_ports: (Port, Port),
     /// The program that is called as `PROGRAM shim FOLDER`: this one.
@@ -53,6 +55,8 @@ pub struct Offer {
     pub memory: Option<Bytes>,
     /// Disk.
     pub disk: Option<Bytes>,
+    /// Network bandwidth.
+    pub network: Option<Mbits>,
 }
 
 /// How to log in to a registry.

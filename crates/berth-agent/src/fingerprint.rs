@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use berth_model::{Bytes, CpuMillis, Fingerprint, Resources};
+use berth_model::{Bytes, CpuMillis, Fingerprint, Mbits, Resources};
 use procfs::Current;
 
 use crate::{AgentError, Config};
@@ -22,6 +22,7 @@ pub fn take(config: &Config) -> Result<Fingerprint, AgentError> {
         address: config.address.clone(),
         resources: found,
         attributes,
+        devices: config.devices.clone(),
         dynamic_ports: config.dynamic_ports,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     })
@@ -44,7 +45,18 @@ fn resources(config: &Config) -> Result<Resources, AgentError> {
         Some(disk) => disk,
         None => free_disk(&config.data_dir)?,
     };
-    Ok(Resources { cpu, memory, disk })
+    let network = config.offer.network.unwrap_or_else(link_speed);
+    Ok(Resources { cpu, memory, disk, network })
+}
+
+/// What the kernel says of the link that leads out; without such a link, or a speed of it, nothing is known to be scarce.
+fn link_speed() -> Mbits {
+    let routes = procfs::net::route().unwrap_or_default();
+    let out = routes.into_iter().find(|route| route.destination.is_unspecified() && route.mask.is_unspecified());
+    let told = out.and_then(|route| std::fs::read_to_string(format!("/sys/class/net/{}/speed", route.iface)).ok());
+    // A link that is down or has no speed tells -1.
+    let speed = told.and_then(|text| text.trim().parse().ok()).filter(|speed: &u64| *speed > 0);
+    speed.map_or(Mbits::UNLIMITED, Mbits)
 }
 
 /// Nine tenths of what is free: images and logs live on the same disk.

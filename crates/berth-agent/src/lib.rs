@@ -118,6 +118,7 @@ async fn open_runtime(config: &Config, images: Store) -> Result<(Runtime, mpsc::
         (name.clone(), Credential::Password { user, password: credential.password.reveal().to_owned() })
     });
     let runtime = RuntimeConfig {
+        devices: config.devices.clone(),
         hidden: config.hidden.clone(),
         data_dir: config.data_dir.clone(),
         shim_program: config.shim_program.clone(),

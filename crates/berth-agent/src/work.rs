@@ -207,6 +207,7 @@ mod tests {
             resources: Resources::default(),
             pids_limit: 10,
             ports: Vec::new(),
+            devices: Vec::new(),
             kill: KillPolicy { signal: Some(15), timeout: Millis(1000) },
             meta: BTreeMap::new(),
         };
@@ -228,6 +229,7 @@ mod tests {
             index: 0,
             group,
             ports: BTreeMap::new(),
+            devices: BTreeMap::new(),
             goal: Goal::Run,
         }
     }
@@ -239,6 +241,7 @@ mod tests {
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
         let config = RuntimeConfig {
+            devices: Vec::new(),
             hidden: Vec::new(),
             data_dir: dir.to_owned(),
             shim_program: program,

@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use berth_api::jobfile::{from_json, parse, to_json};
 use berth_model::{
-    Bytes, Constraint, ContainerSpec, CpuMillis, Driver, GroupSpec, JobId, JobKind, JobSpec, KillPolicy, Millis,
-    NetworkMode, Operator, Ordering, Port, PortSpec, Priority, Resources, RestartPolicy, TaskSpec, UpdatePolicy,
+    Bytes, Constraint, ContainerSpec, CpuMillis, DeviceAmount, DeviceSpec, Driver, GroupSpec, JobId, JobKind, JobSpec,
+    KillPolicy, Mbits, Millis, NetworkMode, Operator, Ordering, Port, PortSpec, Priority, Resources, RestartPolicy,
+    TaskSpec, Thousandths, UpdatePolicy,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -78,10 +79,8 @@ fn driver() -> impl Strategy<Value = Driver> {
 
 /// Without ports: those have to differ within a group.
 fn task() -> impl Strategy<Value = TaskSpec> {
-    let resources = (1..=1_024_000u64, size(), size()).prop_map(|(cpu, memory, disk)| Resources {
-        cpu: CpuMillis(cpu),
-        memory,
-        disk,
+    let resources = (1..=1_024_000u64, size(), size(), 0..=1_000_000u64).prop_map(|(cpu, memory, disk, network)| {
+        Resources { cpu: CpuMillis(cpu), memory, disk, network: Mbits(network) }
     });
     let kill = (proptest::option::of(1..=64u8), time(0)).prop_map(|(signal, timeout)| KillPolicy { signal, timeout });
     let env = btree_map("[A-Z_][A-Z0-9]{0,5}", text(), 0..3);
@@ -91,14 +90,47 @@ fn task() -> impl Strategy<Value = TaskSpec> {
     (runs, resources, 1..=4_194_304u32, kill, meta()).prop_map(|(runs, resources, pids_limit, kill, meta)| {
         let (driver, command, env, working_dir, user) = runs;
         let name = "t".parse().expect("a letter is a name");
-        TaskSpec { name, driver, command, env, working_dir, user, resources, pids_limit, ports: vec![], kill, meta }
+        TaskSpec {
+            name,
+            driver,
+            command,
+            env,
+            working_dir,
+            user,
+            resources,
+            pids_limit,
+            ports: vec![],
+            devices: vec![],
+            kill,
+            meta,
+        }
     })
 }
 
-/// Tasks with names and ports of their own, dealt out in turn.
+fn device() -> impl Strategy<Value = DeviceSpec> {
+    let share = (1..1000u16).prop_map(|share| DeviceAmount::Share(Thousandths(share)));
+    let amount = prop_oneof![(1..=256u32).prop_map(DeviceAmount::Count), share];
+    (name(), name(), amount, vec(constraint(), 0..3)).prop_map(|(name, kind, amount, constraints)| DeviceSpec {
+        name,
+        kind,
+        amount,
+        constraints,
+    })
+}
+
+/// Tasks with names, ports and wishes for devices of their own, dealt out in turn.
 fn tasks() -> impl Strategy<Value = Vec<TaskSpec>> {
     let numbers = btree_set(1..=u16::MAX, 0..4);
-    (vec(task(), 1..4), btree_set(NAME, 3), btree_set(NAME, 0..4), numbers).prop_map(deal)
+    let devices = vec(device(), 0..4);
+    let dealt = (vec(task(), 1..4), btree_set(NAME, 3), btree_set(NAME, 0..4), numbers).prop_map(deal);
+    (dealt, devices).prop_map(|(mut tasks, devices)| {
+        let count = tasks.len();
+        let mut known = BTreeSet::new();
+        for (at, device) in devices.into_iter().enumerate().filter(|(_, device)| known.insert(device.name.clone())) {
+            tasks[at % count].devices.push(device);
+        }
+        tasks
+    })
 }
 
 fn deal(given: (Vec<TaskSpec>, BTreeSet<String>, BTreeSet<String>, BTreeSet<u16>)) -> Vec<TaskSpec> {

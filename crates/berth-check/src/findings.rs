@@ -1,6 +1,8 @@
 //! What can be wrong with a plan.
 
-use berth_model::{AllocId, Constraint, Dimension, Epoch, GroupName, JobId, NodeId, Port, PortName};
+use berth_model::{
+    AllocId, Constraint, DeviceId, DeviceName, Dimension, Epoch, GroupName, JobId, NodeId, Port, PortName,
+};
 
 /// A fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +38,24 @@ pub enum Finding {
         alloc: AllocId,
         /// The port.
         port: PortName,
+    },
+    /// More of a device was given out than there is of it, or a whole one to more than one wish.
+    #[error("node {node} has given {taken} thousandths of device {device}")]
+    DeviceOverCommitted {
+        /// The node.
+        node: NodeId,
+        /// The device.
+        device: DeviceId,
+        /// How much was given, in thousandths.
+        taken: u64,
+    },
+    /// A wish for devices was given too few, too many, one twice, or one that its node has not or that does not suit it.
+    #[error("allocation {alloc} was given wrong devices for {device}")]
+    DeviceWrong {
+        /// The allocation.
+        alloc: AllocId,
+        /// The wish.
+        device: DeviceName,
     },
     /// A constraint does not hold on the chosen node.
     #[error("allocation {alloc} is on node {node}, of which {constraint:?} does not hold")]

@@ -1,4 +1,4 @@
-//! Finds faults in a plan before it is written: room, ports, constraints, lost nodes, budgets, causes, fences.
+//! Finds faults in a plan before it is written: room, ports, devices, constraints, lost nodes, budgets, causes, fences.
 //!
 //! It makes nothing, repairs nothing, and shares no code with what makes plans: constraints, sums and counts are
 //! worked out here in another, simpler way. A finding is a broken invariant of the planner, never bad input.
@@ -7,6 +7,7 @@
 #![deny(clippy::float_arithmetic)]
 
 mod constraint;
+mod device;
 mod fence;
 mod findings;
 mod plan;

@@ -8,6 +8,7 @@ use berth_model::{
 };
 
 use crate::constraint::is_met;
+use crate::device;
 use crate::findings::Finding;
 
 /// A node with everything that holds a place on it once the plan is carried out.
@@ -64,6 +65,7 @@ pub fn check(view: &PlanView<'_>) -> Vec<Finding> {
     for node in &view.nodes {
         check_room(node, &mut findings);
         check_ports(node, &mut findings);
+        device::check_shares(node, &mut findings);
     }
     for granted in &view.granted {
         check_granted(granted, &mut findings);
@@ -93,6 +95,7 @@ fn check_room(view: &NodeView<'_>, findings: &mut Vec<Finding>) {
         (Dimension::Cpu, tasks().map(|t| u128::from(t.resources.cpu.0)).sum::<u128>(), capacity.cpu.0),
         (Dimension::Memory, tasks().map(|t| u128::from(t.resources.memory.0)).sum(), capacity.memory.0),
         (Dimension::Disk, tasks().map(|t| u128::from(t.resources.disk.0)).sum(), capacity.disk.0),
+        (Dimension::Network, tasks().map(|t| u128::from(t.resources.network.0)).sum(), capacity.network.0),
     ];
     for (dimension, used, capacity) in sums {
         if used > u128::from(capacity) {
@@ -141,6 +144,7 @@ fn check_granted(granted: &Granted<'_>, findings: &mut Vec<Finding>) {
         }
     }
     check_port_numbers(granted, placement, findings);
+    device::check_grants(granted, placement, findings);
 }
 
 fn check_port_numbers(granted: &Granted<'_>, placement: &Placement, findings: &mut Vec<Finding>) {

@@ -17,12 +17,18 @@ struct Case {
 }
 
 fn sound() -> Case {
-    let job =
-        service("web").fixed_port("http", 80).dynamic_port("admin").constraint("zone", Operator::Is("z".into())).0;
+    let job = service("web")
+        .fixed_port("http", 80)
+        .dynamic_port("admin")
+        .constraint("zone", Operator::Is("z".into()))
+        .device_share("show", "gpu", 600)
+        .devices("train", "gpu", 1)
+        .device_model("a100")
+        .0;
     let node = Node {
         id: NodeId::new(LIFE, 1),
         agent: AgentKey("k".to_owned()),
-        fingerprint: machine("a").attribute("zone", "z").0,
+        fingerprint: machine("a").attribute("zone", "z").device("gpu", "g0", "t4").device("gpu", "g1", "a100").0,
         state: NodeState::Ready { since: Timestamp(1) },
         conditions: BTreeMap::new(),
     };
@@ -42,7 +48,9 @@ fn alloc(job: &JobSpec, counter: u64, http: u16, admin: u16) -> Alloc {
         runner_up: None,
     };
     let ports = BTreeMap::from([(name("http"), Port(http)), (name("admin"), Port(admin))]);
-    let placement = Placement { node: NodeId::new(LIFE, 1), ports, decision: DecisionId::new(LIFE, 1), explanation };
+    let devices = BTreeMap::from([(name("show"), vec![name("g0")]), (name("train"), vec![name("g1")])]);
+    let placement =
+        Placement { node: NodeId::new(LIFE, 1), ports, devices, decision: DecisionId::new(LIFE, 1), explanation };
     Alloc {
         id: AllocId::new(LIFE, counter),
         job: job.id.clone(),
@@ -57,6 +65,37 @@ fn alloc(job: &JobSpec, counter: u64, http: u16, admin: u16) -> Alloc {
         state: AllocState::Placed { placement, since: Timestamp(1) },
         tasks: BTreeMap::new(),
     }
+}
+
+fn grants(alloc: &mut Alloc) -> &mut DeviceGrants {
+    let AllocState::Placed { placement, .. } = &mut alloc.state else { unreachable!("that is how it was made") };
+    &mut placement.devices
+}
+
+/// The plan with other devices for one of the two wishes.
+fn regranted(wish: &str, ids: &[&str]) -> Vec<Finding> {
+    let mut case = sound();
+    grants(&mut case.allocs[0]).insert(name(wish), ids.iter().map(|id| name(id)).collect());
+    findings(&case)
+}
+
+#[test]
+fn every_planted_fault_of_devices_is_found() {
+    for (what, found) in [
+        ("too few", regranted("train", &[])),
+        ("too many", regranted("show", &["g0", "g1"])),
+        ("not there", regranted("show", &["g7"])),
+        ("unsuited", regranted("train", &["g0"])),
+        ("not asked for", regranted("more", &["g0"])),
+    ] {
+        assert!(found.iter().any(|f| matches!(f, Finding::DeviceWrong { .. })), "{what}: {found:?}");
+    }
+    let both = regranted("show", &["g1"]);
+    assert!(matches!(&both[..], [Finding::DeviceOverCommitted { taken: 1_600, .. }]), "{both:?}");
+    let mut other_kind = sound();
+    other_kind.node.fingerprint.devices[0].kind = name("fpga");
+    let found = findings(&other_kind);
+    assert!(matches!(&found[..], [Finding::DeviceWrong { .. }]), "{found:?}");
 }
 
 fn findings(case: &Case) -> Vec<Finding> {
@@ -92,7 +131,13 @@ fn every_planted_fault_is_found() {
     assert!(matches!(memory[..], [Finding::OverCapacity { dimension: Dimension::Memory, .. }]), "{memory:?}");
     let disk = plant(|c| c.job.groups[0].tasks[0].resources.disk = Bytes(u64::MAX));
     assert!(matches!(disk[..], [Finding::OverCapacity { dimension: Dimension::Disk, .. }]), "{disk:?}");
-    let twice = plant(|c| c.allocs = vec![alloc(&c.job, 1, 80, 20_000), alloc(&c.job, 2, 80, 20_001)]);
+    let network = plant(|c| c.job.groups[0].tasks[0].resources.network = Mbits(1_001));
+    assert!(matches!(network[..], [Finding::OverCapacity { dimension: Dimension::Network, .. }]), "{network:?}");
+    let twice = plant(|c| {
+        c.job.groups[0].tasks[0].devices.clear();
+        c.allocs = vec![alloc(&c.job, 1, 80, 20_000), alloc(&c.job, 2, 80, 20_001)];
+        c.allocs.iter_mut().for_each(|alloc| grants(alloc).clear());
+    });
     assert!(matches!(twice[..], [Finding::PortTwice { port: Port(80), .. }]), "{twice:?}");
     let fixed = plant(|c| c.allocs = vec![alloc(&c.job, 1, 81, 20_000)]);
     assert!(matches!(fixed[..], [Finding::PortWrong { .. }]), "{fixed:?}");

@@ -1,8 +1,9 @@
 //! Commands: who may ask, what was asked before, what is refused, and what is begun.
 
 use berth_model::{
-    Alloc, AllocId, Cause, Command, CommandId, CommandOutcome, CommandRecord, CommandRequest, Happening, Job, JobId,
-    JobKind, JobSpec, JobState, JobVersion, Namespace, NetworkMode, Principal, Refusal,
+    Alloc, AllocId, Cause, Command, CommandId, CommandOutcome, CommandRecord, CommandRequest, DeviceAmount, GroupSpec,
+    Happening, Job, JobId, JobKind, JobSpec, JobState, JobVersion, Namespace, NetworkMode, Principal, Refusal,
+    Thousandths, limits,
 };
 
 use crate::core::Core;
@@ -200,7 +201,6 @@ fn invalid(place: impl Into<String>, problem: String, remedy: &str) -> Refusal {
 /// The limits that hold for every specification, whatever made it. Job files are checked in more depth, with lines and
 /// columns, before they get here.
 fn check_spec(spec: &JobSpec) -> Result<(), Refusal> {
-    use berth_model::limits;
     if spec.priority.0 > 100 {
         return Err(invalid("priority", format!("{} is too high", spec.priority.0), "use 0 to 100"));
     }
@@ -214,8 +214,7 @@ fn check_spec(spec: &JobSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_group(spec: &JobSpec, at: usize, group: &berth_model::GroupSpec) -> Result<(), Refusal> {
-    use berth_model::limits;
+fn check_group(spec: &JobSpec, at: usize, group: &GroupSpec) -> Result<(), Refusal> {
     let place = |rest: &str| format!("groups[{at}]{rest}");
     if spec.groups[..at].iter().any(|other| other.name == group.name) {
         return Err(invalid(place(".name"), format!("the name {} is used twice", group.name), "use each name once"));
@@ -258,6 +257,33 @@ fn check_group(spec: &JobSpec, at: usize, group: &berth_model::GroupSpec) -> Res
         if ports[..nth].iter().any(same) {
             let problem = format!("the port {} or its number is used twice", port.name);
             return Err(invalid(place(".tasks"), problem, "use each name and number once in a group"));
+        }
+    }
+    check_devices(group, place)
+}
+
+fn check_devices(group: &GroupSpec, place: impl Fn(&str) -> String) -> Result<(), Refusal> {
+    let wishes: Vec<_> = group.devices().collect();
+    if wishes.len() > limits::DEVICES {
+        let problem = format!("{} wishes for devices", wishes.len());
+        return Err(invalid(place(".tasks"), problem, "use at most 16 in a group"));
+    }
+    for (nth, wish) in wishes.iter().enumerate() {
+        if wishes[..nth].iter().any(|other| other.name == wish.name) {
+            let problem = format!("the device name {} is used twice", wish.name);
+            return Err(invalid(place(".tasks"), problem, "use each name once in a group"));
+        }
+        let possible = match wish.amount {
+            DeviceAmount::Count(_) => (1..=limits::NODE_DEVICES).contains(&wish.amount.devices()),
+            DeviceAmount::Share(share) => 0 < share.0 && share < Thousandths::WHOLE,
+        };
+        if !possible {
+            let problem = format!("no node can give what {} asks for", wish.name);
+            return Err(invalid(
+                place(".tasks"),
+                problem,
+                "ask for 1 to 256 devices, or for a share of 0.001 to 0.999",
+            ));
         }
     }
     Ok(())

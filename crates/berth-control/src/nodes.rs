@@ -332,6 +332,7 @@ impl Core {
             index: alloc.index,
             group: spec.group(&alloc.group)?.clone(),
             ports: alloc.placement()?.ports.clone(),
+            devices: alloc.placement()?.devices.clone(),
             goal,
         })
     }

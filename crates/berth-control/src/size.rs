@@ -1,8 +1,10 @@
 //! How large a write will roughly be in the store. Errs on the large side for texts, and ignores what is small.
 
+use std::collections::BTreeMap;
+
 use berth_model::{
-    Alloc, AllocState, CommandOutcome, Constraint, Driver, ExitKind, Filter, Filtered, GroupSpec, Happening, JobSpec,
-    LedgerEntry, Mutation, Node, Operator, Outcome, Placement, TaskSpec, TaskStatus, WaitReason,
+    Alloc, AllocState, CommandOutcome, Constraint, Device, Driver, ExitKind, Filter, Filtered, GroupSpec, Happening,
+    JobSpec, LedgerEntry, Mutation, Node, Operator, Outcome, Placement, TaskSpec, TaskStatus, WaitReason,
 };
 
 /// What the names and numbers of a small object take.
@@ -35,8 +37,12 @@ pub(crate) fn estimate(mutation: &Mutation) -> usize {
 }
 
 fn of_node(node: &Node) -> usize {
-    let attributes = &node.fingerprint.attributes;
-    node.agent.0.len() + attributes.iter().map(|(key, value)| key.len() + value.len() + 8).sum::<usize>()
+    let pairs =
+        |of: &BTreeMap<String, String>| of.iter().map(|(key, value)| key.len() + value.len() + 8).sum::<usize>();
+    let of_device = |device: &Device| SMALL + pairs(&device.attributes) + of_texts(device.paths.iter());
+    node.agent.0.len()
+        + pairs(&node.fingerprint.attributes)
+        + node.fingerprint.devices.iter().map(of_device).sum::<usize>()
 }
 
 fn of_spec(spec: &JobSpec) -> usize {
@@ -69,6 +75,11 @@ fn of_task(task: &TaskSpec) -> usize {
         + of_texts(task.env.iter().chain(task.meta.iter()).flat_map(|(k, v)| [k, v]))
         + of_texts(task.working_dir.iter().chain(task.user.iter()))
         + task.ports.len() * ITEM
+        + task
+            .devices
+            .iter()
+            .map(|wish| 2 * ITEM + wish.constraints.iter().map(of_constraint).sum::<usize>())
+            .sum::<usize>()
 }
 
 fn of_constraint(constraint: &Constraint) -> usize {
@@ -114,7 +125,8 @@ fn of_reason(reason: &WaitReason) -> usize {
 }
 
 fn of_placement(placement: &Placement) -> usize {
-    2 * SMALL + placement.ports.len() * ITEM + of_filtered(&placement.explanation.filtered)
+    let devices: usize = placement.devices.values().map(|ids| ITEM + ids.len() * ITEM).sum();
+    2 * SMALL + placement.ports.len() * ITEM + devices + of_filtered(&placement.explanation.filtered)
 }
 
 fn of_filtered(filtered: &Filtered) -> usize {
@@ -123,6 +135,7 @@ fn of_filtered(filtered: &Filtered) -> usize {
         .map(|filter| match filter {
             Filter::Constraint(constraint) => ITEM + of_constraint(constraint),
             Filter::DriverMissing(_)
+            | Filter::DeviceMissing(_)
             | Filter::NodeLost
             | Filter::DiskFull
             | Filter::PortTaken(_)

@@ -265,13 +265,7 @@ impl State {
     pub(crate) fn hold_of(&self, alloc: &Alloc, placement: Option<&Placement>) -> Option<Hold> {
         let placement = placement?;
         let group = self.spec(&alloc.job, alloc.version)?.group(&alloc.group)?;
-        Some(Hold {
-            node: placement.node,
-            job: alloc.job.clone(),
-            group: alloc.group.clone(),
-            resources: group.resources(),
-            ports: placement.ports.values().copied().collect(),
-        })
+        Some(Hold::of(&alloc.job, group, placement))
     }
 
     pub(crate) fn delete_alloc(&mut self, id: AllocId) {

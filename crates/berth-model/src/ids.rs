@@ -40,6 +40,12 @@ pub enum ParseError {
         /// An example of the right form.
         form: &'static str,
     },
+    /// A device's id with a character or length that these do not have.
+    #[error("`{text}` is not a device's id: expected 1 to 128 of letters, digits, `.`, `_`, `:`, `/` and `-`")]
+    Device {
+        /// What was given.
+        text: String,
+    },
     /// A name with a character, start, end or length that names do not have.
     #[error(
         "`{text}` is not {what}: expected 1 to 63 of a-z, 0-9 and `-`, beginning and ending with a letter or digit"
@@ -187,10 +193,48 @@ name!(
     NodeName, "a node name"
 );
 
+name!(
+    /// A kind of device: `gpu`, `fpga`.
+    DeviceKind, "a kind of device"
+);
+name!(
+    /// The name of a wish for devices within its group. `BERTH_DEVICE_<NAME>` tells the task what it was given.
+    DeviceName, "a device name"
+);
+
 impl Default for Namespace {
     /// The namespace of whoever names none.
     fn default() -> Self {
         Self("default".to_owned())
+    }
+}
+
+/// A device within its node, as the operator names it: a serial number, a slot, an address on a bus.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceId(String);
+
+impl DeviceId {
+    /// The id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for DeviceId {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let known = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b));
+        if known && (1..=128).contains(&text.len()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ParseError::Device { text: text.chars().take(80).collect() })
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Bytes, CpuMillis, GroupName, JobId, JobVersion, Millis, Port, PortName, Resources, TaskName, Timestamp};
+use crate::{
+    Bytes, CpuMillis, DeviceSpec, GroupName, JobId, JobVersion, Millis, Port, PortName, Resources, TaskName, Timestamp,
+};
 
 /// What running the job means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,13 +77,17 @@ pub struct GroupSpec {
 }
 
 impl GroupSpec {
-    /// What one allocation needs, ports apart.
+    /// What one allocation needs, ports and devices apart.
     pub fn resources(&self) -> Resources {
         self.tasks.iter().map(|t| t.resources).sum()
     }
     /// The ports of all tasks, in order of tasks; names are unique within the group.
     pub fn ports(&self) -> impl Iterator<Item = &PortSpec> {
         self.tasks.iter().flat_map(|t| t.ports.iter())
+    }
+    /// The wishes of all tasks for devices, in order of tasks; names are unique within the group.
+    pub fn devices(&self) -> impl Iterator<Item = &DeviceSpec> {
+        self.tasks.iter().flat_map(|t| t.devices.iter())
     }
 }
 
@@ -124,6 +130,8 @@ pub struct TaskSpec {
     pub pids_limit: u32,
     /// Ports that this task listens on; every task of the group is told them.
     pub ports: Vec<PortSpec>,
+    /// Devices that this task uses; no other task of the group sees them.
+    pub devices: Vec<DeviceSpec>,
     /// How the task is asked to end.
     pub kill: KillPolicy,
     /// Free text.
@@ -276,6 +284,7 @@ pub enum JobOutcome {
 /// Bounds on what a job may ask for; the door refuses more with place and remedy.
 pub mod limits {
     use super::{Bytes, CpuMillis};
+    use crate::Mbits;
     /// Groups of a job.
     pub const GROUPS: usize = 64;
     /// Allocations of a group.
@@ -284,7 +293,13 @@ pub mod limits {
     pub const TASKS: usize = 32;
     /// Ports of a group.
     pub const PORTS: usize = 64;
-    /// Constraints of a job or a group.
+    /// Wishes for devices of a group.
+    pub const DEVICES: usize = 16;
+    /// Devices of a node, and so of a wish.
+    pub const NODE_DEVICES: usize = 256;
+    /// Device files of a device.
+    pub const DEVICE_PATHS: usize = 32;
+    /// Constraints of a job, a group or a wish for devices.
     pub const CONSTRAINTS: usize = 64;
     /// Values of one `in` or `not_in`.
     pub const VALUES: usize = 256;
@@ -302,4 +317,6 @@ pub mod limits {
     pub const LEAST_MEMORY: Bytes = Bytes(1 << 20);
     /// Memory or disk of a task.
     pub const SPACE: Bytes = Bytes(1 << 50);
+    /// Network bandwidth of a task: 1 Tbit/s.
+    pub const NETWORK: Mbits = Mbits(1_000_000);
 }

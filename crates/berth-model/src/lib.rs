@@ -9,6 +9,7 @@
 
 pub mod alloc;
 pub mod command;
+pub mod device;
 pub mod ids;
 pub mod job;
 pub mod ledger;
@@ -24,6 +25,7 @@ pub mod units;
 
 pub use alloc::*;
 pub use command::*;
+pub use device::*;
 pub use ids::*;
 pub use job::*;
 pub use ledger::*;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{AgentKey, Cause, NodeId, NodeName, Port, Resources, Timestamp};
+use crate::{AgentKey, Cause, Device, NodeId, NodeName, Port, Resources, Timestamp};
 
 /// What an agent found out about its machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,6 +15,8 @@ pub struct Fingerprint {
     pub resources: Resources,
     /// `kernel.name`, `kernel.version`, `cpu.arch`, `cgroup.version`, `driver.container`, `label.…` and so on.
     pub attributes: BTreeMap<String, String>,
+    /// What else may be given to allocations, in order of id.
+    pub devices: Vec<Device>,
     /// The dynamic ports, first and last.
     pub dynamic_ports: (Port, Port),
     /// The version of the agent's program.

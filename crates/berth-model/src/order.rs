@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    AgentKey, AllocId, Bytes, Epoch, Failure, Fingerprint, GroupSpec, JobId, JobKind, JobVersion, NodeCondition,
-    NodeId, Port, PortName, TaskName, TaskStatus,
+    AgentKey, AllocId, Bytes, DeviceGrants, Epoch, Failure, Fingerprint, GroupSpec, JobId, JobKind, JobVersion,
+    NodeCondition, NodeId, Port, PortName, TaskName, TaskStatus,
 };
 
 /// What an agent says first on a new stream.
@@ -64,6 +64,8 @@ pub struct DesiredAlloc {
     pub group: GroupSpec,
     /// The ports chosen for it.
     pub ports: BTreeMap<PortName, Port>,
+    /// The devices chosen for it.
+    pub devices: DeviceGrants,
     /// Whether it should run.
     pub goal: Goal,
 }

@@ -1,8 +1,8 @@
-//! What a placement decision says: the node, the ports, and the reasons, complete.
+//! What a placement decision says: the node, the ports, the devices, and the reasons, complete.
 
 use std::collections::BTreeMap;
 
-use crate::{DecisionId, NodeId, Port, PortName};
+use crate::{DecisionId, DeviceGrants, DeviceKind, NodeId, Port, PortName};
 
 /// Where an allocation was placed, and why there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +11,8 @@ pub struct Placement {
     pub node: NodeId,
     /// Every port of the group with its number.
     pub ports: BTreeMap<PortName, Port>,
+    /// Every wish of the group for devices with what it was given.
+    pub devices: DeviceGrants,
     /// The run of the core that chose.
     pub decision: DecisionId,
     /// Why there.
@@ -76,6 +78,8 @@ pub enum Filter {
     DriverMissing(String),
     /// This constraint does not hold.
     Constraint(crate::Constraint),
+    /// The node has too few devices of this kind of which the wish's constraints hold, taken or not.
+    DeviceMissing(DeviceKind),
     /// A fixed port is taken.
     PortTaken(Port),
     /// All dynamic ports are taken.
@@ -85,7 +89,7 @@ pub enum Filter {
 }
 
 /// The dimensions of a node's resources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dimension {
     /// In thousandths of a core.
     Cpu,
@@ -93,10 +97,14 @@ pub enum Dimension {
     Memory,
     /// In bytes.
     Disk,
+    /// In megabits a second.
+    Network,
+    /// Devices of this kind, in thousandths of one: only those count of which the wish's constraints hold.
+    Device(DeviceKind),
 }
 
 /// A dimension in which something does not fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Shortfall {
     /// Which.
     pub dimension: Dimension,

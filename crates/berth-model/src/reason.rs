@@ -169,4 +169,6 @@ pub enum FailureKind {
     Runtime,
     /// The node was rebooted under the allocation.
     Rebooted,
+    /// A device that it was given is not there any more.
+    DeviceMissing,
 }

@@ -7,9 +7,9 @@ pub mod store_cases;
 use std::collections::BTreeMap;
 
 use crate::{
-    AgentKey, Bytes, Constraint, CpuMillis, Driver, Fingerprint, GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy,
-    Millis, Namespace, NetworkMode, Operator, Port, PortSpec, Priority, Resources, RestartPolicy, TaskSpec,
-    UpdatePolicy,
+    AgentKey, Bytes, Constraint, CpuMillis, Device, DeviceAmount, DeviceSpec, Driver, Fingerprint, GroupSpec, Hello,
+    JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Port, PortSpec, Priority,
+    Resources, RestartPolicy, TaskSpec, Thousandths, UpdatePolicy,
 };
 
 /// A name of any kind; for tests, which use good ones.
@@ -22,17 +22,18 @@ pub fn name<T: std::str::FromStr>(text: &str) -> T {
 
 /// Resources of so many thousandths of a core and mebibytes of memory and disk.
 pub fn resources(cpu: u64, memory_mib: u64, disk_mib: u64) -> Resources {
-    Resources { cpu: CpuMillis(cpu), memory: Bytes::mib(memory_mib), disk: Bytes::mib(disk_mib) }
+    Resources { cpu: CpuMillis(cpu), memory: Bytes::mib(memory_mib), disk: Bytes::mib(disk_mib), network: Mbits(0) }
 }
 
-/// A machine with 4 cores, 8 GiB, 100 GiB, both drivers and the dynamic ports 20000 to 20999.
+/// A machine with 4 cores, 8 GiB, 100 GiB, 1 Gbit/s, both drivers and the dynamic ports 20000 to 20999.
 pub fn machine(node: &str) -> Machine {
     let attributes = [("driver.container", "true"), ("driver.exec", "true"), ("kernel.name", "linux")];
     Machine(Fingerprint {
         name: name(node),
         address: "127.0.0.1".to_owned(),
-        resources: resources(4_000, 8_192, 102_400),
+        resources: Resources { network: Mbits(1_000), ..resources(4_000, 8_192, 102_400) },
         attributes: attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        devices: Vec::new(),
         dynamic_ports: (Port(20_000), Port(20_999)),
         agent_version: "test".to_owned(),
     })
@@ -61,6 +62,19 @@ impl Machine {
     /// Without this attribute.
     pub fn without(mut self, key: &str) -> Self {
         self.0.attributes.remove(key);
+        self
+    }
+    /// With this bandwidth.
+    pub fn network(mut self, mbits: u64) -> Self {
+        self.0.resources.network = Mbits(mbits);
+        self
+    }
+    /// With one more device, of this kind and model.
+    pub fn device(mut self, kind: &str, id: &str, model: &str) -> Self {
+        let attributes = BTreeMap::from([("model".to_owned(), model.to_owned())]);
+        let device = Device { kind: name(kind), id: name(id), attributes, paths: Vec::new() };
+        self.0.devices.push(device);
+        self.0.devices.sort_by(|a, b| a.id.cmp(&b.id));
         self
     }
     /// With these dynamic ports.
@@ -100,6 +114,7 @@ fn spec(job: &str, kind: JobKind) -> Spec {
         resources: resources(500, 256, 0),
         pids_limit: 100,
         ports: Vec::new(),
+        devices: Vec::new(),
         kill: KillPolicy { signal: None, timeout: Millis(5_000) },
         meta: BTreeMap::new(),
     };
@@ -177,6 +192,31 @@ impl Spec {
     /// Listens on any port.
     pub fn dynamic_port(mut self, port: &str) -> Self {
         self.task().ports.push(PortSpec { name: name(port), fixed: None });
+        self
+    }
+    /// With this bandwidth.
+    pub fn network(mut self, mbits: u64) -> Self {
+        self.task().resources.network = Mbits(mbits);
+        self
+    }
+    /// With so many whole devices of this kind.
+    pub fn devices(self, device: &str, kind: &str, count: u32) -> Self {
+        self.device_wish(device, kind, DeviceAmount::Count(count))
+    }
+    /// With so many thousandths of one device of this kind.
+    pub fn device_share(self, device: &str, kind: &str, thousandths: u16) -> Self {
+        self.device_wish(device, kind, DeviceAmount::Share(Thousandths(thousandths)))
+    }
+    fn device_wish(mut self, device: &str, kind: &str, amount: DeviceAmount) -> Self {
+        let spec = DeviceSpec { name: name(device), kind: name(kind), amount, constraints: Vec::new() };
+        self.task().devices.push(spec);
+        self
+    }
+    /// The last wish for devices is for ones of this model.
+    pub fn device_model(mut self, model: &str) -> Self {
+        let operator = Operator::Is(model.to_owned());
+        let wish = self.task().devices.last_mut().expect("a wish comes before its constraint");
+        wish.constraints.push(Constraint { attribute: "model".to_owned(), operator });
         self
     }
     /// So many replacements at once.

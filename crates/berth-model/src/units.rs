@@ -1,4 +1,4 @@
-//! Units: time, cpu, bytes, ports. Integers all of them, so that decisions are the same everywhere.
+//! Units: time, cpu, bytes, bandwidth, ports. Integers all of them, so that decisions are the same everywhere.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -84,7 +84,35 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A vector of what a task, a group or a node has or wants, ports apart.
+/// Network bandwidth in megabits (a million bits) a second, the unit in which links are sold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mbits(pub u64);
+
+impl Mbits {
+    /// Of a node whose link has no speed that anybody knows: never exhausted.
+    pub const UNLIMITED: Mbits = Mbits(u64::MAX);
+}
+
+impl fmt::Display for Mbits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Mbits::UNLIMITED => f.write_str("unlimited"),
+            Mbits(n) if n > 0 && n.is_multiple_of(1000) => write!(f, "{}Gbit", n / 1000),
+            Mbits(n) => write!(f, "{n}Mbit"),
+        }
+    }
+}
+
+/// A part of one thing in thousandths of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Thousandths(pub u16);
+
+impl Thousandths {
+    /// The whole of it.
+    pub const WHOLE: Thousandths = Thousandths(1000);
+}
+
+/// A vector of what a task, a group or a node has or wants, ports and devices apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Resources {
     /// Processor time.
@@ -93,12 +121,14 @@ pub struct Resources {
     pub memory: Bytes,
     /// Disk; of a task: what it may hold, logs apart. Zero is no limit.
     pub disk: Bytes,
+    /// Network bandwidth. It is counted when work is placed, and not enforced.
+    pub network: Mbits,
 }
 
 impl Resources {
     /// Whether `self` fits into `free` in every dimension.
     pub fn fits_in(&self, free: &Resources) -> bool {
-        self.cpu <= free.cpu && self.memory <= free.memory && self.disk <= free.disk
+        self.cpu <= free.cpu && self.memory <= free.memory && self.disk <= free.disk && self.network <= free.network
     }
 }
 
@@ -109,6 +139,7 @@ impl Add for Resources {
             cpu: CpuMillis(self.cpu.0.saturating_add(rhs.cpu.0)),
             memory: Bytes(self.memory.0.saturating_add(rhs.memory.0)),
             disk: Bytes(self.disk.0.saturating_add(rhs.disk.0)),
+            network: Mbits(self.network.0.saturating_add(rhs.network.0)),
         }
     }
 }
@@ -121,6 +152,7 @@ impl Sub for Resources {
             cpu: CpuMillis(self.cpu.0.saturating_sub(rhs.cpu.0)),
             memory: Bytes(self.memory.0.saturating_sub(rhs.memory.0)),
             disk: Bytes(self.disk.0.saturating_sub(rhs.disk.0)),
+            network: Mbits(self.network.0.saturating_sub(rhs.network.0)),
         }
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! It decides nothing. A hold that would not fit is taken all the same: what runs, runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use berth_model::{AllocId, Fingerprint, GroupName, JobId, NodeId, Port, Resources};
+use berth_model::{
+    AllocId, DeviceId, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Placement, Port, Resources, Thousandths,
+};
 
 /// Whether a node may be given new allocations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,26 @@ pub struct Hold {
     pub resources: Resources,
     /// Its ports.
     pub ports: Vec<Port>,
+    /// Its devices, and how much of each.
+    pub devices: Vec<(DeviceId, Thousandths)>,
+}
+
+impl Hold {
+    /// What an allocation of a group holds where it was placed.
+    pub fn of(job: &JobId, group: &GroupSpec, placement: &Placement) -> Hold {
+        let granted = group.devices().flat_map(|spec| {
+            let ids = placement.devices.get(&spec.name).into_iter().flatten();
+            ids.map(|id| (id.clone(), spec.amount.of_each()))
+        });
+        Hold {
+            node: placement.node,
+            job: job.clone(),
+            group: group.name.clone(),
+            resources: group.resources(),
+            ports: placement.ports.values().copied().collect(),
+            devices: granted.collect(),
+        }
+    }
 }
 
 /// One node with the sum of what is held on it.
@@ -40,21 +62,31 @@ pub(crate) struct Seat {
     pub(crate) used: Resources,
     /// How many hold the port. More than one only while something that was given up still runs.
     pub(crate) ports: BTreeMap<Port, u32>,
+    /// How much of each device is taken, in thousandths, in the order of the fingerprint.
+    pub(crate) devices: Vec<u32>,
+    /// Who holds something here.
+    holders: BTreeSet<AllocId>,
 }
 
 impl Seat {
+    fn new(fingerprint: Fingerprint, eligibility: Eligibility) -> Seat {
+        Seat {
+            devices: vec![0; fingerprint.devices.len()],
+            fingerprint,
+            eligibility,
+            used: Resources::default(),
+            ports: BTreeMap::new(),
+            holders: BTreeSet::new(),
+        }
+    }
+
     pub(crate) fn free(&self) -> Resources {
         self.fingerprint.resources - self.used
     }
 
     /// The node as if it were empty, not lost, and with room on its disk: what does not fit there does not fit by waiting.
     pub(crate) fn emptied(&self) -> Seat {
-        Seat {
-            fingerprint: self.fingerprint.clone(),
-            eligibility: Eligibility::Ready,
-            used: Resources::default(),
-            ports: BTreeMap::new(),
-        }
+        Seat::new(self.fingerprint.clone(), Eligibility::Ready)
     }
 
     fn take(&mut self, hold: &Hold) {
@@ -62,6 +94,17 @@ impl Seat {
         for port in &hold.ports {
             *self.ports.entry(*port).or_default() += 1;
         }
+        for (device, share) in &hold.devices {
+            if let Some(taken) = self.taken_of(device) {
+                *taken += u32::from(share.0);
+            }
+        }
+    }
+
+    /// How much is taken of a device. None: the machine has it no more.
+    fn taken_of(&mut self, device: &DeviceId) -> Option<&mut u32> {
+        let at = self.fingerprint.devices.iter().position(|known| known.id == *device)?;
+        self.devices.get_mut(at)
     }
 
     pub(crate) fn give_back(&mut self, hold: &Hold) {
@@ -72,6 +115,11 @@ impl Seat {
                 Some(_) | None => {
                     self.ports.remove(port);
                 }
+            }
+        }
+        for (device, share) in &hold.devices {
+            if let Some(taken) = self.taken_of(device) {
+                *taken = taken.saturating_sub(u32::from(share.0));
             }
         }
     }
@@ -89,29 +137,24 @@ pub struct Board {
 impl Board {
     /// Adds a node, or tells what has changed about it. What it holds stays.
     pub fn put_node(&mut self, id: NodeId, fingerprint: &Fingerprint, eligibility: Eligibility) {
-        match self.seats.get_mut(&id) {
-            Some(seat) => {
-                if seat.fingerprint != *fingerprint {
-                    seat.fingerprint = fingerprint.clone();
-                }
-                seat.eligibility = eligibility;
-            }
-            None => {
-                let seat = Seat {
-                    fingerprint: fingerprint.clone(),
-                    eligibility,
-                    used: Resources::default(),
-                    ports: BTreeMap::new(),
-                };
-                self.seats.insert(id, seat);
-            }
+        let seat = self.seats.entry(id).or_insert_with(|| Seat::new(fingerprint.clone(), eligibility));
+        seat.eligibility = eligibility;
+        if seat.fingerprint == *fingerprint {
+            return;
         }
+        // The devices may be others: what is held of them is counted anew.
+        let holders = std::mem::take(&mut seat.holders);
+        *seat = Seat::new(fingerprint.clone(), eligibility);
+        for hold in holders.iter().filter_map(|alloc| self.holds.get(alloc)) {
+            seat.take(hold);
+        }
+        seat.holders = holders;
     }
 
     /// Forgets a node and what it held.
     pub fn remove_node(&mut self, id: NodeId) {
-        let held: Vec<AllocId> = self.holds.iter().filter(|(_, h)| h.node == id).map(|(a, _)| *a).collect();
-        for alloc in held {
+        let holders = self.seats.get(&id).map(|seat| seat.holders.clone()).unwrap_or_default();
+        for alloc in holders {
             self.release(alloc);
         }
         self.seats.remove(&id);
@@ -125,6 +168,7 @@ impl Board {
         self.release(alloc);
         let Some(seat) = self.seats.get_mut(&hold.node) else { return };
         seat.take(&hold);
+        seat.holders.insert(alloc);
         *self.groups.entry((hold.job.clone(), hold.group.clone())).or_default().entry(hold.node).or_default() += 1;
         self.holds.insert(alloc, hold);
     }
@@ -134,6 +178,7 @@ impl Board {
         let Some(hold) = self.holds.remove(&alloc) else { return false };
         if let Some(seat) = self.seats.get_mut(&hold.node) {
             seat.give_back(&hold);
+            seat.holders.remove(&alloc);
         }
         let key = (hold.job, hold.group);
         if let Some(counts) = self.groups.get_mut(&key) {

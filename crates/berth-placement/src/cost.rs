@@ -60,5 +60,8 @@ fn utilisation(used: Resources, capacity: Resources) -> u32 {
         let thousandths = u128::from(used) * 1_000 / u128::from(capacity.max(1));
         u32::try_from(thousandths.min(1_000)).expect("at most 1,000")
     };
-    part(used.cpu.0, capacity.cpu.0).max(part(used.memory.0, capacity.memory.0)).max(part(used.disk.0, capacity.disk.0))
+    part(used.cpu.0, capacity.cpu.0)
+        .max(part(used.memory.0, capacity.memory.0))
+        .max(part(used.disk.0, capacity.disk.0))
+        .max(part(used.network.0, capacity.network.0))
 }

@@ -8,6 +8,7 @@ use berth_model::{
 
 use crate::board::{Eligibility, Seat};
 use crate::constraint::holds;
+use crate::device;
 
 /// What all allocations of one job version and group have in common.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +32,8 @@ impl<'a> Class<'a> {
     }
 }
 
-/// Whether a node of this kind may run the class at all: its drivers are there and its constraints hold. Says nothing
-/// of room.
+/// Whether a node of this kind may run the class at all: its drivers and devices are there and its constraints hold.
+/// Says nothing of room.
 pub fn admits(fingerprint: &Fingerprint, class: Class<'_>) -> bool {
     unsuited(fingerprint, class).is_none()
 }
@@ -44,7 +45,8 @@ fn unsuited(fingerprint: &Fingerprint, class: Class<'_>) -> Option<Filter> {
         return Some(Filter::DriverMissing(driver.to_owned()));
     }
     let broken = class.constraints().find(|constraint| !holds(constraint, &fingerprint.attributes));
-    broken.map(|constraint| Filter::Constraint(constraint.clone()))
+    let broken = broken.map(|constraint| Filter::Constraint(constraint.clone()));
+    broken.or_else(|| device::missing(&fingerprint.devices, class.group))
 }
 
 /// An agent tells of a driver by the attribute `driver.NAME`; `false` says that it is there but does not work.
@@ -65,7 +67,8 @@ pub(crate) fn first(seat: &Seat, class: Class<'_>, wanted: Resources) -> Option<
     if let Err(filter) = choose_ports(seat, class) {
         return Some(filter);
     }
-    exhausted(seat.used + wanted, seat.fingerprint.resources).map(Filter::Exhausted)
+    let exhausted = exhausted(seat.used + wanted, seat.fingerprint.resources).map(Filter::Exhausted);
+    exhausted.or_else(|| device::choose(seat, class.group).err())
 }
 
 /// A number for every port of the group: the fixed as asked, the dynamic ones the lowest that are free.
@@ -99,20 +102,23 @@ fn exhausted(promised: Resources, capacity: Resources) -> Option<Dimension> {
         Some(Dimension::Memory)
     } else if promised.disk > capacity.disk {
         Some(Dimension::Disk)
+    } else if promised.network > capacity.network {
+        Some(Dimension::Network)
     } else {
         None
     }
 }
 
 /// The dimension in which the node lacks most, with how much of the wish is lacking in millionths.
-pub(crate) fn shortfall(seat: &Seat, wanted: Resources) -> Option<(u64, Shortfall)> {
+pub(crate) fn shortfall(seat: &Seat, class: Class<'_>, wanted: Resources) -> Option<(u64, Shortfall)> {
     let (free, capacity) = (seat.free(), seat.fingerprint.resources);
     let dimensions = [
         (Dimension::Cpu, wanted.cpu.0, free.cpu.0, capacity.cpu.0),
         (Dimension::Memory, wanted.memory.0, free.memory.0, capacity.memory.0),
         (Dimension::Disk, wanted.disk.0, free.disk.0, capacity.disk.0),
+        (Dimension::Network, wanted.network.0, free.network.0, capacity.network.0),
     ];
-    let mut worst: Option<(u64, Shortfall)> = None;
+    let mut worst = device::shortfall(seat, class.group);
     for (dimension, wanted, free, capacity) in dimensions {
         if wanted <= free {
             continue;

@@ -1,8 +1,8 @@
-//! Chooses nodes and ports for allocations, and says why.
+//! Chooses nodes, ports and devices for allocations, and says why.
 //!
 //! Allocations of one job version and group are one [`Class`]: every node is looked at once per class, and the result
 //! is reused for each of its allocations. Filters count what they removed; what is left is ordered by a sum of named
-//! integer costs; the exact vector of cpu, memory, disk and ports decides what fits. Ties fall to the lower node id.
+//! integer costs; the exact vector of cpu, memory, disk, network, ports and devices decides what fits. Ties fall to the lower node id.
 //!
 //! Invariant: nothing here knows commits, agents, timers or the history of a job beyond what a [`Want`] carries.
 
@@ -12,6 +12,7 @@
 mod board;
 mod constraint;
 mod cost;
+mod device;
 mod filter;
 pub mod fit;
 mod place;

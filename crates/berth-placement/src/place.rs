@@ -8,8 +8,8 @@ use berth_model::{
 };
 
 use crate::board::{Board, Hold, Seat};
-use crate::cost;
 use crate::filter::{self, Class};
+use crate::{cost, device};
 
 /// An allocation that is to be placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,14 +204,9 @@ impl<'a> Field<'a> {
     ) -> Placement {
         let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
         let ports = filter::choose_ports(seat, self.class).expect("a node in the open has its ports free");
-        let hold = Hold {
-            node,
-            job: self.class.job.id.clone(),
-            group: self.class.group.name.clone(),
-            resources: self.wanted,
-            ports: ports.values().copied().collect(),
-        };
-        board.hold(alloc, hold);
+        let devices = device::choose(seat, self.class.group).expect("a node in the open has its devices free");
+        let placement = Placement { node, ports, devices, decision, explanation };
+        board.hold(alloc, Hold::of(&self.class.job.id, self.class.group, &placement));
         if let Some(Standing::Fits { cost, .. }) = self.standings.get(&node) {
             self.open.remove(&(*cost, node));
         }
@@ -219,7 +214,7 @@ impl<'a> Field<'a> {
         let same = same.and_then(|counts| counts.get(&node)).copied().unwrap_or(0);
         let seat = board.seats().get(&node).expect("still there");
         self.put(node, seat, same);
-        Placement { node, ports, decision, explanation }
+        placement
     }
 
     fn fits_on(&self, node: NodeId) -> bool {
@@ -241,7 +236,8 @@ impl<'a> Field<'a> {
             (None, Some(Standing::Filtered(filter))) => (Verdict::Waiting, seat, filter.clone()),
             (None, Some(Standing::Fits { .. }) | None) => (Verdict::Waiting, seat, Filter::NodeLost),
         };
-        let lack = matches!(filter, Filter::Exhausted(_)).then(|| filter::shortfall(seat, self.wanted)).flatten();
+        let lack =
+            matches!(filter, Filter::Exhausted(_)).then(|| filter::shortfall(seat, self.class, self.wanted)).flatten();
         let nearest = lack.map(|(_, shortfall)| (node, shortfall));
         WaitReason::NoNodeFits { decision, filtered: Filtered::from([(filter, 1)]), nearest, verdict }
     }
@@ -263,7 +259,7 @@ impl<'a> Field<'a> {
     fn nearest(&self, board: &Board) -> Option<(NodeId, Shortfall)> {
         let misses = self.standings.iter().filter_map(|(node, standing)| match standing {
             Standing::Filtered(Filter::Exhausted(_)) => {
-                let (lack, shortfall) = filter::shortfall(board.seats().get(node)?, self.wanted)?;
+                let (lack, shortfall) = filter::shortfall(board.seats().get(node)?, self.class, self.wanted)?;
                 Some((lack, *node, shortfall))
             }
             Standing::Filtered(_) | Standing::Fits { .. } => None,

@@ -32,7 +32,11 @@ fn told(board: &mut Board, spec: &Spec, wants: &[Want], policy: Policy) -> Strin
         let terms = |terms: &[CostTerm]| {
             terms.iter().map(|t| format!("{:?} {}", t.term, t.cost)).collect::<Vec<_>>().join(", ")
         };
-        let ports: Vec<String> = placement.ports.iter().map(|(name, port)| format!(" {name}={port}")).collect();
+        let mut ports: Vec<String> = placement.ports.iter().map(|(name, port)| format!(" {name}={port}")).collect();
+        ports.extend(placement.devices.iter().map(|(name, ids)| {
+            let ids: Vec<&str> = ids.iter().map(DeviceId::as_str).collect();
+            format!(" {name}={}", ids.join("+"))
+        }));
         let why = &placement.explanation;
         let next = why.runner_up.as_ref().map_or("nobody".to_owned(), |(n, t)| format!("{n} ({})", terms(t)));
         writeln!(text, "{alloc} on {}{} ({}) before {next}", placement.node, ports.concat(), terms(&why.chosen))
@@ -42,13 +46,95 @@ fn told(board: &mut Board, spec: &Spec, wants: &[Want], policy: Policy) -> Strin
         let allocs: Vec<String> = allocs.iter().map(ToString::to_string).collect();
         match reason {
             WaitReason::NoNodeFits { filtered, nearest, verdict, .. } => {
-                let near = nearest.map(|(n, s)| format!("{n} {:?} {}/{}", s.dimension, s.free, s.wanted));
+                let near = nearest.map(|(n, s)| format!("{n} {} {}/{}", dimension(&s.dimension), s.free, s.wanted));
                 writeln!(text, "{} wait {verdict:?} {filtered:?} near {near:?}", allocs.join(" ")).unwrap();
             }
             other => writeln!(text, "{} wait {other:?}", allocs.join(" ")).unwrap(),
         }
     }
     text
+}
+
+fn dimension(dimension: &Dimension) -> String {
+    match dimension {
+        Dimension::Device(kind) => kind.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+/// The devices that a lone allocation is given, wish by wish; what is in the way where it is given none.
+fn given(board: &mut Board, spec: &Spec, alloc: u64) -> String {
+    let class = Class { job: &spec.0, group: &spec.0.groups[0] };
+    let outcome = place(board, class, &wants(alloc, 1), Policy::Pack, DecisionId::new(LIFE, 1));
+    match (&outcome.placed[..], &outcome.waiting[..]) {
+        ([(_, placement)], []) => {
+            let ids = |ids: &[DeviceId]| ids.iter().map(DeviceId::as_str).collect::<Vec<_>>().join("+");
+            let wishes = placement.devices.iter().map(|(name, given)| format!("{name}={}", ids(given)));
+            wishes.collect::<Vec<_>>().join(" ")
+        }
+        ([], [(WaitReason::NoNodeFits { filtered, nearest, verdict, .. }, _)]) => {
+            let filters: Vec<String> = filtered.keys().map(|filter| format!("{filter:?}")).collect();
+            let near = nearest.as_ref().map(|(_, s)| format!("{} {}/{}", dimension(&s.dimension), s.free, s.wanted));
+            format!("{verdict:?}: {}, {}", filters.join(" "), near.unwrap_or_default())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn shares_fill_a_device_before_they_break_another() {
+    let mut board = board(&[machine("a").device("gpu", "g0", "t4").device("gpu", "g1", "t4")]);
+    let share = |thousandths| service("show").cpu(10).device_share("d", "gpu", thousandths);
+    assert_eq!(given(&mut board, &share(600), 1), "d=g0");
+    assert_eq!(given(&mut board, &share(500), 2), "d=g1", "g0 has too little left");
+    assert_eq!(given(&mut board, &share(400), 3), "d=g0", "it fills g0 to the brim");
+    assert_eq!(given(&mut board, &share(501), 4), "Waiting: Exhausted(Device(DeviceKind(\"gpu\"))), gpu 500/501");
+    assert_eq!(given(&mut board, &share(500), 5), "d=g1");
+}
+
+#[test]
+fn whole_devices_are_nobody_elses() {
+    let machine = || machine("a").device("gpu", "g0", "t4").device("gpu", "g1", "t4").device("gpu", "g2", "t4");
+    let mut board = board(&[machine()]);
+    let whole = |count| service("train").cpu(10).devices("d", "gpu", count);
+    assert_eq!(given(&mut board, &service("show").cpu(10).device_share("d", "gpu", 1), 1), "d=g0");
+    assert_eq!(
+        given(&mut board, &whole(3), 2),
+        "Waiting: Exhausted(Device(DeviceKind(\"gpu\"))), gpu 2000/3000",
+        "a device in part is not a whole one"
+    );
+    assert_eq!(given(&mut board, &whole(2), 3), "d=g1+g2");
+    assert_eq!(given(&mut board, &whole(4), 4), "Never: DeviceMissing(DeviceKind(\"gpu\")), ");
+    board.release(AllocId::new(LIFE, 3));
+    assert_eq!(given(&mut board, &whole(1), 5), "d=g1", "what was given back is given again");
+}
+
+#[test]
+fn a_wish_that_can_take_less_goes_first() {
+    let mut board = board(&[machine("a").device("gpu", "g0", "a100").device("gpu", "g1", "t4")]);
+    let spec = service("both").cpu(10).devices("any", "gpu", 1).devices("big", "gpu", 1).device_model("a100");
+    assert_eq!(given(&mut board, &spec, 1), "any=g1 big=g0");
+    let never = service("never").cpu(10).devices("d", "gpu", 1).device_model("h100");
+    assert_eq!(given(&mut board, &never, 2), "Never: DeviceMissing(DeviceKind(\"gpu\")), ");
+}
+
+#[test]
+fn a_machine_with_other_devices_keeps_what_is_held_of_the_old() {
+    let mut board = board(&[machine("a").device("gpu", "g1", "t4")]);
+    assert_eq!(given(&mut board, &service("one").cpu(10).devices("d", "gpu", 1), 1), "d=g1");
+    let more = machine("a").device("gpu", "g0", "t4").device("gpu", "g1", "t4");
+    board.put_node(NodeId::new(LIFE, 1), &more.0, Eligibility::Ready);
+    assert_eq!(given(&mut board, &service("two").cpu(10).devices("d", "gpu", 1), 2), "d=g0");
+    assert!(given(&mut board, &service("three").cpu(10).devices("d", "gpu", 1), 3).starts_with("Waiting"));
+}
+
+#[test]
+fn bandwidth_is_a_dimension_like_others() {
+    let mut board = board(&[machine("a").network(100)]);
+    let spec = |mbits| service("web").cpu(10).network(mbits);
+    assert_eq!(given(&mut board, &spec(60), 1), "");
+    assert_eq!(given(&mut board, &spec(50), 2), "Waiting: Exhausted(Network), Network 40/50");
+    assert_eq!(given(&mut board, &spec(101), 3), "Never: Exhausted(Network), Network 100/101");
 }
 
 #[test]

@@ -6,10 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Problem, RecordError};
 use crate::stored::Stored;
-use crate::{key, v1};
+use crate::{key, v2};
 
 /// The version that is written.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The oldest version that is read.
+const OLDEST: u32 = 1;
 
 /// One write to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,20 +37,20 @@ struct VersionOnly {
 /// The write that a mutation means.
 pub fn encode(mutation: &Mutation) -> Write {
     match mutation {
-        Mutation::PutMeta(meta) => put(key::META_KEY.to_vec(), v1::Meta::store(meta)),
-        Mutation::PutNode(node) => put(key::node(node.id), v1::Node::store(node)),
+        Mutation::PutMeta(meta) => put(key::META_KEY.to_vec(), v2::Meta::store(meta)),
+        Mutation::PutNode(node) => put(key::node(node.id), v2::Node::store(node)),
         Mutation::DeleteNode(id) => delete(key::node(*id)),
-        Mutation::PutJob(job) => put(key::job(&job.spec.id), v1::Job::store(job)),
+        Mutation::PutJob(job) => put(key::job(&job.spec.id), v2::Job::store(job)),
         Mutation::DeleteJob(id) => delete(key::job(id)),
         Mutation::PutJobVersion(version, spec) => {
-            put(key::job_version(&spec.id, *version), v1::JobVersionRecord::new(*version, spec))
+            put(key::job_version(&spec.id, *version), v2::JobVersionRecord::new(*version, spec))
         }
         Mutation::DeleteJobVersion(id, version) => delete(key::job_version(id, *version)),
-        Mutation::PutAlloc(alloc) => put(key::alloc(alloc.id), v1::Alloc::store(alloc)),
+        Mutation::PutAlloc(alloc) => put(key::alloc(alloc.id), v2::Alloc::store(alloc)),
         Mutation::DeleteAlloc(id) => delete(key::alloc(*id)),
-        Mutation::PutCommand(record) => put(key::command_of(record), v1::CommandRecord::store(record)),
+        Mutation::PutCommand(record) => put(key::command_of(record), v2::CommandRecord::store(record)),
         Mutation::DeleteCommand(principal, namespace, key) => delete(key::command(principal, namespace, key)),
-        Mutation::PutLedger(entry) => put(key::ledger(entry.id), v1::LedgerEntry::store(entry)),
+        Mutation::PutLedger(entry) => put(key::ledger(entry.id), v2::LedgerEntry::store(entry)),
         Mutation::DeleteLedger(id) => delete(key::ledger(*id)),
     }
 }
@@ -57,20 +59,20 @@ pub fn encode(mutation: &Mutation) -> Write {
 pub fn decode(key: &[u8], value: &[u8]) -> Result<Mutation, RecordError> {
     let label = label(key);
     let mutation = if key == key::META_KEY {
-        Mutation::PutMeta(load::<v1::Meta, _>(&label, value)?)
+        Mutation::PutMeta(load::<v2::Meta, _>(&label, value)?)
     } else if label.starts_with(key::NODES) {
-        Mutation::PutNode(load::<v1::Node, _>(&label, value)?)
+        Mutation::PutNode(load::<v2::Node, _>(&label, value)?)
     } else if label.starts_with(key::JOBS) {
-        Mutation::PutJob(Box::new(load::<v1::Job, _>(&label, value)?))
+        Mutation::PutJob(Box::new(load::<v2::Job, _>(&label, value)?))
     } else if label.starts_with(key::JOB_VERSIONS) {
-        let (version, spec) = read::<v1::JobVersionRecord>(&label, value)?.load().map_err(damaged(&label))?;
+        let (version, spec) = read::<v2::JobVersionRecord>(&label, value)?.load().map_err(damaged(&label))?;
         Mutation::PutJobVersion(version, Box::new(spec))
     } else if label.starts_with(key::ALLOCS) {
-        Mutation::PutAlloc(Box::new(load::<v1::Alloc, _>(&label, value)?))
+        Mutation::PutAlloc(Box::new(load::<v2::Alloc, _>(&label, value)?))
     } else if label.starts_with(key::COMMANDS) {
-        Mutation::PutCommand(load::<v1::CommandRecord, _>(&label, value)?)
+        Mutation::PutCommand(load::<v2::CommandRecord, _>(&label, value)?)
     } else if label.starts_with(key::LEDGER) {
-        Mutation::PutLedger(load::<v1::LedgerEntry, _>(&label, value)?)
+        Mutation::PutLedger(load::<v2::LedgerEntry, _>(&label, value)?)
     } else {
         return Err(RecordError::UnknownKey { key: label });
     };
@@ -84,12 +86,12 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Mutation, RecordError> {
 /// The value of [`key::EPOCH_KEY`] in the reign of this epoch. The same epoch gives the same bytes for
 /// ever: guards compare them.
 pub fn encode_epoch(epoch: Epoch) -> Vec<u8> {
-    seal(v1::Epoch::store(&epoch))
+    seal(v2::Epoch::store(&epoch))
 }
 
 /// The epoch that [`key::EPOCH_KEY`] tells.
 pub fn decode_epoch(value: &[u8]) -> Result<Epoch, RecordError> {
-    load::<v1::Epoch, _>(&label(key::EPOCH_KEY), value)
+    load::<v2::Epoch, _>(&label(key::EPOCH_KEY), value)
 }
 
 fn key_of_put(mutation: &Mutation) -> Vec<u8> {
@@ -135,7 +137,7 @@ fn read<S: DeserializeOwned>(label: &str, value: &[u8]) -> Result<S, RecordError
     let form = |error: serde_json::Error| damaged(label)(Problem::Form(error.to_string()));
     // The version first and alone: a newer record need not have the form of an older one.
     match serde_json::from_slice::<VersionOnly>(value).map_err(form)?.v {
-        VERSION => Ok(serde_json::from_slice::<Envelope<S>>(value).map_err(form)?.record),
+        OLDEST..=VERSION => Ok(serde_json::from_slice::<Envelope<S>>(value).map_err(form)?.record),
         found if found > VERSION => Err(RecordError::Newer { key: label.to_owned(), found, known: VERSION }),
         found => Err(damaged(label)(Problem::NoSuchVersion(found))),
     }

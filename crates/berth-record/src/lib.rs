@@ -1,6 +1,6 @@
 //! What is stored: versioned encodings of the domain types, and the keys that they stand under.
 //!
-//! Every value is JSON of the form `{"v":1,"record":{…}}`. A version has its own serde types (`v1/`),
+//! Every value is JSON of the form `{"v":2,"record":{…}}`. A version has serde types (`v2/`),
 //! apart from the domain types: a field can be renamed there without breaking a disk, and a new field
 //! breaks the build here until somebody has thought about it. Golden files of every version stay readable
 //! by a test. This crate reads and writes bytes in memory; where they are kept is not its affair.
@@ -11,7 +11,7 @@ pub mod key;
 mod remembered;
 mod snapshot;
 mod stored;
-mod v1;
+mod v2;
 
 pub use codec::{Write, decode, decode_epoch, encode, encode_epoch};
 pub use error::{Problem, RecordError};

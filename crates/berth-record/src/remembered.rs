@@ -5,14 +5,14 @@ use berth_model::Remembered;
 use crate::codec::{load, seal};
 use crate::error::RecordError;
 use crate::stored::Stored;
-use crate::v1;
+use crate::v2;
 
 /// The bytes of what an agent remembers of an allocation.
 pub fn encode_remembered(remembered: &Remembered) -> Vec<u8> {
-    seal(v1::Remembered::store(remembered))
+    seal(v2::Remembered::store(remembered))
 }
 
 /// What an agent remembers of an allocation. `place` names the record in an error: its file.
 pub fn decode_remembered(place: &str, bytes: &[u8]) -> Result<Remembered, RecordError> {
-    load::<v1::Remembered, _>(place, bytes)
+    load::<v2::Remembered, _>(place, bytes)
 }

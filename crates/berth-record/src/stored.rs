@@ -125,6 +125,8 @@ stored_as_inner!(
     Millis(u64),
     CpuMillis(u64),
     Bytes(u64),
+    Mbits(u64),
+    Thousandths(u16),
     Port(u16),
     Priority(u8),
     Incarnation(u32),
@@ -149,6 +151,7 @@ macro_rules! stored_as_text {
 }
 stored_as_text!(
     AllocId, NodeId, CommandId, DecisionId, EventId, Namespace, JobName, GroupName, TaskName, PortName, NodeName,
+    DeviceKind, DeviceId, DeviceName,
 );
 
 impl<M, S: Stored<M>> Stored<Option<M>> for Option<S> {

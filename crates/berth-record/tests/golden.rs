@@ -13,8 +13,15 @@ use std::path::{Path, PathBuf};
 use berth_model::{Epoch, Incarnation};
 use berth_record::{decode, decode_epoch, decode_remembered, encode, encode_epoch, encode_remembered};
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+/// The versions, of which the last is written.
+const VERSIONS: [&str; 2] = ["v1", "v2"];
+
+fn folder(version: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(version)
+}
+
+fn newest() -> PathBuf {
+    folder(VERSIONS[VERSIONS.len() - 1])
 }
 
 /// The text of a golden file: its key on the first line, its value on the second.
@@ -47,33 +54,39 @@ fn epoch() -> Epoch {
 #[test]
 fn what_is_written_is_what_the_golden_files_hold() {
     for (name, text) in written_today() {
-        let path = folder().join(format!("{name}.json"));
+        let path = newest().join(format!("{name}.json"));
         if !path.exists() && std::env::var_os("BERTH_WRITE_GOLDEN").is_some() {
             std::fs::write(&path, &text).unwrap();
         }
         let held = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        assert_eq!(text, held, "the encoding of `{name}` changed: that needs a new version beside version 1");
+        assert_eq!(text, held, "the encoding of `{name}` changed: that needs a new version");
     }
 }
 
 #[test]
-fn golden_files_read_back_as_the_samples() {
-    for (name, sample) in support::samples() {
-        let text = std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap();
-        assert_eq!(decode(&encode(&sample).key, value_of(&text)).unwrap(), sample, "{name}");
+fn golden_files_of_every_version_read_back_as_the_samples() {
+    for version in VERSIONS {
+        let held = |name: &str| std::fs::read_to_string(folder(version).join(format!("{name}.json"))).ok();
+        let mut read = 0;
+        for (name, sample) in support::samples() {
+            let Some(text) = held(&name) else { continue };
+            assert_eq!(decode(&encode(&sample).key, value_of(&text)).unwrap(), sample, "{name}");
+            read += 1;
+        }
+        for (name, sample) in support::remembered() {
+            let Some(text) = held(&name) else { continue };
+            assert_eq!(decode_remembered(&name, value_of(&text)).unwrap(), sample, "{name}");
+            read += 1;
+        }
+        assert_eq!(decode_epoch(value_of(&held("epoch").unwrap())).unwrap(), epoch());
+        assert_eq!(read + 1, folder(version).read_dir().unwrap().count(), "every file of {version} has its sample");
     }
-    for (name, sample) in support::remembered() {
-        let text = std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap();
-        assert_eq!(decode_remembered(&name, value_of(&text)).unwrap(), sample, "{name}");
-    }
-    let text = std::fs::read_to_string(folder().join("epoch.json")).unwrap();
-    assert_eq!(decode_epoch(value_of(&text)).unwrap(), epoch());
 }
 
 #[test]
-fn every_golden_file_has_its_sample() {
+fn every_sample_has_its_golden_file() {
     let samples: BTreeSet<String> = written_today().into_iter().map(|(name, _)| format!("{name}.json")).collect();
     let files: BTreeSet<String> =
-        folder().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        newest().read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     assert_eq!(files, samples);
 }

@@ -18,11 +18,11 @@ fn meta() -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn a_newer_version_is_refused_by_its_key_with_a_remedy() {
-    let error = decode(META_KEY, br#"{"v":2,"entirely":["other"]}"#).unwrap_err();
-    assert_eq!(error, RecordError::Newer { key: "meta".to_owned(), found: 2, known: 1 });
+    let error = decode(META_KEY, br#"{"v":3,"entirely":["other"]}"#).unwrap_err();
+    assert_eq!(error, RecordError::Newer { key: "meta".to_owned(), found: 3, known: 2 });
     assert_eq!(
         error.to_string(),
-        "record `meta` has version 2 and this program knows versions up to 1: run the newer program that wrote it"
+        "record `meta` has version 3 and this program knows versions up to 2: run the newer program that wrote it"
     );
     let error = decode_remembered("ledger/a1-23", br#"{"v":9}"#).unwrap_err();
     assert!(matches!(&error, RecordError::Newer { key, found: 9, .. } if key == "ledger/a1-23"), "{error}");

@@ -12,7 +12,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use berth_model::{
-    AllocId, Bytes, DesiredAlloc, Failure, FailureKind, FoundShim, Kill, NotReady, Progress, ShimTask, TaskName,
+    AllocId, Bytes, DesiredAlloc, Device, Failure, FailureKind, FoundShim, Kill, NotReady, Progress, ShimTask, TaskName,
 };
 use futures::StreamExt;
 use futures::stream;
@@ -70,6 +70,8 @@ pub struct RuntimeConfig {
     pub credentials: BTreeMap<String, Credential>,
     /// What every task on this node is told in its environment.
     pub node_env: BTreeMap<String, String>,
+    /// What may be given to allocations by id.
+    pub devices: Vec<Device>,
     /// Folders and files that host programs must not see, whoever they run as, beside the data folder.
     pub hidden: Vec<PathBuf>,
     /// How long a shim may take to answer.

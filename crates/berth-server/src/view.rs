@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use berth_api::wire::v1::NodeNames;
 use berth_model::{
-    Alloc, AllocId, CommandId, CommandRecord, Epoch, EventId, GroupName, GroupSpec, Happening, IdempotencyKey, Job,
-    JobId, JobSpec, JobVersion, LedgerEntry, Mutation, Namespace, Node, NodeId, NodeName, Principal, Resources,
-    Snapshot,
+    Alloc, AllocId, CommandId, CommandRecord, DeviceId, DeviceSpec, Epoch, EventId, GroupName, GroupSpec, Happening,
+    IdempotencyKey, Job, JobId, JobSpec, JobVersion, LedgerEntry, Mutation, Namespace, Node, NodeId, NodeName,
+    Principal, Resources, Snapshot,
 };
 
 type CommandKey = (Principal, Namespace, IdempotencyKey);
@@ -184,6 +184,19 @@ impl View {
         holding.fold((Resources::default(), 0), |(used, count), alloc| {
             (used + self.group(alloc).map(GroupSpec::resources).unwrap_or_default(), count + 1)
         })
+    }
+
+    /// How much of a device allocations hold, in thousandths.
+    pub fn used_of(&self, node: NodeId, device: &DeviceId) -> u32 {
+        let holding = self.allocs_on_node(node).filter(|alloc| alloc.occupies() == Some(node));
+        let of_alloc = |alloc: &Alloc| -> u32 {
+            let wishes = self.group(alloc).into_iter().flat_map(GroupSpec::devices);
+            let grants = alloc.placement().map(|placement| &placement.devices);
+            let has =
+                |wish: &&DeviceSpec| grants.and_then(|all| all.get(&wish.name)).is_some_and(|ids| ids.contains(device));
+            wishes.filter(has).map(|wish| u32::from(wish.amount.of_each().0)).sum()
+        };
+        holding.map(|alloc| of_alloc(alloc)).sum()
     }
 
     /// The group that an allocation runs, as its own version of the job specifies it.

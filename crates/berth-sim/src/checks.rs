@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_control::Event;
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, CommandResult, Goal, LedgerEntry, Mutation, NodeState, Order, Port, Resources,
-    TaskName, Timestamp,
+    Alloc, AllocId, AllocState, Cause, CommandResult, DeviceAmount, DeviceId, Goal, GroupSpec, LedgerEntry, Mutation,
+    NodeState, Order, Placement, Port, Resources, TaskName, Timestamp,
 };
 
 use crate::Invariant;
@@ -220,6 +220,11 @@ impl World {
         for port in held.ports {
             self.facts.ports.remove(&(held.node, port));
         }
+        for (device, share) in held.devices {
+            if let Some(taken) = self.facts.devices.get_mut(&(held.node, device)) {
+                *taken -= share;
+            }
+        }
     }
 
     fn hold(&mut self, id: AllocId) {
@@ -232,8 +237,9 @@ impl World {
             return;
         };
         let ports = placement.ports.values().copied().collect();
-        let held = Holding { node, resources: group.resources(), ports };
+        let held = Holding { node, resources: group.resources(), ports, devices: devices_of(group, placement) };
         let capacity = record.fingerprint.resources;
+        let known: Vec<DeviceId> = record.fingerprint.devices.iter().map(|device| device.id.clone()).collect();
         let used = self.facts.used.entry(node).or_default();
         *used = *used + held.resources;
         let used = *used;
@@ -246,6 +252,15 @@ impl World {
             if let Some(other) = self.facts.ports.insert((node, *port), id) {
                 self.broken(Invariant::Capacity, format_args!("port {port} of {node} is given to {other} and {id}"));
             }
+        }
+        for (device, share) in &held.devices {
+            let known = known.contains(device);
+            let taken = self.facts.devices.entry((node, device.clone())).or_default();
+            *taken += share;
+            let taken = *taken;
+            let what =
+                format_args!("{taken} thousandths of device {device} of {node} are given, {share} of them to {id}");
+            self.holds(Invariant::Capacity, known && taken <= 1000, what);
         }
         self.facts.holdings.insert(id, held);
     }
@@ -434,4 +449,17 @@ mod tests {
         world.check_order(1, 1, &Order::Welcome { epoch, node, heartbeat: berth_model::Millis(1000) });
         assert_eq!(world.violation.map(|violation| violation.invariant), Some(Invariant::DurableFirst));
     }
+}
+
+/// What a placement gives of devices, in thousandths of each.
+fn devices_of(group: &GroupSpec, placement: &Placement) -> Vec<(DeviceId, u64)> {
+    let wishes = group.tasks.iter().flat_map(|task| &task.devices);
+    let given = wishes.flat_map(|wish| {
+        let share = match wish.amount {
+            DeviceAmount::Count(_) => 1000,
+            DeviceAmount::Share(share) => u64::from(share.0),
+        };
+        placement.devices.get(&wish.name).into_iter().flatten().map(move |id| (id.clone(), share))
+    });
+    given.collect()
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use berth_control::{Event, RequestId};
 use berth_model::{
-    AllocId, AllocState, Bytes, Command, CommandOutcome, CommandRequest, CommandResult, Constraint, CpuMillis, Driver,
-    GroupSpec, IdempotencyKey, JobId, JobKind, JobSpec, KillPolicy, Millis, Namespace, NetworkMode, Operator, Port,
-    PortSpec, Principal, Priority, Refusal, Resources, RestartPolicy, TaskSpec, UpdatePolicy,
+    AllocId, AllocState, Bytes, Command, CommandOutcome, CommandRequest, CommandResult, Constraint, CpuMillis,
+    DeviceAmount, DeviceSpec, Driver, GroupSpec, IdempotencyKey, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis,
+    Namespace, NetworkMode, Operator, Port, PortSpec, Principal, Priority, Refusal, Resources, RestartPolicy, TaskSpec,
+    Thousandths, UpdatePolicy,
 };
 
 use crate::Invariant;
@@ -288,10 +289,27 @@ fn random_task(kind: JobKind, task: u64, unique: u64, random: &mut Random) -> Ta
         env: BTreeMap::new(),
         working_dir: None,
         user: None,
-        resources: Resources { cpu: CpuMillis(cpu), memory: Bytes::mib(random.between(16, 512)), disk: Bytes::mib(10) },
+        resources: Resources {
+            cpu: CpuMillis(cpu),
+            memory: Bytes::mib(random.between(16, 512)),
+            disk: Bytes::mib(10),
+            network: Mbits(random.below(60)),
+        },
         pids_limit: 64,
         ports,
+        devices: if task == 0 && random.chance(150) { vec![random_wish(random)] } else { Vec::new() },
         kill: KillPolicy { signal: Some(ASK), timeout: Millis(random.between(0, 6000)) },
         meta: BTreeMap::new(),
     }
+}
+
+fn random_wish(random: &mut Random) -> DeviceSpec {
+    let amount = if random.chance(500) {
+        DeviceAmount::Count(u32::try_from(random.between(1, 2)).expect("small"))
+    } else {
+        DeviceAmount::Share(Thousandths(u16::try_from(random.between(100, 600)).expect("small")))
+    };
+    let parsed = "a valid name";
+    let (name, kind) = ("gpu".parse().expect(parsed), "gpu".parse().expect(parsed));
+    DeviceSpec { name, kind, amount, constraints: Vec::new() }
 }

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use berth_model::{AgentKey, AllocId, CommandId, CommandOutcome, Epoch, EventId, NodeId, Port, Resources, TaskName};
+use berth_model::{
+    AgentKey, AllocId, CommandId, CommandOutcome, DeviceId, Epoch, EventId, NodeId, Port, Resources, TaskName,
+};
 
 use crate::store::CommandKey;
 use crate::world::MachineId;
@@ -14,6 +16,8 @@ pub(crate) struct Holding {
     pub(crate) node: NodeId,
     pub(crate) resources: Resources,
     pub(crate) ports: Vec<Port>,
+    /// In thousandths of each.
+    pub(crate) devices: Vec<(DeviceId, u64)>,
 }
 
 /// History.
@@ -33,6 +37,8 @@ pub(crate) struct Facts {
     pub(crate) used: BTreeMap<NodeId, Resources>,
     /// The ports of it.
     pub(crate) ports: BTreeMap<(NodeId, Port), AllocId>,
+    /// The devices of it, in thousandths of each.
+    pub(crate) devices: BTreeMap<(NodeId, DeviceId), u64>,
     /// Every command that was ever durable.
     pub(crate) commands: BTreeMap<CommandKey, (CommandId, CommandOutcome)>,
     /// The ids of these commands.

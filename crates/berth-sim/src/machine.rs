@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use berth_model::{
-    AgentKey, AllocId, Bytes, CpuMillis, DesiredAlloc, Epoch, Exit, ExitKind, Failure, FailureKind, Fingerprint, Found,
-    FoundShim, Hello, JobKind, Kill, NodeReport, NotReady, Port, Remembered, Resources, Retry, ShimTask, ShimTaskState,
-    TaskName, Timestamp,
+    AgentKey, AllocId, Bytes, CpuMillis, DesiredAlloc, Device, Epoch, Exit, ExitKind, Failure, FailureKind,
+    Fingerprint, Found, FoundShim, Hello, JobKind, Kill, Mbits, NodeReport, NotReady, Port, Remembered, Resources,
+    Retry, ShimTask, ShimTaskState, TaskName, Timestamp,
 };
 use berth_node::{Core, Effect, Event};
 
@@ -81,6 +81,16 @@ pub(crate) struct Machine {
     next_pid: u32,
 }
 
+fn gpu(number: u64) -> Device {
+    let parsed = "a valid name";
+    Device {
+        kind: "gpu".parse().expect(parsed),
+        id: format!("gpu-{number}").parse().expect(parsed),
+        attributes: BTreeMap::new(),
+        paths: Vec::new(),
+    }
+}
+
 impl Machine {
     pub(crate) fn random(number: MachineId, random: &mut Random) -> Machine {
         let disk = if number.is_multiple_of(2) { "ssd" } else { "hdd" };
@@ -93,8 +103,10 @@ impl Machine {
                 cpu: CpuMillis(1000 * random.between(5, 16)),
                 memory: Bytes::gib(random.between(8, 32)),
                 disk: Bytes::gib(100),
+                network: Mbits(1000 * random.between(1, 10)),
             },
             attributes: attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            devices: (0..random.below(4)).map(gpu).collect(),
             dynamic_ports: (Port(20_000), Port(20_199)),
             agent_version: "0.1.0".to_owned(),
         };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, Command, CommandId, GroupSpec, Job, JobId, JobKind, JobState, Node, NodeId, Operator,
-    Outcome, ShimTaskState, TaskState, WaitReason,
+    Alloc, AllocId, AllocState, Command, CommandId, DeviceAmount, DeviceSpec, GroupSpec, Job, JobId, JobKind, JobState,
+    Node, NodeId, Operator, Outcome, ShimTaskState, TaskState, WaitReason,
 };
 
 use crate::Invariant;
@@ -195,7 +195,21 @@ impl World {
         let bound = alloc.bound_to.is_none_or(|bound| bound == node.id);
         let taken = |port| self.facts.ports.contains_key(&(node.id, port));
         let fixed_free = group.ports().filter_map(|port| port.fixed).all(|port| !taken(port));
-        bound && admits(job, group, node) && fixed_free && group.resources().fits_in(&free)
+        let devices = group.tasks.iter().flat_map(|task| &task.devices).all(|wish| self.has_devices(node, wish));
+        bound && admits(job, group, node) && fixed_free && devices && group.resources().fits_in(&free)
+    }
+
+    /// Whether a node has what a wish asks for. Exact, since no group of this world has two.
+    fn has_devices(&self, node: &Node, wish: &DeviceSpec) -> bool {
+        let (devices, each) = match wish.amount {
+            DeviceAmount::Count(count) => (count as usize, 1000),
+            DeviceAmount::Share(share) => (1, u64::from(share.0)),
+        };
+        let free = node.fingerprint.devices.iter().filter(|device| {
+            let taken = self.facts.devices.get(&(node.id, device.id.clone())).copied().unwrap_or(0);
+            device.kind == wish.kind && taken + each <= 1000
+        });
+        free.count() >= devices
     }
 
     fn allocs_are_at_rest(&self) -> Result<(), Complaint> {
@@ -288,16 +302,19 @@ impl World {
 
 /// Whether a node passes what a job and a group demand, resources apart. Only what simulated jobs use.
 fn admits(job: &Job, group: &GroupSpec, node: &Node) -> bool {
-    job.spec.constraints.iter().chain(&group.constraints).all(|constraint| match &constraint.operator {
-        Operator::Is(value) => node.fingerprint.attributes.get(&constraint.attribute) == Some(value),
-        Operator::IsNot(_)
-        | Operator::In(_)
-        | Operator::NotIn(_)
-        | Operator::Set
-        | Operator::Unset
-        | Operator::Compare(..)
-        | Operator::Glob(_) => unreachable!("simulated jobs demand equality only"),
-    })
+    let of_kind = |wish: &DeviceSpec| node.fingerprint.devices.iter().filter(|device| device.kind == wish.kind).count();
+    let has_devices = group.devices().all(|wish| of_kind(wish) >= wish.amount.devices());
+    has_devices
+        && job.spec.constraints.iter().chain(&group.constraints).all(|constraint| match &constraint.operator {
+            Operator::Is(value) => node.fingerprint.attributes.get(&constraint.attribute) == Some(value),
+            Operator::IsNot(_)
+            | Operator::In(_)
+            | Operator::NotIn(_)
+            | Operator::Set
+            | Operator::Unset
+            | Operator::Compare(..)
+            | Operator::Glob(_) => unreachable!("simulated jobs demand equality only"),
+        })
 }
 
 /// Whether a batch job has nothing left to do at an index: its newest instance has ended, by itself or told to. One

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use berth_agent::{Config as AgentConfig, Offer, RegistryCredential, Token};
-use berth_model::{Bytes, CpuMillis, Millis, NodeName, Policy, Port};
+use berth_model::{Bytes, CpuMillis, Device, DeviceKind, Mbits, Millis, NodeName, Policy, Port, limits};
 use berth_server::{Clock, Config as ServerConfig, ConnectionLimits, Settings, StoreKind};
 use serde::Deserialize;
 
@@ -111,7 +111,9 @@ fn agent_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> any
             cpu: layers.take_optional::<Quantity<CpuMillis>>("cpu")?.map(|q| q.0),
             memory: layers.take_optional::<Quantity<Bytes>>("memory")?.map(|q| q.0),
             disk: layers.take_optional::<Quantity<Bytes>>("disk")?.map(|q| q.0),
+            network: layers.take_optional::<Quantity<Mbits>>("network")?.map(|q| q.0),
         },
+        devices: devices(layers.take_table("devices")?)?,
         dynamic_ports: layers.take::<Quantity<(Port, Port)>>("dynamic_ports", "20000-32000")?.0,
         shim_program: std::env::current_exe().context("cannot find out where this program is")?,
         oci_runtime: layers.take_optional("oci_runtime")?,
@@ -167,6 +169,36 @@ impl FromStr for Labels {
         }
         Ok(Labels(labels))
     }
+}
+
+/// `[devices.ID]` of the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DeviceEntry {
+    kind: String,
+    #[serde(default)]
+    attributes: BTreeMap<String, String>,
+    #[serde(default)]
+    paths: Vec<String>,
+}
+
+/// In order of id.
+fn devices(table: toml::Table) -> anyhow::Result<Vec<Device>> {
+    ensure!(table.len() <= limits::NODE_DEVICES, "setting `devices`: a node has at most {}", limits::NODE_DEVICES);
+    let device = |(id, value): (String, toml::Value)| -> anyhow::Result<Device> {
+        let named = || format!("setting `devices.{id}`");
+        let DeviceEntry { kind, attributes, paths } = value.try_into().with_context(named)?;
+        let kind: DeviceKind = kind.parse().with_context(named)?;
+        ensure!(paths.len() <= limits::DEVICE_PATHS, "{}: at most {} `paths`", named(), limits::DEVICE_PATHS);
+        let stray = paths.iter().find(|path| !path.starts_with("/dev/") || path.split('/').any(|part| part == ".."));
+        if let Some(path) = stray {
+            bail!("{}: `{path}` is not a file below /dev", named());
+        }
+        Ok(Device { kind, id: id.parse().with_context(named)?, attributes, paths })
+    };
+    let mut devices: Vec<Device> = table.into_iter().map(device).collect::<Result<_, _>>()?;
+    devices.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(devices)
 }
 
 /// `[credentials.NAME]` of the file.
@@ -230,6 +262,24 @@ mod tests {
         assert_eq!(labels.0, BTreeMap::from([("disk".into(), "ssd".into()), ("rack".into(), "a=b".into())]));
         for (text, wanted) in [("ssd", "not KEY=VALUE"), ("a b=1", "no key"), ("=1", "no key"), ("a=1,a=2", "twice")] {
             assert!(text.parse::<Labels>().is_err_and(|error| error.contains(wanted)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_device_has_a_kind_and_files_below_dev() {
+        let read = |text: &str| devices(text.parse().unwrap());
+        let good =
+            read("['GPU-1']\nkind = 'gpu'\n['0000:3b:00.0']\nkind = 'gpu'\npaths = ['/dev/dri/card0']\n").unwrap();
+        assert_eq!(good.iter().map(|device| device.id.as_str()).collect::<Vec<_>>(), ["0000:3b:00.0", "GPU-1"]);
+        for (text, wanted) in [
+            ("[g]\npaths = []\n", "missing field `kind`"),
+            ("[g]\nkind = 'GPU'\n", "`GPU` is not a kind of device"),
+            ("['a b']\nkind = 'gpu'\n", "`a b` is not a device's id"),
+            ("[g]\nkind = 'gpu'\npaths = ['/etc/shadow']\n", "`/etc/shadow` is not a file below /dev"),
+            ("[g]\nkind = 'gpu'\npaths = ['/dev/../etc/shadow']\n", "is not a file below /dev"),
+        ] {
+            let error = format!("{:#}", read(text).map(drop).unwrap_err());
+            assert!(error.contains("`devices.") && error.contains(wanted), "{error}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use berth_model::{Bytes, CpuMillis, Millis, Port};
+use berth_model::{Bytes, CpuMillis, Mbits, Millis, Port};
 
 /// A quantity in its own notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,14 @@ impl FromStr for Quantity<CpuMillis> {
     }
 }
 
+impl FromStr for Quantity<Mbits> {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        scaled(text, &[("Mbit", 1), ("Gbit", 1000)], "expected a whole number with Mbit or Gbit, such as 10Gbit")
+            .map(|mbits| Quantity(Mbits(mbits)))
+    }
+}
+
 impl FromStr for Quantity<(Port, Port)> {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
@@ -66,6 +74,7 @@ mod tests {
         assert_eq!("8GiB".parse(), Ok(Quantity(Bytes::gib(8))));
         assert_eq!("4".parse(), Ok(Quantity(CpuMillis(4000))));
         assert_eq!("3500m".parse(), Ok(Quantity(CpuMillis(3500))));
+        assert_eq!("10Gbit".parse(), Ok(Quantity(Mbits(10_000))));
         assert_eq!("20-30".parse(), Ok(Quantity((Port(20), Port(30)))));
     }
 

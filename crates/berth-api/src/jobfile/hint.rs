@@ -5,7 +5,7 @@ use super::error::{nearest, quoted};
 use super::tree::{Node, Value, is_null};
 
 /// What other systems call our keys and words.
-const SYNONYMS: [(&str, &str); 33] = [
+const SYNONYMS: [(&str, &str); 35] = [
     ("==", "="),
     ("<>", "!="),
     ("docker", "container"),
@@ -14,9 +14,11 @@ const SYNONYMS: [(&str, &str); 33] = [
     ("raw_exec", "exec"),
     ("daemonset", "system"),
     ("global", "system"),
+    ("gpu", "devices"),
     ("deployment", "service"),
     ("args", "command"),
     ("annotations", "meta"),
+    ("bandwidth", "network"),
     ("capabilities", "cap_add"),
     ("cmd", "command"),
     ("containers", "tasks"),
@@ -43,7 +45,7 @@ const SYNONYMS: [(&str, &str); 33] = [
 
 /// Where keys belong that stand in one place only.
 const HOMES: [(&str, &[&str]); 6] = [
-    ("in `resources` of a task", &["cpu", "memory", "disk", "ports"]),
+    ("in `resources` of a task", &["cpu", "memory", "disk", "devices", "ports"]),
     ("in `kill` of a task", &["signal", "timeout"]),
     ("in `restart` of a group", &["attempts", "interval", "delay", "max_delay"]),
     ("in `update` of a group", &["max_parallel", "min_ready"]),
@@ -174,6 +176,7 @@ pub(super) fn as_map(path: &str, node: &Node) -> String {
         ("groups" | "tasks", true) => format!("write {}", item_of(scalar(node).filter(|text| !is_null(text)))),
         ("constraints", true) => "write `- {attribute: kernel.name, value: linux}`".to_owned(),
         ("env" | "meta", _) => entries_advice(node, "KEY: value"),
+        ("devices", true) => "write `- {kind: gpu, count: 1}`".to_owned(),
         ("ports", _) => entries_advice(node, "http: dynamic"),
         ("tmpfs", _) => entries_advice(node, "/tmp: 64MiB"),
         ("resources", _) => fields_advice(node, "cpu: 500m, memory: 128MiB"),

@@ -24,10 +24,10 @@ use utoipa::{PartialSchema, ToSchema};
 
 pub use error::{JobFileError, JobFileErrors, MAX_ERRORS};
 pub use schema::{
-    At, ConstraintFile, DriverFile, GroupFile, JobFile, KillFile, KindFile, NetworkFile, OperatorFile, ResourcesFile,
-    RestartFile, Table, TaskFile, UpdateFile,
+    At, ConstraintFile, DeviceFile, DriverFile, GroupFile, JobFile, KillFile, KindFile, NetworkFile, OperatorFile,
+    ResourcesFile, RestartFile, Table, TaskFile, UpdateFile,
 };
-pub use values::{Cpu, Duration, PortNumber, Size};
+pub use values::{Bandwidth, Cpu, Duration, PortNumber, Share, Size};
 
 use decode::Reader;
 use error::{Fault, Faults, Place};

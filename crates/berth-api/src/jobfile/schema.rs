@@ -9,7 +9,7 @@ use serde::ser::{Serialize, Serializer};
 use serde::{Deserialize as De, Serialize as Ser};
 use utoipa::ToSchema;
 
-use super::values::{Cpu, Duration, PortNumber, Size, Text};
+use super::values::{Bandwidth, Cpu, Duration, PortNumber, Share, Size, Text};
 
 /// The name by which a reader knows that a value's place is wanted.
 pub(super) const AT: &str = "__berth_at";
@@ -372,11 +372,45 @@ pub struct ResourcesFile {
     #[schema(value_type = Size, required = false, default = "128MiB")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) disk: Field<Size>,
+    /// Network bandwidth that the task needs. Placement counts it; nothing enforces it.
+    #[schema(value_type = Bandwidth, required = false, default = "0Mbit")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) network: Field<Bandwidth>,
+    /// Devices that the task uses, and no other task of the group.
+    #[schema(value_type = Vec<DeviceFile>, required = false, max_items = 16)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) devices: Field<List<DeviceFile>>,
     /// Ports that the task listens on: name to `dynamic` or a number. Names and numbers are unique in the
     /// group; every task of the group finds the number in `BERTH_PORT_<NAME>`.
     #[schema(value_type = BTreeMap<String, PortNumber>, required = false, example = json!({"http": "dynamic", "admin": 8080}))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) ports: Field<Table<PortNumber>>,
+}
+
+/// A wish for devices of one kind: `count` whole ones, or a `share` of one.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DeviceFile {
+    /// Unique within the group; the task finds the ids of what it was given in `BERTH_DEVICE_<NAME>`. Default: the kind.
+    #[schema(value_type = String, required = false, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Field<String>,
+    /// What kind of device, as agents are told it.
+    #[schema(value_type = String, required = true, example = "gpu", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Field<String>,
+    /// So many whole ones, each for this task alone.
+    #[schema(value_type = u32, required = false, default = 1, minimum = 1, maximum = 256)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) count: Field<u32>,
+    /// A part of a single one, which others may share.
+    #[schema(value_type = Share, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) share: Field<Share>,
+    /// Demands on the attributes of every device that is given.
+    #[schema(value_type = Vec<ConstraintFile>, required = false, max_items = 64)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) constraints: Field<List<ConstraintFile>>,
 }
 
 /// How a task is asked to end.

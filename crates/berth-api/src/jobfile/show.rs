@@ -1,15 +1,16 @@
 //! A specification as a job file that leaves nothing to defaults.
 
 use berth_model::{
-    Constraint, ContainerSpec, Driver, GroupSpec, JobKind, JobSpec, NetworkMode, Operator, Ordering, TaskSpec,
+    Constraint, ContainerSpec, DeviceAmount, DeviceSpec, Driver, GroupSpec, JobKind, JobSpec, NetworkMode, Operator,
+    Ordering, TaskSpec,
 };
 use std::collections::BTreeMap;
 
 use super::schema::{
-    At, ConstraintFile, DriverFile, Field, GroupFile, JobFile, KillFile, KindFile, List, NetworkFile, OperatorFile,
-    ResourcesFile, RestartFile, Table, TaskFile, UpdateFile,
+    At, ConstraintFile, DeviceFile, DriverFile, Field, GroupFile, JobFile, KillFile, KindFile, List, NetworkFile,
+    OperatorFile, ResourcesFile, RestartFile, Table, TaskFile, UpdateFile,
 };
-use super::values::{Cpu, Duration, PortNumber, Size, show_signal};
+use super::values::{Bandwidth, Cpu, Duration, PortNumber, Share, Size, show_signal};
 
 fn some<T>(value: T) -> Field<T> {
     Some(At::new(value))
@@ -100,6 +101,8 @@ fn task(task: &TaskSpec) -> TaskFile {
             cpu: some(Cpu(task.resources.cpu)),
             memory: some(Size(task.resources.memory)),
             disk: some(Size(task.resources.disk)),
+            network: some(Bandwidth(task.resources.network)),
+            devices: list(task.devices.iter().map(device)),
             ports: table(task.ports.iter().map(|p| (p.name.to_string(), PortNumber(p.fixed)))),
         }),
         pids_limit: some(task.pids_limit),
@@ -113,6 +116,20 @@ fn task(task: &TaskSpec) -> TaskFile {
     match &task.driver {
         Driver::Exec => TaskFile { driver: some(DriverFile::Exec), ..base },
         Driver::Container(spec) => container(spec, base),
+    }
+}
+
+fn device(spec: &DeviceSpec) -> DeviceFile {
+    let (count, share) = match spec.amount {
+        DeviceAmount::Count(count) => (some(count), None),
+        DeviceAmount::Share(part) => (None, some(Share(part))),
+    };
+    DeviceFile {
+        name: some(spec.name.to_string()),
+        kind: some(spec.kind.to_string()),
+        count,
+        share,
+        constraints: list(spec.constraints.iter().map(constraint)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Values that are written as text with a unit, read and written exactly.
 
-use berth_model::{Bytes, CpuMillis, Millis, Port, limits};
+use berth_model::{Bytes, CpuMillis, Mbits, Millis, Port, Thousandths, limits};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
@@ -54,6 +54,14 @@ text_value!(
 text_value!(
     /// An amount of bytes: a whole number with B, KiB, MiB, GiB or TiB (powers of 1024), or kB, MB, GB or TB (of 1000).
     Size, Bytes, size, show_size, text_or(Type::Integer), r"^[0-9]+ ?(B|[KMGT]iB|[kMGT]B)?$", ["128MiB", "1GiB"]
+);
+text_value!(
+    /// Network bandwidth: a whole number with Mbit or Gbit (a second); up to 1000Gbit.
+    Bandwidth, Mbits, bandwidth, show_bandwidth, SchemaType::from(Type::String), r"^[0-9]+ ?[MG]bit$", ["100Mbit", "2Gbit"]
+);
+text_value!(
+    /// A part of one device: less than 1, with at most three decimals.
+    Share, Thousandths, share, show_share, text_or(Type::Number), r"^0\.[0-9]{1,3}$", ["0.25", "0.5"]
 );
 text_value!(
     /// A length of time: a whole number with ms, s, m or h; up to 720h.
@@ -178,6 +186,49 @@ fn cpu_meant(text: &str) -> Option<String> {
 fn show_size(bytes: Bytes) -> String {
     let binary = SIZES[..4].iter().find(|(_, factor)| bytes.0 > 0 && bytes.0.is_multiple_of(*factor));
     binary.map_or_else(|| format!("{}B", bytes.0), |(unit, factor)| format!("{}{unit}", bytes.0 / factor))
+}
+
+fn bandwidth(text: &str) -> Result<Mbits, String> {
+    let units = [("Gbit", 1000), ("Mbit", 1)];
+    let found = units.iter().find_map(|(unit, factor)| Some((digits(text.strip_suffix(unit)?.trim_end())?, *factor)));
+    found.and_then(|(n, factor): (u64, u64)| n.checked_mul(factor)).map(Mbits).ok_or_else(|| {
+        format!(
+            "expected a bandwidth such as `100Mbit` (a whole number of Mbit or Gbit a second), found {}{}",
+            quoted(text),
+            instead(bandwidth_meant(text))
+        )
+    })
+}
+
+/// The bandwidth that a unit in other words means.
+fn bandwidth_meant(text: &str) -> Option<String> {
+    let (number, unit) = number_and_unit(text)?;
+    match unit.to_lowercase().as_str() {
+        "" | "m" | "mb" | "mbit" | "mbits" | "mbps" | "mbit/s" | "mb/s" => Some(format!("{number}Mbit")),
+        "g" | "gb" | "gbit" | "gbits" | "gbps" | "gbit/s" | "gb/s" => Some(format!("{number}Gbit")),
+        _ => None,
+    }
+}
+
+fn show_bandwidth(network: Mbits) -> String {
+    format!("{}Mbit", network.0)
+}
+
+/// What it may be is looked at where it is known what it is of: here, anything up to some thousands passes.
+fn share(text: &str) -> Result<Thousandths, String> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let part = if part.len() <= 3 { digits(&format!("{part:0<3}")) } else { None };
+    let thousandths = digits(whole).and_then(|n| n.checked_mul(1000)).zip(part).and_then(|(n, p)| n.checked_add(p));
+    thousandths.and_then(|n| u16::try_from(n).ok()).map(Thousandths).ok_or_else(|| {
+        let meant = number_and_unit(text).filter(|(n, unit)| *unit == "%" && *n < 100);
+        let meant = meant.map(|(n, _)| format!("0.{n:02}"));
+        format!("expected a share such as `0.25` (at most three decimals), found {}{}", quoted(text), instead(meant))
+    })
+}
+
+fn show_share(share: Thousandths) -> String {
+    let text = format!("{}.{:03}", share.0 / 1000, share.0 % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn duration(text: &str) -> Result<Millis, String> {

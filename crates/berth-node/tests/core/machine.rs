@@ -368,6 +368,7 @@ pub fn desired(n: u64, kind: JobKind, tasks: &[&str]) -> DesiredAlloc {
         resources: Resources::default(),
         pids_limit: 10,
         ports: Vec::new(),
+        devices: Vec::new(),
         kill: KillPolicy { signal: Some(15), timeout: Millis(5000) },
         meta: BTreeMap::new(),
     };
@@ -395,6 +396,7 @@ pub fn desired(n: u64, kind: JobKind, tasks: &[&str]) -> DesiredAlloc {
         index: 0,
         group,
         ports: BTreeMap::new(),
+        devices: BTreeMap::new(),
         goal: Goal::Run,
     }
 }

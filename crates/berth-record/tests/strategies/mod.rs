@@ -50,10 +50,11 @@ fn texts() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 fn resources() -> impl Strategy<Value = Resources> {
-    (number(), number(), number()).prop_map(|(cpu, memory, disk)| Resources {
+    (number(), number(), number(), number()).prop_map(|(cpu, memory, disk, network)| Resources {
         cpu: CpuMillis(cpu),
         memory: Bytes(memory),
         disk: Bytes(disk),
+        network: Mbits(network),
     })
 }
 
@@ -91,6 +92,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         Just(FailureKind::ShimLost),
         Just(FailureKind::Runtime),
         Just(FailureKind::Rebooted),
+        Just(FailureKind::DeviceMissing),
     ];
     (kind, text()).prop_map(|(kind, message)| Failure { kind, message })
 }
@@ -111,6 +113,31 @@ fn constraint() -> BoxedStrategy<Constraint> {
     (text(), operator).prop_map(|(attribute, operator)| Constraint { attribute, operator }).boxed()
 }
 
+fn device_id() -> impl Strategy<Value = DeviceId> {
+    "[A-Za-z0-9._:/-]{1,128}".prop_map(|text| text.parse().unwrap())
+}
+
+fn grants() -> impl Strategy<Value = DeviceGrants> {
+    btree_map(name(), vec(device_id(), 0..3), 0..3)
+}
+
+fn device_spec() -> BoxedStrategy<DeviceSpec> {
+    let share = any::<u16>().prop_map(Thousandths).prop_map(DeviceAmount::Share);
+    let amount = prop_oneof![any::<u32>().prop_map(DeviceAmount::Count), share];
+    (name(), name(), amount, vec(constraint(), 0..3))
+        .prop_map(|(name, kind, amount, constraints)| DeviceSpec { name, kind, amount, constraints })
+        .boxed()
+}
+
+fn device() -> impl Strategy<Value = Device> {
+    (name(), device_id(), texts(), vec(text(), 0..3)).prop_map(|(kind, id, attributes, paths)| Device {
+        kind,
+        id,
+        attributes,
+        paths,
+    })
+}
+
 fn driver() -> BoxedStrategy<Driver> {
     let tmpfs = vec((text(), number().prop_map(Bytes)), 0..3);
     let container = (text(), of(text()), any::<bool>(), tmpfs, vec(text(), 0..3)).prop_map(
@@ -129,10 +156,26 @@ fn task_spec() -> BoxedStrategy<TaskSpec> {
     let ports = vec((name(), of(port())).prop_map(|(name, fixed)| PortSpec { name, fixed }), 0..3);
     let kill = (any::<Option<u8>>(), millis()).prop_map(|(signal, timeout)| KillPolicy { signal, timeout });
     let program = (name(), driver(), vec(text(), 0..3), texts(), of(text()), of(text()));
-    (program, resources(), any::<u32>(), ports, kill, texts())
-        .prop_map(|((name, driver, command, env, working_dir, user), resources, pids_limit, ports, kill, meta)| {
-            TaskSpec { name, driver, command, env, working_dir, user, resources, pids_limit, ports, kill, meta }
-        })
+    let given = (ports, vec(device_spec(), 0..3));
+    (program, resources(), any::<u32>(), given, kill, texts())
+        .prop_map(
+            |((name, driver, command, env, working_dir, user), resources, pids_limit, (ports, devices), kill, meta)| {
+                TaskSpec {
+                    name,
+                    driver,
+                    command,
+                    env,
+                    working_dir,
+                    user,
+                    resources,
+                    pids_limit,
+                    ports,
+                    devices,
+                    kill,
+                    meta,
+                }
+            },
+        )
         .boxed()
 }
 
@@ -194,12 +237,14 @@ fn node() -> BoxedStrategy<Node> {
         time().prop_map(|since| NodeState::Ready { since }),
         (time(), cause()).prop_map(|(since, cause)| NodeState::Lost { since, cause }),
     ];
-    let fingerprint = (name(), text(), resources(), texts(), (port(), port()), text()).prop_map(
-        |(name, address, resources, attributes, dynamic_ports, agent_version)| Fingerprint {
+    let ports = (port(), port());
+    let fingerprint = (name(), text(), resources(), texts(), vec(device(), 0..3), ports, text()).prop_map(
+        |(name, address, resources, attributes, devices, dynamic_ports, agent_version)| Fingerprint {
             name,
             address,
             resources,
             attributes,
+            devices,
             dynamic_ports,
             agent_version,
         },
@@ -217,7 +262,13 @@ fn node() -> BoxedStrategy<Node> {
 }
 
 fn dimension() -> impl Strategy<Value = Dimension> {
-    prop_oneof![Just(Dimension::Cpu), Just(Dimension::Memory), Just(Dimension::Disk)]
+    prop_oneof![
+        Just(Dimension::Cpu),
+        Just(Dimension::Memory),
+        Just(Dimension::Disk),
+        Just(Dimension::Network),
+        name().prop_map(Dimension::Device),
+    ]
 }
 
 fn filtered() -> BoxedStrategy<Filtered> {
@@ -226,6 +277,7 @@ fn filtered() -> BoxedStrategy<Filtered> {
         Just(Filter::DiskFull),
         text().prop_map(Filter::DriverMissing),
         constraint().prop_map(Filter::Constraint),
+        name().prop_map(Filter::DeviceMissing),
         port().prop_map(Filter::PortTaken),
         Just(Filter::DynamicPortsExhausted),
         dimension().prop_map(Filter::Exhausted),
@@ -249,8 +301,14 @@ fn placement() -> BoxedStrategy<Placement> {
             runner_up,
         },
     );
-    (node_id(), btree_map(name(), port(), 0..3), id(DecisionId::new), explanation)
-        .prop_map(|(node, ports, decision, explanation)| Placement { node, ports, decision, explanation })
+    (node_id(), btree_map(name(), port(), 0..3), grants(), id(DecisionId::new), explanation)
+        .prop_map(|(node, ports, devices, decision, explanation)| Placement {
+            node,
+            ports,
+            devices,
+            decision,
+            explanation,
+        })
         .boxed()
 }
 
@@ -442,9 +500,9 @@ pub fn put() -> BoxedStrategy<Mutation> {
 /// Anything that an agent may remember of an allocation.
 pub fn remembered() -> BoxedStrategy<Remembered> {
     let goal = prop_oneof![Just(Goal::Run), Just(Goal::Stop)];
-    let ports = btree_map(name(), port(), 0..3);
-    let desired = (alloc_id(), job_id(), kind(), version(), any::<u32>(), group_spec(), ports, goal).prop_map(
-        |(id, job, kind, version, index, group, ports, goal)| DesiredAlloc {
+    let given = (btree_map(name(), port(), 0..3), grants());
+    let desired = (alloc_id(), job_id(), kind(), version(), any::<u32>(), group_spec(), given, goal).prop_map(
+        |(id, job, kind, version, index, group, (ports, devices), goal)| DesiredAlloc {
             id,
             job,
             kind,
@@ -452,6 +510,7 @@ pub fn remembered() -> BoxedStrategy<Remembered> {
             index,
             group,
             ports,
+            devices,
             goal,
         },
     );

@@ -74,12 +74,13 @@ fn task(name: &str, driver: Driver) -> TaskSpec {
         env: texts(&[("MODE", "production")]),
         working_dir: Some("/srv".to_owned()),
         user: Some("www-data:www-data".to_owned()),
-        resources: Resources { cpu: CpuMillis(250), memory: Bytes::mib(128), disk: Bytes::mib(300) },
+        resources: Resources { cpu: CpuMillis(250), memory: Bytes::mib(128), disk: Bytes::mib(300), network: Mbits(0) },
         pids_limit: 512,
         ports: vec![
             PortSpec { name: "http".parse().unwrap(), fixed: None },
             PortSpec { name: "admin".parse().unwrap(), fixed: Some(Port(9090)) },
         ],
+        devices: vec![],
         kill: KillPolicy { signal: Some(15), timeout: Millis(5000) },
         meta: texts(&[("owner", "shop")]),
     }
@@ -138,6 +139,73 @@ fn jobs() -> Vec<(&'static str, Mutation)> {
     ]
 }
 
+/// Wishes of both kinds, and bandwidth.
+pub fn group_with_devices() -> GroupSpec {
+    let wish = |name: &str, amount, constraints| DeviceSpec {
+        name: name.parse().unwrap(),
+        kind: "gpu".parse().unwrap(),
+        amount,
+        constraints,
+    };
+    let model = constraint("model", Operator::In(vec!["a100".to_owned()]));
+    let mut group = group();
+    group.tasks[0].resources.network = Mbits(250);
+    group.tasks[0].devices = vec![
+        wish("train", DeviceAmount::Count(2), vec![model]),
+        wish("show", DeviceAmount::Share(Thousandths(250)), vec![]),
+    ];
+    group
+}
+
+fn grants() -> DeviceGrants {
+    let ids = |ids: &[&str]| ids.iter().map(|id| id.parse().unwrap()).collect();
+    BTreeMap::from([
+        ("train".parse().unwrap(), ids(&["GPU-1", "GPU-2"])),
+        ("show".parse().unwrap(), ids(&["0000:3b:00.0"])),
+    ])
+}
+
+fn node_with_devices(since: Timestamp) -> Mutation {
+    let Mutation::PutNode(mut node) = node(NodeState::Ready { since }) else { unreachable!("that is what it makes") };
+    node.fingerprint.resources.network = Mbits::UNLIMITED;
+    node.fingerprint.devices = vec![Device {
+        kind: "gpu".parse().unwrap(),
+        id: "0000:3b:00.0".parse().unwrap(),
+        attributes: texts(&[("model", "a100")]),
+        paths: vec!["/dev/nvidia0".to_owned()],
+    }];
+    Mutation::PutNode(node)
+}
+
+fn alloc_with_devices() -> Mutation {
+    let placement = Placement { devices: grants(), ..placement(Policy::Pack) };
+    let since = Timestamp(1_700_000_002_000);
+    Mutation::PutAlloc(Box::new(alloc(AllocState::Placed { placement, since }, by_event())))
+}
+
+fn alloc_without_devices() -> Mutation {
+    let kind: DeviceKind = "gpu".parse().unwrap();
+    let dimension = Dimension::Device(kind.clone());
+    let reason = WaitReason::NoNodeFits {
+        decision: decision(13),
+        filtered: BTreeMap::from([
+            (Filter::DeviceMissing(kind), 1),
+            (Filter::Exhausted(Dimension::Network), 2),
+            (Filter::Exhausted(dimension.clone()), 3),
+        ]),
+        nearest: Some((node_id(5), Shortfall { dimension, wanted: 2000, free: 1000, capacity: 8000 })),
+        verdict: Verdict::Waiting,
+    };
+    let since = Timestamp(1_700_000_002_000);
+    Mutation::PutAlloc(Box::new(alloc(AllocState::Waiting { since, reason }, by_event())))
+}
+
+fn job_with_devices() -> Mutation {
+    let spec = JobSpec { groups: vec![group_with_devices()], ..spec(JobKind::Batch) };
+    let changed = (Timestamp(1_700_000_000_123), by_command());
+    Mutation::PutJob(Box::new(Job { spec, version: JobVersion(4), changed, state: JobState::Active }))
+}
+
 fn node(state: NodeState) -> Mutation {
     Mutation::PutNode(Node {
         id: node_id(2),
@@ -145,8 +213,14 @@ fn node(state: NodeState) -> Mutation {
         fingerprint: Fingerprint {
             name: "rack-a-1".parse().unwrap(),
             address: "10.0.0.11".to_owned(),
-            resources: Resources { cpu: CpuMillis(8000), memory: Bytes::gib(31), disk: Bytes::gib(200) },
+            resources: Resources {
+                cpu: CpuMillis(8000),
+                memory: Bytes::gib(31),
+                disk: Bytes::gib(200),
+                network: Mbits(0),
+            },
             attributes: texts(&[("kernel.name", "linux"), ("label.disk", "ssd")]),
+            devices: vec![],
             dynamic_ports: (Port(20_000), Port(32_000)),
             agent_version: "0.1.0".to_owned(),
         },
@@ -178,6 +252,7 @@ pub fn placement(policy: Policy) -> Placement {
     Placement {
         node: node_id(2),
         ports: BTreeMap::from([("http".parse().unwrap(), Port(20_001)), ("admin".parse().unwrap(), Port(9090))]),
+        devices: BTreeMap::new(),
         decision: decision(12),
         explanation: Explanation {
             policy,
@@ -266,7 +341,7 @@ fn allocs() -> Vec<(String, Mutation)> {
         .collect()
 }
 
-fn failure_kinds() -> [(&'static str, FailureKind); 12] {
+fn failure_kinds() -> [(&'static str, FailureKind); 13] {
     [
         ("image", FailureKind::Image),
         ("image-digest", FailureKind::ImageDigest),
@@ -280,6 +355,7 @@ fn failure_kinds() -> [(&'static str, FailureKind); 12] {
         ("shim-lost", FailureKind::ShimLost),
         ("runtime", FailureKind::Runtime),
         ("rebooted", FailureKind::Rebooted),
+        ("device-missing", FailureKind::DeviceMissing),
     ]
 }
 
@@ -337,6 +413,10 @@ pub fn samples() -> Vec<(String, Mutation)> {
         ("meta", Mutation::PutMeta(meta)),
         ("node-ready", node(NodeState::Ready { since })),
         ("node-disk-full", full_node(since)),
+        ("node-devices", node_with_devices(since)),
+        ("job-devices", job_with_devices()),
+        ("alloc-placed-devices", alloc_with_devices()),
+        ("alloc-waiting-devices", alloc_without_devices()),
         ("node-lost", node(NodeState::Lost { since, cause: by_timer(Timer::Heartbeat) })),
         ("command-job-version", command(changed)),
         ("command-stopping", command(CommandOutcome::Stopping(job_id()))),
@@ -357,13 +437,17 @@ pub fn remembered() -> Vec<(String, Remembered)> {
             index: 1,
             group: group(),
             ports: BTreeMap::from([("http".parse().unwrap(), Port(20_001))]),
+            devices: BTreeMap::new(),
             goal,
         };
         let restarts = vec![Timestamp(1_700_000_001_000), Timestamp(1_700_000_002_000)];
         let remember = |(name, status)| (name, RememberedTask { status, restarts: restarts.clone(), run: 3 });
         Remembered { desired, tasks: tasks().into_iter().map(remember).collect(), ended }
     };
+    let mut with_devices = of(Goal::Run, JobKind::Service, None);
+    (with_devices.desired.group, with_devices.desired.devices) = (group_with_devices(), grants());
     vec![
+        ("remembered-devices".to_owned(), with_devices),
         ("remembered-running".to_owned(), of(Goal::Run, JobKind::Service, None)),
         ("remembered-complete".to_owned(), of(Goal::Run, JobKind::Batch, Some(Ended::Complete))),
         ("remembered-stopped".to_owned(), of(Goal::Stop, JobKind::System, Some(Ended::Stopped))),

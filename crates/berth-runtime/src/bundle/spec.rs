@@ -13,7 +13,7 @@ use super::root::{host_folders, needed_of_run};
 use super::user::Who;
 use super::{Folders, Surroundings, WORK_DIR};
 use crate::oci::OciRuntime;
-use crate::plan::{AllocPlan, Network, RootPlan, TaskPlan};
+use crate::plan::{AllocPlan, DeviceClass, DevicePlan, Network, RootPlan, TaskPlan};
 use crate::seccomp;
 
 /// Capabilities of every task of an image that runs as root: to own files and users of its own, and to
@@ -61,6 +61,7 @@ pub(super) fn make(
     let mut linux = json!({
         "namespaces": namespaces(),
         "cgroupsPath": format!("/{}/{name}", plan.cgroup),
+        "devices": task.devices.iter().map(device_file).collect::<Vec<_>>(),
         "resources": resources(task),
         "maskedPaths": masked(plan, task),
         "readonlyPaths": READ_ONLY,
@@ -167,8 +168,28 @@ fn namespaces() -> Vec<Value> {
     ["pid", "mount", "ipc", "uts", "cgroup"].into_iter().map(|kind| json!({ "type": kind })).collect()
 }
 
+/// The file of a device in the task's own `/dev`. Everybody in there may use it: the control group says who that is.
+fn device_file(device: &DevicePlan) -> Value {
+    json!({
+        "path": device.path, "type": class(device), "major": device.major, "minor": device.minor,
+        "fileMode": 0o666, "uid": 0, "gid": 0,
+    })
+}
+
+fn class(device: &DevicePlan) -> &'static str {
+    match device.class {
+        DeviceClass::Character => "c",
+        DeviceClass::Block => "b",
+    }
+}
+
 fn resources(task: &TaskPlan) -> Value {
-    let mut all = json!({ "devices": [{ "allow": false, "access": "rwm" }] });
+    let nothing_else = json!({ "allow": false, "access": "rwm" });
+    let allowed = task.devices.iter().map(|device| {
+        let (kind, major, minor) = (class(device), device.major, device.minor);
+        json!({ "allow": true, "type": kind, "major": major, "minor": minor, "access": "rwm" })
+    });
+    let mut all = json!({ "devices": std::iter::once(nothing_else).chain(allowed).collect::<Vec<_>>() });
     if task.cpu_millis > 0 {
         all["cpu"] = json!({
             // A core is 1024 shares; the kernel takes no fewer than 2.
@@ -253,6 +274,12 @@ mod tests {
             memory: 1 << 20,
             pids: 9,
             stop_signal: None,
+            devices: vec![DevicePlan {
+                path: "/dev/fuse".into(),
+                class: DeviceClass::Character,
+                major: 10,
+                minor: 229,
+            }],
             fixed_ports: Vec::new(),
             filter: None,
         };
@@ -281,6 +308,10 @@ mod tests {
         assert_eq!(ours["linux"]["resources"]["cpu"], json!({ "shares": 256, "quota": 25_000, "period": 100_000 }));
         // An image has no files of the host that would have to be hidden.
         assert_eq!(ours["linux"]["maskedPaths"], json!(MASKED));
+        let devices = &ours["linux"]["resources"]["devices"];
+        assert_eq!(devices[0], json!({ "allow": false, "access": "rwm" }));
+        assert_eq!(devices[1], json!({ "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm" }));
+        assert_eq!(ours["linux"]["devices"][0]["path"], "/dev/fuse");
         assert_eq!(ours["process"]["rlimits"][0]["hard"], 20_000);
         assert_eq!(ours["process"]["capabilities"]["effective"], json!(["CAP_SYS_TIME"]));
     }

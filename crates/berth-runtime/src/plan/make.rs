@@ -6,12 +6,13 @@ use std::error::Error as _;
 use std::str::FromStr;
 
 use berth_model::{
-    ContainerSpec, DesiredAlloc, Driver, Failure, FailureKind, NetworkMode, NotReady, Progress, TaskSpec,
+    ContainerSpec, DesiredAlloc, DeviceId, Driver, Failure, FailureKind, NetworkMode, NotReady, Progress, TaskSpec,
 };
 
 use nix::sys::signal::Signal;
+use rustix::fs::FileType;
 
-use super::{AllocPlan, Network, RootPlan, TaskPlan, VERSION};
+use super::{AllocPlan, DeviceClass, DevicePlan, Network, RootPlan, TaskPlan, VERSION};
 use crate::bundle::WORK_DIR;
 use crate::error::{failure, stays};
 use crate::images::{Image, ImageConfig, ImageReference};
@@ -35,6 +36,7 @@ pub(crate) async fn make(
     let (mut tasks, mut images) = (BTreeMap::new(), Vec::new());
     for task in &desired.group.tasks {
         let env = common_env(desired, task, runtime);
+        let devices = devices(desired, task, runtime).map_err(stays)?;
         let mut plan = match &task.driver {
             Driver::Exec => host_program(desired, task, env).map_err(stays)?,
             Driver::Container(container) => {
@@ -44,6 +46,7 @@ pub(crate) async fn make(
                 plan
             }
         };
+        plan.devices = devices;
         if config.oci_runtime == OciRuntime::Builtin {
             let filter = runtime.filters().get(&plan.cap_add);
             plan.filter = Some(filter.map_err(|error| stays(uncompiled(&error)))?);
@@ -66,6 +69,34 @@ pub(crate) async fn make(
         tasks,
     };
     Ok((plan, images))
+}
+
+/// The files of the devices that the task was given, as this node has them now.
+fn devices(desired: &DesiredAlloc, task: &TaskSpec, runtime: &Runtime) -> Result<Vec<DevicePlan>, Failure> {
+    let missing = |what: String| failure(FailureKind::DeviceMissing, format!("task {}: {what}", task.name));
+    let mut files = BTreeMap::new();
+    for id in task.devices.iter().flat_map(|wish| desired.devices.get(&wish.name)).flatten() {
+        let known = runtime.config().devices.iter().find(|device| device.id == *id);
+        let known = known.ok_or_else(|| missing(format!("the agent's configuration has no device `{id}` any more")))?;
+        for path in &known.paths {
+            let plan = DevicePlan::of(path).map_err(|problem| missing(format!("device `{id}`: {path} {problem}")))?;
+            files.insert(path, plan);
+        }
+    }
+    Ok(files.into_values().collect())
+}
+
+impl DevicePlan {
+    fn of(path: &str) -> Result<DevicePlan, String> {
+        let stat = rustix::fs::stat(path).map_err(|error| format!("cannot be looked at: {error}"))?;
+        let class = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::CharacterDevice => DeviceClass::Character,
+            FileType::BlockDevice => DeviceClass::Block,
+            _ => return Err("is not a device file".to_owned()),
+        };
+        let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        Ok(DevicePlan { path: path.into(), class, major, minor })
+    }
 }
 
 fn uncompiled(error: &FilterError) -> Failure {
@@ -104,6 +135,11 @@ fn common_env(desired: &DesiredAlloc, task: &TaskSpec, runtime: &Runtime) -> BTr
     say("WORK_DIR", WORK_DIR.to_owned());
     for (name, port) in &desired.ports {
         say(&format!("PORT_{}", name.as_str().to_uppercase().replace('-', "_")), port.to_string());
+    }
+    for wish in &task.devices {
+        let ids = desired.devices.get(&wish.name).into_iter().flatten().map(DeviceId::as_str);
+        let name = wish.name.as_str().to_uppercase().replace('-', "_");
+        say(&format!("DEVICE_{name}"), ids.collect::<Vec<_>>().join(","));
     }
     env
 }
@@ -200,6 +236,7 @@ fn plan(
         memory: task.resources.memory.0,
         pids: task.pids_limit,
         stop_signal: defaults.stop_signal.as_deref().and_then(|text| stop_signal(task, text)),
+        devices: Vec::new(),
         fixed_ports,
         filter: None,
     })

@@ -14,11 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::oci::OciRuntime;
 use crate::seccomp::Filter;
 
-/// The version of the file that this program writes. Version 1 had no filters of system calls.
+/// The version of the file that this program writes. Version 1 had no filters of system calls,
+/// version 2 no devices.
 ///
 /// A newer one than this is not read: the agent then knows an allocation by its shim alone, which goes on as it is,
 /// and a shim does not start.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// The file's name within the allocation's folder.
 pub(crate) const FILE: &str = "alloc.json";
 
@@ -96,10 +97,36 @@ pub(crate) struct TaskPlan {
     pub pids: u32,
     /// What it is asked to end by, unless the job says; none means `SIGTERM`.
     pub stop_signal: Option<u8>,
+    /// The device files that it may use.
+    #[serde(default)]
+    pub devices: Vec<DevicePlan>,
     /// Ports that must be free when it starts.
     pub fixed_ports: Vec<u16>,
     /// What the builtin runtime lets its processes call; it starts none without.
     pub filter: Option<Filter>,
+}
+
+/// A device file that a task may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DevicePlan {
+    /// Its path, which is the same for the task as for the node.
+    pub path: PathBuf,
+    /// What the kernel knows it by.
+    pub class: DeviceClass,
+    /// The driver's number.
+    pub major: u32,
+    /// The number within the driver.
+    pub minor: u32,
+}
+
+/// The two kinds of device files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DeviceClass {
+    /// Read and written as a stream.
+    Character,
+    /// Read and written in blocks.
+    Block,
 }
 
 /// Where the files of a task come from.

@@ -225,7 +225,8 @@ impl From<Failure> for FailureWire {
             | FailureKind::DiskExceeded
             | FailureKind::ShimLost
             | FailureKind::Runtime
-            | FailureKind::Rebooted => KindWire::Runtime,
+            | FailureKind::Rebooted
+            | FailureKind::DeviceMissing => KindWire::Runtime,
         };
         Self { kind, message: failure.message }
     }

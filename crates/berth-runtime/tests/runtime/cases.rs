@@ -5,7 +5,8 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use berth_model::{
-    AllocId, Bytes, ExitKind, FailureKind, FoundShim, Kill, NetworkMode, Port, PortSpec, ShimTaskState, TaskSpec,
+    AllocId, Bytes, Device, DeviceAmount, DeviceGrants, DeviceSpec, ExitKind, FailureKind, FoundShim, Kill,
+    NetworkMode, Port, PortSpec, ShimTaskState, TaskSpec,
 };
 use berth_runtime::images::{ImageConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogStream};
@@ -55,6 +56,7 @@ cases! {
     without_a_network_there_is_a_loopback_device
     the_network_of_the_node_can_be_used
     the_environment_tells_who_one_is
+    a_task_sees_the_devices_that_it_was_given
     a_host_program_sees_no_more_than_it_should
     a_host_program_sees_neither_secrets_of_berth_nor_sockets
     a_command_runs_beside_a_task_on_pipes
@@ -507,6 +509,47 @@ async fn the_environment_tells_who_one_is(world: &mut World) {
     world.exit(desired.id).await;
     let said = world.text(desired.id, LogStream::Stdout).await;
     assert_eq!(said, format!("job group main 3 default x y\n/new/folder\n{}\n", desired.id));
+}
+
+async fn a_task_sees_the_devices_that_it_was_given(world: &mut World) {
+    let device = Device {
+        kind: "memory".parse().unwrap(),
+        id: "kmsg-0".parse().unwrap(),
+        attributes: BTreeMap::new(),
+        paths: vec!["/dev/kmsg".to_owned()],
+    };
+    let own = world.config.clone();
+    world.use_instead(RuntimeConfig { devices: vec![device], ..own.clone() }).await;
+    let wish = DeviceSpec {
+        name: "the-log".parse().unwrap(),
+        kind: "memory".parse().unwrap(),
+        amount: DeviceAmount::Count(1),
+        constraints: Vec::new(),
+    };
+    // Opened for writing by somebody who is not root: the file's own mode and the control group both let it.
+    let script = "echo \"<$BERTH_DEVICE_THE_LOG>\"; ls /dev/kmsg; (: > /dev/kmsg) && echo opened";
+    for mut task in [shell(world, script), program(&["sh", "-c", script])] {
+        task.user = Some("65534".to_owned());
+        let without = world.output(task.clone()).await;
+        assert_eq!(without, "<>\n", "what was not given is not there");
+        task.devices = vec![wish.clone()];
+        let mut desired = alloc(vec![task]);
+        desired.devices = DeviceGrants::from([(wish.name.clone(), vec!["kmsg-0".parse().unwrap()])]);
+        world.prepare(&desired).await.unwrap();
+        world.runtime.start(desired.id, &main_task(), 1).await.unwrap();
+        world.exit(desired.id).await;
+        assert_eq!(world.text(desired.id, LogStream::Stdout).await, "<kmsg-0>\n/dev/kmsg\nopened\n");
+    }
+
+    let mut task = shell(world, "true");
+    task.devices = vec![wish.clone()];
+    let mut desired = alloc(vec![task]);
+    desired.devices = DeviceGrants::from([(wish.name, vec!["kmsg-9".parse().unwrap()])]);
+    let failure = world.prepare(&desired).await.unwrap_err().failure;
+    assert_eq!(failure.kind, FailureKind::DeviceMissing);
+    assert!(failure.message.contains("no device `kmsg-9` any more"), "{}", failure.message);
+    world.close().await;
+    world.use_instead(own).await;
 }
 
 async fn a_host_program_sees_no_more_than_it_should(world: &mut World) {

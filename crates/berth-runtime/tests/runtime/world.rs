@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use berth_model::{
     AllocId, Bytes, ContainerSpec, CpuMillis, DesiredAlloc, Driver, Exit, ExitKind, Goal, GroupSpec, Incarnation,
-    JobId, JobKind, JobVersion, Kill, KillPolicy, Millis, Namespace, NetworkMode, NotReady, Resources, RestartPolicy,
-    ShimTask, ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
+    JobId, JobKind, JobVersion, Kill, KillPolicy, Mbits, Millis, Namespace, NetworkMode, NotReady, Resources,
+    RestartPolicy, ShimTask, ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
 };
 use berth_runtime::images::{ImageConfig, Store, StoreConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogRecord, LogStream};
@@ -58,6 +58,7 @@ pub fn run(oci: OciRuntime, case: Case) {
         logs: LogLimits { file_bytes: 64 << 10, files: 3 },
         credentials: BTreeMap::new(),
         node_env: BTreeMap::new(),
+        devices: Vec::new(),
         hidden: Vec::new(),
         patience: PATIENCE,
     };
@@ -157,9 +158,10 @@ fn task(driver: Driver, command: &[&str]) -> TaskSpec {
         env: BTreeMap::new(),
         working_dir: None,
         user: None,
-        resources: Resources { cpu: CpuMillis(500), memory: Bytes::mib(64), disk: Bytes::mib(64) },
+        resources: Resources { cpu: CpuMillis(500), memory: Bytes::mib(64), disk: Bytes::mib(64), network: Mbits(0) },
         pids_limit: 64,
         ports: Vec::new(),
+        devices: Vec::new(),
         kill: KillPolicy { signal: None, timeout: Millis(1000) },
         meta: BTreeMap::new(),
     }
@@ -193,6 +195,7 @@ pub fn alloc(tasks: Vec<TaskSpec>) -> DesiredAlloc {
         index: 3,
         group,
         ports: BTreeMap::new(),
+        devices: BTreeMap::new(),
         goal: Goal::Run,
     }
 }

@@ -53,5 +53,8 @@ fn wire_node(node: &Node, view: &View) -> wire::Node {
     let (used, allocs) = view.used(node.id);
     told.used = used.into();
     told.allocs = allocs;
+    for device in &mut told.devices {
+        device.used_thousandths = view.used_of(node.id, &device.device.id.0);
+    }
     told
 }

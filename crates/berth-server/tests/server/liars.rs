@@ -112,7 +112,8 @@ async fn refused(cluster: &Cluster, hello: Hello) -> String {
 async fn a_machine_that_cannot_be_is_refused_with_a_reason() {
     let cluster = Cluster::start(StoreKind::Memory).await;
     let machine = || testkit::machine("liar");
-    let huge = Resources { cpu: CpuMillis(u64::MAX), memory: Bytes(u64::MAX), disk: Bytes(u64::MAX) };
+    let huge =
+        Resources { cpu: CpuMillis(u64::MAX), memory: Bytes(u64::MAX), disk: Bytes(u64::MAX), ..Resources::default() };
     let mut resources = machine();
     resources.0.resources = huge;
     let mut address = machine();
@@ -122,7 +123,11 @@ async fn a_machine_that_cannot_be_is_refused_with_a_reason() {
     let ports = machine().dynamic_ports(30_000, 20_000);
     let attribute = machine().attribute("label.essay", &"x".repeat(1 << 20));
     let many = (0..100_000).fold(machine(), |machine, n| machine.attribute(&format!("a{n}"), "1"));
+    let devices = (0..1000).fold(machine(), |machine, n| machine.device("gpu", &format!("g{n}"), "t4"));
+    let device_twice = machine().device("gpu", "g0", "t4").device("fpga", "g0", "u50");
     let cases = [
+        (devices, "the machine's devices are 1000, of at most 256"),
+        (device_twice, "the machine has two devices with the id g0"),
         (resources, "the machine's cpu is 18446744073709551615m, of at most"),
         (address, "the machine's address has 1000 bytes"),
         (version, "the machine's agent version has 1000 bytes"),

@@ -105,6 +105,8 @@ settings! {
         memory,
         /// Disk to offer instead of what was found, such as `100GiB`
         disk,
+        /// Network bandwidth to offer instead of what was found, such as `10Gbit`
+        network,
         /// The ports that are given out by number [default: 20000-32000]
         #[arg(value_name = "FIRST-LAST")]
         dynamic_ports,

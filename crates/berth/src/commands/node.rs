@@ -1,7 +1,7 @@
 //! `berth node`: the machines.
 
 use berth_api::client::AllocFilter;
-use berth_api::wire::v1::{Alloc, Node, NodeCondition, NodeConditionKind, NodeState};
+use berth_api::wire::v1::{Alloc, Node, NodeCondition, NodeConditionKind, NodeDevice, NodeState, parts};
 use serde::Serialize;
 
 use super::{Context, status};
@@ -32,9 +32,24 @@ pub fn rows(nodes: &[Node]) -> String {
             format!("{} of {}", used.cpu, all.cpu),
             format!("{} of {}", used.memory, all.memory),
             format!("{} of {}", used.disk, all.disk),
+            format!("{} of {}", used.network, all.network),
         ]
     };
-    table(["NODE", "ID", "STATE", "ADDRESS", "ALLOCS", "CPU", "MEMORY", "DISK"], nodes.iter().map(row))
+    table(["NODE", "ID", "STATE", "ADDRESS", "ALLOCS", "CPU", "MEMORY", "DISK", "NETWORK"], nodes.iter().map(row))
+}
+
+fn device_rows(devices: &[NodeDevice]) -> String {
+    let row = |NodeDevice { device, used_thousandths }: &NodeDevice| {
+        let attributes = device.attributes.iter().map(|(key, value)| format!("{key}={value}"));
+        [
+            device.id.to_string(),
+            device.kind.to_string(),
+            parts(u64::from(*used_thousandths)),
+            device.paths.join(","),
+            attributes.collect::<Vec<_>>().join(","),
+        ]
+    };
+    table(["DEVICE", "KIND", "USED", "FILES", "ATTRIBUTES"], devices.iter().map(row))
 }
 
 fn model(resources: &berth_api::wire::v1::Resources) -> berth_model::Resources {
@@ -77,6 +92,9 @@ pub async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
                 }
             };
             text += &format!("\n{kind} since {since}: {what_follows}\n");
+        }
+        if !whole.node.devices.is_empty() {
+            text += &("\n".to_owned() + &device_rows(&whole.node.devices));
         }
         text += "\nATTRIBUTES\n";
         for (key, value) in &whole.node.attributes {

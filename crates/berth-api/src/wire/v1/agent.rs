@@ -13,8 +13,9 @@ use utoipa::ToSchema;
 
 use super::reason::same;
 use super::{
-    AllocId, Digest, Epoch, Failure, Fingerprint, JobId, NodeConditionKind, NodeId, Number, PortName, Progress,
-    SpecError, TaskName, TaskStatus, TunnelId, TunnelKind, group_from_json, group_to_json,
+    AllocId, DeviceId, DeviceName, Digest, Epoch, Failure, Fingerprint, JobId, NodeConditionKind, NodeId, Number,
+    PortName, Progress, SpecError, TaskName, TaskStatus, TunnelId, TunnelKind, grants_to_wire, group_from_json,
+    group_to_json,
 };
 
 /// The version of the agent's stream that this program speaks.
@@ -156,6 +157,9 @@ pub struct DesiredAlloc {
     pub spec: u32,
     /// The ports chosen for it.
     pub ports: BTreeMap<PortName, u16>,
+    /// The devices chosen for it, by the names of its wishes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<DeviceName, Vec<DeviceId>>,
     /// Whether it should run.
     pub goal: Goal,
 }
@@ -197,6 +201,9 @@ pub enum MessageError {
     /// The machine's ports are told the wrong way round.
     #[error("the machine's dynamic ports end before they begin")]
     Ports,
+    /// Two devices have the same id.
+    #[error("the machine has two devices with the id {0}")]
+    DeviceTwice(DeviceId),
     /// An allocation has more tasks than any has.
     #[error("allocation {alloc} has {tasks} tasks, of at most {}", model::limits::TASKS)]
     Tasks {
@@ -251,6 +258,7 @@ fn check_machine(machine: &Fingerprint) -> Result<(), MessageError> {
     const ATTRIBUTE_BYTES: usize = 64 << 10;
     const CPU_MILLIS: u64 = 1 << 32;
     const SPACE_BYTES: u64 = 1 << 60;
+    const DEVICE_BYTES: usize = 8 << 10;
     let within = |what, found: u64, limit: u64, unit| {
         let wrong = || MessageError::Machine { what, found: format!("{found}{unit}"), limit: format!("{limit}{unit}") };
         if found <= limit { Ok(()) } else { Err(wrong()) }
@@ -263,6 +271,18 @@ fn check_machine(machine: &Fingerprint) -> Result<(), MessageError> {
     bytes("address has", machine.address.len(), TEXT_BYTES)?;
     bytes("agent version has", machine.agent_version.len(), TEXT_BYTES)?;
     bytes("attributes have", attributes, ATTRIBUTE_BYTES)?;
+    let devices = machine.devices.len();
+    within("devices are", devices as u64, model::limits::NODE_DEVICES as u64, "")?;
+    for device in &machine.devices {
+        let attributes = device.attributes.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        bytes("device's texts have", attributes + device.paths.iter().map(String::len).sum::<usize>(), DEVICE_BYTES)?;
+        within("device's files are", device.paths.len() as u64, model::limits::DEVICE_PATHS as u64, "")?;
+    }
+    let mut ids: Vec<&DeviceId> = machine.devices.iter().map(|device| &device.id).collect();
+    ids.sort_by(|a, b| a.0.cmp(&b.0));
+    if let Some(twice) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(MessageError::DeviceTwice(twice[0].clone()));
+    }
     if machine.dynamic_ports.first > machine.dynamic_ports.last { Err(MessageError::Ports) } else { Ok(()) }
 }
 
@@ -406,6 +426,7 @@ impl DesiredAlloc {
             index: alloc.index,
             spec,
             ports: alloc.ports.into_iter().map(|(name, port)| (name.into(), port.0)).collect(),
+            devices: grants_to_wire(&alloc.devices),
             goal: alloc.goal.into(),
         }
     }
@@ -419,6 +440,11 @@ impl DesiredAlloc {
             index: self.index,
             group: group.clone(),
             ports: self.ports.into_iter().map(|(name, port)| (name.into(), model::Port(port))).collect(),
+            devices: self
+                .devices
+                .into_iter()
+                .map(|(name, ids)| (name.into(), ids.into_iter().map(model::DeviceId::from).collect()))
+                .collect(),
             goal: self.goal.into(),
         }
     }

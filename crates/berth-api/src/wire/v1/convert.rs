@@ -1,5 +1,7 @@
 //! From domain types to what users see, with the names of nodes filled in.
 
+use std::collections::BTreeMap;
+
 use berth_model as model;
 
 use super::*;
@@ -56,6 +58,17 @@ impl ToWire for model::WaitReason {
     }
 }
 
+/// A device of which nothing is held.
+fn unused(device: &model::Device) -> NodeDevice {
+    NodeDevice { device: device.clone().into(), used_thousandths: 0 }
+}
+
+/// Which devices each wish was given.
+pub(super) fn grants_to_wire(grants: &model::DeviceGrants) -> BTreeMap<DeviceName, Vec<DeviceId>> {
+    let wire = |ids: &Vec<model::DeviceId>| ids.iter().cloned().map(DeviceId).collect();
+    grants.iter().map(|(name, ids)| (DeviceName(name.clone()), wire(ids))).collect()
+}
+
 fn filter_counts(filtered: &model::Filtered) -> Vec<FilterCount> {
     filtered.iter().map(|(filter, nodes)| FilterCount { filter: filter.into(), nodes: *nodes }).collect()
 }
@@ -63,7 +76,7 @@ fn filter_counts(filtered: &model::Filtered) -> Vec<FilterCount> {
 fn nearest_miss(node: model::NodeId, shortfall: &model::Shortfall, names: &dyn NodeNames) -> NearestMiss {
     NearestMiss {
         node: names.node_ref(node),
-        dimension: shortfall.dimension.into(),
+        dimension: (&shortfall.dimension).into(),
         wanted: Number(shortfall.wanted),
         free: Number(shortfall.free),
         capacity: Number(shortfall.capacity),
@@ -77,6 +90,7 @@ impl ToWire for model::Placement {
         Placement {
             node: names.node_ref(self.node),
             ports: self.ports.iter().map(|(name, port)| (PortName(name.clone()), port.0)).collect(),
+            devices: grants_to_wire(&self.devices),
             decision: self.decision.into(),
             explanation: Explanation {
                 policy: explanation.policy.into(),
@@ -191,6 +205,7 @@ impl ToWire for model::Node {
             resources: fingerprint.resources.into(),
             used: model::Resources::default().into(),
             allocs: 0,
+            devices: fingerprint.devices.iter().map(unused).collect(),
             dynamic_ports: PortRange { first: fingerprint.dynamic_ports.0.0, last: fingerprint.dynamic_ports.1.0 },
             attributes: fingerprint.attributes.clone(),
             agent_version: fingerprint.agent_version.clone(),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::reason::same;
-use super::{DecisionId, FilterCount, NodeRef, PortName, Signed};
+use super::{DecisionId, DeviceId, DeviceName, FilterCount, NodeRef, PortName, Signed};
 
 /// Where an allocation was placed, and why there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -16,6 +16,9 @@ pub struct Placement {
     pub node: NodeRef,
     /// Every port of the group with its number.
     pub ports: BTreeMap<PortName, u16>,
+    /// Every wish for devices with what it was given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<DeviceName, Vec<DeviceId>>,
     /// The run of the core that chose.
     pub decision: DecisionId,
     /// Why there.

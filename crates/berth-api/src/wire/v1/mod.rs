@@ -40,6 +40,7 @@ pub use job::*;
 pub use lines::*;
 pub use logs::*;
 pub use node::*;
+pub use phrase::parts;
 pub use reason::*;
 pub use spec::*;
 pub use status::*;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::reason::same;
-use super::{Cause, NodeId, NodeName, Number, Time};
+use super::{Cause, DeviceId, DeviceKind, NodeId, NodeName, Number, Time};
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,6 +29,9 @@ pub struct Node {
     pub used: Resources,
     /// How many allocations hold a part of it.
     pub allocs: u32,
+    /// Its devices, and how much of each allocations hold.
+    #[serde(default)]
+    pub devices: Vec<NodeDevice>,
     /// The dynamic ports.
     pub dynamic_ports: PortRange,
     /// What the agent found out.
@@ -83,6 +86,34 @@ pub struct Resources {
     pub memory_bytes: Number,
     /// Disk in bytes.
     pub disk_bytes: Number,
+    /// Network bandwidth in megabits a second; 18446744073709551615 of a node whose link has no known speed.
+    #[serde(default)]
+    pub network_mbits: Number,
+}
+
+/// A device of a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Device {
+    /// What it is.
+    pub kind: DeviceKind,
+    /// Unique within the node.
+    pub id: DeviceId,
+    /// What tells it from others of its kind.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+    /// The device files that a task needs to use it.
+    #[serde(default)]
+    pub paths: Vec<String>,
+}
+
+/// A device, and how much of it allocations hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeDevice {
+    /// The device.
+    #[serde(flatten)]
+    pub device: Device,
+    /// How much allocations hold, in thousandths.
+    pub used_thousandths: u32,
 }
 
 /// Ports from the first to the last, both included.
@@ -105,6 +136,9 @@ pub struct Fingerprint {
     pub resources: Resources,
     /// What the agent found out.
     pub attributes: BTreeMap<String, String>,
+    /// What else may be given to allocations.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
     /// The dynamic ports.
     pub dynamic_ports: PortRange,
     /// The version of the agent's program.
@@ -117,6 +151,7 @@ impl From<model::Resources> for Resources {
             cpu_millis: Number(resources.cpu.0),
             memory_bytes: resources.memory.into(),
             disk_bytes: resources.disk.into(),
+            network_mbits: Number(resources.network.0),
         }
     }
 }
@@ -127,7 +162,22 @@ impl From<Resources> for model::Resources {
             cpu: model::CpuMillis(resources.cpu_millis.0),
             memory: resources.memory_bytes.into(),
             disk: resources.disk_bytes.into(),
+            network: model::Mbits(resources.network_mbits.0),
         }
+    }
+}
+
+impl From<model::Device> for Device {
+    fn from(device: model::Device) -> Device {
+        let model::Device { kind, id, attributes, paths } = device;
+        Device { kind: kind.into(), id: id.into(), attributes, paths }
+    }
+}
+
+impl From<Device> for model::Device {
+    fn from(device: Device) -> model::Device {
+        let Device { kind, id, attributes, paths } = device;
+        model::Device { kind: kind.into(), id: id.into(), attributes, paths }
     }
 }
 
@@ -139,6 +189,7 @@ impl From<model::Fingerprint> for Fingerprint {
             address: fingerprint.address,
             resources: fingerprint.resources.into(),
             attributes: fingerprint.attributes,
+            devices: fingerprint.devices.into_iter().map(Device::from).collect(),
             dynamic_ports: PortRange { first: first.0, last: last.0 },
             agent_version: fingerprint.agent_version,
         }
@@ -148,11 +199,14 @@ impl From<model::Fingerprint> for Fingerprint {
 impl From<Fingerprint> for model::Fingerprint {
     fn from(fingerprint: Fingerprint) -> model::Fingerprint {
         let PortRange { first, last } = fingerprint.dynamic_ports;
+        let mut devices: Vec<model::Device> = fingerprint.devices.into_iter().map(model::Device::from).collect();
+        devices.sort_by(|a, b| a.id.cmp(&b.id));
         model::Fingerprint {
             name: fingerprint.name.into(),
             address: fingerprint.address,
             resources: fingerprint.resources.into(),
             attributes: fingerprint.attributes,
+            devices,
             dynamic_ports: (model::Port(first), model::Port(last)),
             agent_version: fingerprint.agent_version,
         }

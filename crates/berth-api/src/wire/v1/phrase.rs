@@ -40,6 +40,7 @@ impl fmt::Display for Filter {
                     values => write!(f, " [{}]`", values.join(", ")),
                 }
             }
+            Filter::DeviceMissing { device } => write!(f, "too few devices `{device}` that suit"),
             Filter::PortTaken { port } => write!(f, "port {port} is taken"),
             Filter::DynamicPortsExhausted => f.write_str("dynamic ports are all taken"),
             Filter::Exhausted { dimension } => write!(f, "too little {dimension} left"),
@@ -57,28 +58,39 @@ impl fmt::Display for NodeConditionKind {
 
 impl fmt::Display for Dimension {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Dimension::Cpu => "cpu",
-            Dimension::Memory => "memory",
-            Dimension::Disk => "disk",
-        })
+        match self {
+            Dimension::Cpu => f.write_str("cpu"),
+            Dimension::Memory => f.write_str("memory"),
+            Dimension::Disk => f.write_str("disk"),
+            Dimension::Network => f.write_str("network"),
+            Dimension::Device { device } => write!(f, "device `{device}`"),
+        }
     }
 }
 
 impl Dimension {
     /// An amount of it, with its unit.
-    pub fn amount(self, amount: &Number) -> String {
+    pub fn amount(&self, amount: &Number) -> String {
         match self {
             Dimension::Cpu => berth_model::CpuMillis(amount.0).to_string(),
             Dimension::Memory | Dimension::Disk => berth_model::Bytes(amount.0).to_string(),
+            Dimension::Network => berth_model::Mbits(amount.0).to_string(),
+            Dimension::Device { .. } => parts(amount.0),
         }
     }
+}
+
+/// Thousandths as a number with as few decimals as will do.
+pub fn parts(thousandths: u64) -> String {
+    let (whole, part) = (thousandths / 1000, format!("{:03}", thousandths % 1000));
+    let part = part.trim_end_matches('0');
+    if part.is_empty() { whole.to_string() } else { format!("{whole}.{part}") }
 }
 
 impl fmt::Display for NearestMiss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let amount = |number| self.dimension.amount(number);
-        let (node, dimension) = (&self.node, self.dimension);
+        let (node, dimension) = (&self.node, &self.dimension);
         let (wanted, free, capacity) = (amount(&self.wanted), amount(&self.free), amount(&self.capacity));
         write!(f, "nearest is node {node}: {wanted} of {dimension} wanted, {free} of {capacity} free")
     }

@@ -4,7 +4,7 @@ use berth_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AllocId, CommandId, DecisionId, EventId, NodeId, NodeName, Number, Time};
+use super::{AllocId, CommandId, DecisionId, DeviceKind, EventId, NodeId, NodeName, Number, Time};
 
 /// A node, with its name where the cluster still knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -131,6 +131,11 @@ pub enum Filter {
         /// What it is held against; none for `exists` and `not_exists`.
         values: Vec<String>,
     },
+    /// The node has too few devices that suit a wish, taken or not.
+    DeviceMissing {
+        /// Of which kind.
+        device: DeviceKind,
+    },
     /// A fixed port is taken.
     PortTaken {
         /// Which.
@@ -141,13 +146,14 @@ pub enum Filter {
     /// Too little of a resource is left.
     Exhausted {
         /// Of which.
+        #[serde(flatten)]
         dimension: Dimension,
     },
 }
 
 /// The dimensions of a node's resources.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "dimension", rename_all = "snake_case")]
 pub enum Dimension {
     /// In thousandths of a core.
     Cpu,
@@ -155,6 +161,13 @@ pub enum Dimension {
     Memory,
     /// In bytes.
     Disk,
+    /// In megabits a second.
+    Network,
+    /// Devices of one kind, in thousandths of one.
+    Device {
+        /// Which kind.
+        device: DeviceKind,
+    },
 }
 
 /// The node that lacks least, and what it lacks.
@@ -163,6 +176,7 @@ pub struct NearestMiss {
     /// The node.
     pub node: NodeRef,
     /// What it has too little of.
+    #[serde(flatten)]
     pub dimension: Dimension,
     /// What is asked for.
     pub wanted: Number,
@@ -209,6 +223,8 @@ pub enum FailureKind {
     Runtime,
     /// The node was rebooted under the allocation.
     Rebooted,
+    /// A device that it was given is not there any more.
+    DeviceMissing,
 }
 
 /// Both directions between two enums without data, one line per variant.
@@ -232,7 +248,6 @@ pub(super) use same;
 
 same!(Timer, model::Timer { Heartbeat, MinReady, Reschedule, Collect });
 same!(Verdict, model::Verdict { Waiting, Never });
-same!(Dimension, model::Dimension { Cpu, Memory, Disk });
 same!(
     FailureKind,
     model::FailureKind {
@@ -248,8 +263,21 @@ same!(
         ShimLost,
         Runtime,
         Rebooted,
+        DeviceMissing,
     }
 );
+
+impl From<&model::Dimension> for Dimension {
+    fn from(dimension: &model::Dimension) -> Dimension {
+        match dimension {
+            model::Dimension::Cpu => Dimension::Cpu,
+            model::Dimension::Memory => Dimension::Memory,
+            model::Dimension::Disk => Dimension::Disk,
+            model::Dimension::Network => Dimension::Network,
+            model::Dimension::Device(kind) => Dimension::Device { device: kind.clone().into() },
+        }
+    }
+}
 
 impl From<model::Failure> for Failure {
     fn from(failure: model::Failure) -> Failure {
@@ -283,9 +311,10 @@ impl From<&model::Filter> for Filter {
                 let (operator, values) = operator(&constraint.operator);
                 Filter::Constraint { attribute: constraint.attribute.clone(), operator: operator.to_owned(), values }
             }
+            model::Filter::DeviceMissing(kind) => Filter::DeviceMissing { device: kind.clone().into() },
             model::Filter::PortTaken(port) => Filter::PortTaken { port: port.0 },
             model::Filter::DynamicPortsExhausted => Filter::DynamicPortsExhausted,
-            model::Filter::Exhausted(dimension) => Filter::Exhausted { dimension: (*dimension).into() },
+            model::Filter::Exhausted(dimension) => Filter::Exhausted { dimension: dimension.into() },
         }
     }
 }

@@ -170,6 +170,18 @@ text!(
     }
 );
 text!(
+    /// A kind of device.
+    DeviceKind, "A kind of device.", "gpu"
+);
+text!(
+    /// A device's id.
+    DeviceId, "The id of a device within its node.", "GPU-8932f937"
+);
+text!(
+    /// The name of a wish for devices.
+    DeviceName, "The name of a wish for devices within its group.", "gpu"
+);
+text!(
     /// A 64-bit number.
     Number(u64),
     "A number of up to 64 bits, in decimal digits.",
@@ -219,6 +231,13 @@ text!(
         Ok(model::Timestamp(millis))
     }
 );
+
+impl Default for Number {
+    /// Zero.
+    fn default() -> Number {
+        Number(0)
+    }
+}
 
 impl From<model::Digest> for Digest {
     fn from(digest: model::Digest) -> Digest {

@@ -1,0 +1,22 @@
+//! Commands with their outcomes, version 2.
+
+use super::meta::JobId;
+use crate::stored::stored;
+
+stored! {
+    struct CommandRecord = CommandRecord {
+        id: String,
+        principal: String,
+        namespace: String,
+        key: String,
+        at: u64,
+        digest: u64,
+        outcome: CommandOutcome,
+    }
+
+    enum CommandOutcome = CommandOutcome {
+        JobVersion { job: JobId, version: u64, changed: bool },
+        Stopping(job: JobId),
+        StoppingAlloc(alloc: String),
+    }
+}

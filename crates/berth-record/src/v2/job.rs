@@ -1,0 +1,128 @@
+//! Jobs and their specifications, version 2.
+
+use std::collections::BTreeMap;
+
+use super::meta::{Cause, JobId};
+use crate::error::Problem;
+use crate::stored::{Stored, stored};
+
+/// An older version's specification.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JobVersionRecord {
+    version: u64,
+    spec: JobSpec,
+}
+
+impl JobVersionRecord {
+    /// The stored form.
+    pub fn new(version: berth_model::JobVersion, spec: &berth_model::JobSpec) -> Self {
+        JobVersionRecord { version: Stored::store(&version), spec: Stored::store(spec) }
+    }
+
+    /// The domain values.
+    pub fn load(self) -> Result<(berth_model::JobVersion, berth_model::JobSpec), Problem> {
+        Ok((self.version.load()?, self.spec.load()?))
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+stored! {
+    struct Job = Job { spec: JobSpec, version: u64, changed: (u64, Cause), state: JobState }
+
+    enum JobState = JobState {
+        Active,
+        Stopping { since: u64, cause: Cause },
+        Ended { at: u64, outcome: JobOutcome },
+    }
+
+    enum JobOutcome = JobOutcome { Stopped, Complete, Failed }
+
+    enum JobKind = JobKind { Service, Batch, System }
+
+    struct JobSpec = JobSpec {
+        id: JobId,
+        kind: JobKind,
+        priority: u8,
+        constraints: Vec<Constraint>,
+        groups: Vec<GroupSpec>,
+        meta: BTreeMap<String, String>,
+    }
+
+    struct GroupSpec = GroupSpec {
+        name: String,
+        count: u32,
+        constraints: Vec<Constraint>,
+        network: NetworkMode,
+        tasks: Vec<TaskSpec>,
+        restart: RestartPolicy,
+        update: UpdatePolicy,
+        meta: BTreeMap<String, String>,
+    }
+
+    enum NetworkMode = NetworkMode { Host, None }
+
+    struct PortSpec = PortSpec { name: String, fixed: Option<u16> }
+
+    struct TaskSpec = TaskSpec {
+        name: String,
+        driver: Driver,
+        command: Vec<String>,
+        env: BTreeMap<String, String>,
+        working_dir: Option<String>,
+        user: Option<String>,
+        resources: Resources,
+        pids_limit: u32,
+        ports: Vec<PortSpec>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        devices: Vec<DeviceSpec>,
+        kill: KillPolicy,
+        meta: BTreeMap<String, String>,
+    }
+
+    struct Resources = Resources {
+        cpu: u64,
+        memory: u64,
+        disk: u64,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        network: u64,
+    }
+
+    struct DeviceSpec = DeviceSpec { name: String, kind: String, amount: DeviceAmount, constraints: Vec<Constraint> }
+
+    enum DeviceAmount = DeviceAmount { Count(count: u32), Share(share: u16) }
+
+    enum Driver = Driver { Container(spec: ContainerSpec), Exec }
+
+    struct ContainerSpec = ContainerSpec {
+        image: String,
+        credential: Option<String>,
+        read_only_root: bool,
+        tmpfs: Vec<(String, u64)>,
+        cap_add: Vec<String>,
+    }
+
+    struct KillPolicy = KillPolicy { signal: Option<u8>, timeout: u64 }
+
+    struct RestartPolicy = RestartPolicy { attempts: u32, interval: u64, delay: u64, max_delay: u64 }
+
+    struct UpdatePolicy = UpdatePolicy { max_parallel: u32, min_ready: u64 }
+
+    struct Constraint = Constraint { attribute: String, operator: Operator }
+
+    enum Operator = Operator {
+        Is(value: String),
+        IsNot(value: String),
+        In(values: Vec<String>),
+        NotIn(values: Vec<String>),
+        Set,
+        Unset,
+        Compare(ordering: Ordering, value: String),
+        Glob(pattern: String),
+    }
+
+    enum Ordering = Ordering { Less, AtMost, Greater, AtLeast }
+}

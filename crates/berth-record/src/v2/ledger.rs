@@ -1,0 +1,28 @@
+//! Entries of the cluster's ledger, version 2.
+
+use super::alloc::{Exit, Outcome};
+use super::job::JobOutcome;
+use super::meta::{Cause, JobId};
+use crate::stored::stored;
+
+stored! {
+    struct LedgerEntry = LedgerEntry { id: String, at: u64, cause: Cause, what: Happening }
+
+    enum Happening = Happening {
+        JobVersion { job: JobId, version: u64 },
+        JobStopping(job: JobId),
+        JobEnded { job: JobId, outcome: JobOutcome },
+        JobCollected(job: JobId),
+        NodeReady { node: String, name: String },
+        NodeLost { node: String, name: String },
+        NodeCollected { node: String, name: String },
+        AllocCreated { alloc: String, job: JobId, replaces: Option<String> },
+        AllocWaiting { alloc: String, job: JobId },
+        AllocPlaced { alloc: String, job: JobId, node: String },
+        AllocRunning { alloc: String, job: JobId, node: String },
+        AllocReady { alloc: String, job: JobId },
+        TaskRestarting { alloc: String, job: JobId, task: String, exit: Exit },
+        AllocStopping { alloc: String, job: JobId },
+        AllocEnded { alloc: String, job: JobId, outcome: Outcome },
+    }
+}

@@ -1,0 +1,19 @@
+//! Version 2 of every record. It reads version 1 too: it only added what leaves every record of that as it is, which is
+//! fields that are left out where they say nothing, and variants. Once a release has written it, it is never changed: what
+//! comes next is a version of its own, or a program would call damaged what it is only too old for.
+
+mod alloc;
+mod command;
+mod job;
+mod ledger;
+mod meta;
+mod node;
+mod remembered;
+
+pub(crate) use alloc::Alloc;
+pub(crate) use command::CommandRecord;
+pub(crate) use job::{Job, JobVersionRecord};
+pub(crate) use ledger::LedgerEntry;
+pub(crate) use meta::{Epoch, Meta};
+pub(crate) use node::Node;
+pub(crate) use remembered::Remembered;
