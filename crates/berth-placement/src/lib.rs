@@ -15,6 +15,7 @@ mod cost;
 mod device;
 mod filter;
 pub mod fit;
+mod outlook;
 mod place;
 
 pub use board::{Board, Eligibility, Hold};

@@ -97,8 +97,8 @@ pub struct Shape {
     pub memory: u64,
     /// Devices.
     pub ask: Ask,
-    /// The classes of nodes that its constraints admit.
-    pub classes: ClassSet,
+    /// Which constraints it has, by a number that the caller gives them.
+    pub wish: usize,
 }
 
 /// Shapes with weights: a distribution that is known, or that is learned by adding each arrival once.
@@ -139,6 +139,11 @@ impl Mix {
         }
     }
 
+    /// How much weight there is.
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
     /// Every shape with its weight, in a fixed order.
     pub(super) fn shapes(&self) -> impl Iterator<Item = (&Shape, u64)> {
         self.weights.iter().map(|(shape, weight)| (shape, *weight))
@@ -150,7 +155,7 @@ mod tests {
     use super::*;
 
     fn share(thousandths: u16) -> Shape {
-        Shape { cpu: 1_000, memory: 1 << 30, ask: Ask::Share(thousandths), classes: ClassSet::ALL }
+        Shape { cpu: 1_000, memory: 1 << 30, ask: Ask::Share(thousandths), wish: 0 }
     }
 
     #[test]

@@ -30,4 +30,4 @@ mod mix;
 mod prices;
 
 pub use mix::{Ask, ClassSet, Mix, NodeClass, Shape};
-pub use prices::{Prices, Room};
+pub use prices::{Prices, Room, Value};

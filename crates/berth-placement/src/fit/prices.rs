@@ -2,7 +2,7 @@
 
 use super::fill::{self, BySteps, DEVICE_BITS, Size};
 use super::fixed::{CERTAIN_BITS, ONE_NAT, ln};
-use super::mix::{Mix, NodeClass, STEPS, Shape, WHOLE, steps_free};
+use super::mix::{ClassSet, Mix, NodeClass, STEPS, Shape, WHOLE, steps_free};
 
 /// What a whole device is worth that is filled without waste, in nats. It sets the smoothing: differences of a
 /// hundredth of a device (one nat) begin to count, smaller ones are weighed against each other.
@@ -21,7 +21,7 @@ const HEATS: [i64; 6] = [32, 16, 8, 4, 2, 1];
 /// Rounds at each of them.
 const ROUNDS_COLD: u32 = 30;
 /// Rounds that follow a change.
-const ROUNDS_WARM: u32 = 4;
+const ROUNDS_WARM: u32 = 8;
 /// The most that one round changes a price by, in nats of the smoothing.
 const STEP_MOST: i64 = 2 * ONE_NAT;
 /// The part of the imbalance by which a round moves a price.
@@ -45,10 +45,37 @@ pub struct Room<'a> {
     pub shares: &'a [u16],
 }
 
+/// The worth of a room.
+#[derive(Clone, Copy, Debug)]
+pub struct Value<'a> {
+    nats: i64,
+    /// That of one device, by its free steps, at the price of cpu and memory that holds in the room.
+    devices: Option<&'a BySteps<i64>>,
+}
+
+impl Value<'_> {
+    /// In millionths of a device, at least 0: what is left of devices after all that may still be placed there, with the
+    /// cpu and memory that are there.
+    pub fn worth(&self) -> i64 {
+        let millionths = i128::from(self.nats) * i128::from(MILLIONTHS) / i128::from(DEVICE);
+        i64::try_from(millionths).expect("a device is more nats than millionths")
+    }
+
+    /// What a device loses of which `free` thousandths are free when so many more are taken, in nats: for choosing
+    /// between devices of the room, whatever else the placement takes there.
+    pub fn device_loss(&self, free: u16, taken: u16) -> i64 {
+        let worth = |free: u16| self.devices.map_or(0, |devices| devices[steps_free(free)]);
+        worth(free) - worth(free.saturating_sub(taken))
+    }
+}
+
 /// A shape of the mix with its price.
 #[derive(Clone, Copy, Debug)]
 struct Priced {
     shape: Shape,
+    /// The classes of nodes that its constraints admit.
+    classes: ClassSet,
+    /// By devices.
     weight: u64,
     /// What a device's share has to be worth for it: high where fewer can be placed than come. In nats.
     price: i64,
@@ -78,10 +105,10 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// Prices from scratch: a function of the mix and the rooms alone.
-    pub fn settle(mix: &Mix, rooms: &[Room<'_>]) -> Prices {
+    /// Prices from scratch: a function of the mix, of what each wish of its shapes admits, and of the rooms alone.
+    pub fn settle(mix: &Mix, admitted: &[ClassSet], rooms: &[Room<'_>]) -> Prices {
         let mut prices = Prices::default();
-        prices.take(mix, rooms);
+        prices.take(mix, admitted, rooms);
         for heat in HEATS {
             (0..ROUNDS_COLD).for_each(|_| prices.round(rooms, heat));
         }
@@ -89,17 +116,16 @@ impl Prices {
     }
 
     /// Goes on from these prices to those of a mix and rooms that have changed a little.
-    pub fn follow(&mut self, mix: &Mix, rooms: &[Room<'_>]) {
-        self.take(mix, rooms);
+    pub fn follow(&mut self, mix: &Mix, admitted: &[ClassSet], rooms: &[Room<'_>]) {
+        self.take(mix, admitted, rooms);
         (0..ROUNDS_WARM).for_each(|_| self.round(rooms, 1));
     }
 
-    /// What the room is worth, in millionths of a device, at least 0: what is left of a device after all that may still
-    /// be placed there, with the cpu and memory that are there.
-    pub fn worth(&self, room: &Room<'_>) -> i64 {
-        let nats = self.cheapest(room).map_or(0, |(_, worth)| worth);
-        let millionths = i128::from(nats) * i128::from(MILLIONTHS) / i128::from(DEVICE);
-        i64::try_from(millionths).expect("a device is more nats than millionths")
+    /// What the room is worth.
+    pub fn value(&self, room: &Room<'_>) -> Value<'_> {
+        let cheapest = self.cheapest(room);
+        let devices = cheapest.and_then(|(at, _)| self.worths.get(room.class.index())?.get(at));
+        Value { nats: cheapest.map_or(0, |(_, worth)| worth), devices }
     }
 
     /// The price of cpu and memory at which the room is worth least, and that worth. It is the dual of filling the
@@ -114,7 +140,7 @@ impl Prices {
     }
 
     /// Takes over the mix, with the prices of the shapes that are known already.
-    fn take(&mut self, mix: &Mix, rooms: &[Room<'_>]) {
+    fn take(&mut self, mix: &Mix, admitted: &[ClassSet], rooms: &[Room<'_>]) {
         let known = std::mem::take(&mut self.shapes);
         let price = |shape: &Shape| {
             let at = known.binary_search_by(|priced| priced.shape.cmp(shape)).ok()?;
@@ -122,6 +148,7 @@ impl Prices {
         };
         let priced = |(shape, weight): (&Shape, u64)| Priced {
             shape: *shape,
+            classes: admitted.get(shape.wish).copied().unwrap_or(ClassSet::ALL),
             weight: weight * u64::from(shape.ask.devices()),
             price: price(shape).unwrap_or(0),
         };
@@ -176,7 +203,7 @@ impl Prices {
     fn fill(&mut self, class: usize, at: usize, heat: i64, ln_total: i64, supply: &BySteps<u64>, placed: &mut [u64]) {
         let mut by_size: Vec<Vec<(usize, i64)>> = vec![Vec::new(); STEPS + 1];
         for (shape, priced) in self.shapes.iter().enumerate() {
-            if priced.shape.classes.contains(NodeClass::new(class)) {
+            if priced.classes.contains(NodeClass::new(class)) {
                 let logit = ln(priced.weight) - ln_total + brings(priced, self.tried[at]) / heat;
                 by_size[priced.shape.ask.steps()].push((shape, logit));
             }
