@@ -6,6 +6,7 @@ pub mod exec;
 pub mod lab;
 pub mod logs;
 pub mod node;
+pub mod pack;
 pub mod roles;
 pub mod run;
 pub mod sim;
@@ -117,6 +118,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Node(NodeCommand::List) => node::list(&context()?).await.and(done),
         Command::Node(NodeCommand::Show { node }) => node::show(&context()?, &node).await.and(done),
         Command::Sim(SimCommand::Run { seed, seeds }) => sim::run(seed, seeds, format(&cli)),
+        Command::Sim(SimCommand::Pack(args)) => pack::pack(&args, format(&cli)),
         Command::Solve(args) => solve::solve(&args, format(&cli)),
         Command::Schema => print(&(serde_json::to_string_pretty(&berth_api::jobfile::json_schema())? + "\n")).and(done),
         Command::Version => version(format(&cli)).and(done),
