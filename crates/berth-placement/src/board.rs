@@ -8,6 +8,9 @@ use berth_model::{
     AllocId, DeviceId, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Placement, Port, Resources, Thousandths,
 };
 
+use crate::filter::Class;
+use crate::outlook::Outlook;
+
 /// Whether a node may be given new allocations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eligibility {
@@ -132,16 +135,23 @@ pub struct Board {
     holds: BTreeMap<AllocId, Hold>,
     /// How many allocations of each group a node holds.
     groups: BTreeMap<(JobId, GroupName), BTreeMap<NodeId, u32>>,
+    /// What the policy `fragmentation` expects.
+    outlook: Outlook,
 }
 
 impl Board {
     /// Adds a node, or tells what has changed about it. What it holds stays.
     pub fn put_node(&mut self, id: NodeId, fingerprint: &Fingerprint, eligibility: Eligibility) {
-        let seat = self.seats.entry(id).or_insert_with(|| Seat::new(fingerprint.clone(), eligibility));
+        let outlook = &mut self.outlook;
+        let seat = self.seats.entry(id).or_insert_with(|| {
+            outlook.see(id, &fingerprint.devices);
+            Seat::new(fingerprint.clone(), eligibility)
+        });
         seat.eligibility = eligibility;
         if seat.fingerprint == *fingerprint {
             return;
         }
+        self.outlook.see(id, &fingerprint.devices);
         // The devices may be others: what is held of them is counted anew.
         let holders = std::mem::take(&mut seat.holders);
         *seat = Seat::new(fingerprint.clone(), eligibility);
@@ -157,7 +167,23 @@ impl Board {
         for alloc in holders {
             self.release(alloc);
         }
+        self.outlook.forget(id);
         self.seats.remove(&id);
+    }
+
+    /// So many allocations of the class are expected, in proportion to what else is expected: the policy
+    /// `fragmentation` keeps room for them. Each class that is asked for adds to it once, or a known mix is told at once.
+    pub fn expect(&mut self, class: Class<'_>, weight: u64) {
+        self.outlook.expect(class.group, weight);
+    }
+
+    /// Has the prices of the policy `fragmentation` follow what has changed.
+    pub(crate) fn follow(&mut self) {
+        self.outlook.follow(&self.seats);
+    }
+
+    pub(crate) fn outlook(&self) -> &Outlook {
+        &self.outlook
     }
 
     /// An allocation holds this now, in place of whatever it held before. Without effect on a node that is not there.

@@ -4,6 +4,8 @@ use berth_model::{CostTerm, Policy, Resources, Term};
 
 /// What a policy gives for each term. A term without weight does not appear in explanations.
 struct Weights {
+    /// For each millionth of a device that the room loses of its worth.
+    fragmentation: i64,
     /// For each thousandth of utilisation; negative where full nodes are liked.
     utilisation: i64,
     /// For each allocation of the same group that is there already.
@@ -14,20 +16,29 @@ struct Weights {
 
 /// `Spread` puts the instances of a group on different nodes first (two on a node cost as much as half a node's
 /// fill), and evens the load second. `Pack` only fills. Both leave a node where the last instance failed, unless
-/// everything else is worse than two full nodes.
+/// everything else is worse than two full nodes. `Fragmentation` keeps room that others can use, and counts in
+/// millionths of a device.
 fn weights(policy: Policy) -> Weights {
     match policy {
-        Policy::Spread => Weights { utilisation: 1, same_group: 500, failed_here: 2_000 },
-        Policy::Pack => Weights { utilisation: -1, same_group: 0, failed_here: 2_000 },
+        Policy::Spread => Weights { fragmentation: 0, utilisation: 1, same_group: 500, failed_here: 2_000 },
+        Policy::Pack => Weights { fragmentation: 0, utilisation: -1, same_group: 0, failed_here: 2_000 },
+        Policy::Fragmentation => Weights { fragmentation: 1, utilisation: 0, same_group: 0, failed_here: 2_000_000 },
     }
 }
 
-/// The terms of a node that would hold `used` of `capacity` with the allocation on it.
-pub(crate) fn terms(policy: Policy, used: Resources, capacity: Resources, same_group: u32) -> Vec<CostTerm> {
+/// The terms of a node that would hold `used` of `capacity` with the allocation on it, and whose room would lose
+/// `loss` millionths of a device.
+pub(crate) fn terms(policy: Policy, used: Resources, capacity: Resources, same_group: u32, loss: i64) -> Vec<CostTerm> {
     let weights = weights(policy);
-    let full = i64::from(utilisation(used, capacity));
-    let utilisation = if weights.utilisation < 0 { 1_000 - full } else { full };
-    let mut terms = vec![CostTerm { term: Term::Utilisation, cost: utilisation * weights.utilisation.abs() }];
+    let mut terms = Vec::new();
+    if weights.utilisation != 0 {
+        let full = i64::from(utilisation(used, capacity));
+        let utilisation = if weights.utilisation < 0 { 1_000 - full } else { full };
+        terms.push(CostTerm { term: Term::Utilisation, cost: utilisation * weights.utilisation.abs() });
+    }
+    if weights.fragmentation != 0 {
+        terms.push(CostTerm { term: Term::Fragmentation, cost: loss * weights.fragmentation });
+    }
     if weights.same_group != 0 {
         terms.push(CostTerm { term: Term::SameGroup, cost: i64::from(same_group) * weights.same_group });
     }

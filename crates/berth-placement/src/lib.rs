@@ -14,7 +14,9 @@ mod constraint;
 mod cost;
 mod device;
 mod filter;
+pub mod fit;
 pub mod optimise;
+mod outlook;
 mod place;
 
 pub use board::{Board, Eligibility, Hold};

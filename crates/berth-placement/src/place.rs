@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
-    AllocId, CostTerm, DecisionId, Explanation, Filter, Filtered, NodeId, Placement, Policy, Port, PortName, Resources,
-    Shortfall, Verdict, WaitReason,
+    AllocId, CostTerm, DecisionId, Device, DeviceGrants, Explanation, Filter, Filtered, NodeId, Placement, Policy,
+    Port, PortName, Resources, Shortfall, Verdict, WaitReason,
 };
 
 use crate::board::{Board, Hold, Seat};
 use crate::filter::{self, Class};
+use crate::outlook::{Outlook, Valued};
 use crate::{cost, device};
 
 /// An allocation that is to be placed.
@@ -44,6 +45,9 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
             outcome.waiting.push((WaitReason::NoNodes, wants.iter().map(|w| w.alloc).collect()));
         }
         return outcome;
+    }
+    if policy == Policy::Fragmentation {
+        board.follow();
     }
     let mut field = Field::evaluate(board, class, policy);
     let mut stuck = Vec::new();
@@ -138,12 +142,12 @@ impl<'a> Field<'a> {
         let same_group = board.same_group(&class.job.id, &class.group.name);
         for (node, seat) in board.seats() {
             let same = same_group.and_then(|counts| counts.get(node)).copied().unwrap_or(0);
-            field.put(*node, seat, same);
+            field.put(*node, seat, same, board.outlook());
         }
         field
     }
 
-    fn put(&mut self, node: NodeId, seat: &Seat, same_group: u32) {
+    fn put(&mut self, node: NodeId, seat: &Seat, same_group: u32, outlook: &Outlook) {
         let standing = match filter::first(seat, self.class, self.wanted) {
             Some(filter) => {
                 *self.filtered.entry(filter.clone()).or_default() += 1;
@@ -151,13 +155,35 @@ impl<'a> Field<'a> {
             }
             None => {
                 let used = seat.used + self.wanted;
-                let terms = cost::terms(self.policy, used, seat.fingerprint.resources, same_group);
+                let loss = self.loss(node, seat, outlook);
+                let terms = cost::terms(self.policy, used, seat.fingerprint.resources, same_group, loss);
                 let cost = cost::total(&terms);
                 self.open.insert((cost, node));
                 Standing::Fits { terms, cost }
             }
         };
         self.standings.insert(node, standing);
+    }
+
+    /// What the node's room would lose of its worth; nothing where the policy does not ask.
+    fn loss(&self, node: NodeId, seat: &Seat, outlook: &Outlook) -> i64 {
+        if self.policy != Policy::Fragmentation {
+            return 0;
+        }
+        let value = outlook.value(node, seat);
+        let grants = self.devices(seat, &value).unwrap_or_default();
+        value.loss(self.wanted, self.class.group, &grants)
+    }
+
+    /// The devices of the node that the policy prefers.
+    fn devices(&self, seat: &Seat, value: &Valued<'_>) -> Result<DeviceGrants, Filter> {
+        match self.policy {
+            Policy::Spread | Policy::Pack => device::choose(seat, self.class.group),
+            Policy::Fragmentation => {
+                let rank = |device: &Device, free: u32, taken: u32| value.device_loss(device, free, taken);
+                device::choose_by(seat, self.class.group, &rank)
+            }
+        }
     }
 
     /// The cheapest node for `want`, with the reasons. Nodes to avoid are dearer by a penalty, not forbidden.
@@ -219,7 +245,8 @@ impl<'a> Field<'a> {
         let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
         let free = || filter::choose_ports(seat, self.class).expect("a node in the open has its ports free");
         let ports = want.ports.clone().unwrap_or_else(free);
-        let devices = device::choose(seat, self.class.group).expect("a node in the open has its devices free");
+        let value = board.outlook().value(node, seat);
+        let devices = self.devices(seat, &value).expect("a node in the open has its devices free");
         let placement = Placement { node, ports, devices, decision, explanation };
         board.hold(want.alloc, Hold::of(&self.class.job.id, self.class.group, &placement));
         if let Some(Standing::Fits { cost, .. }) = self.standings.get(&node) {
@@ -228,7 +255,7 @@ impl<'a> Field<'a> {
         let same = board.same_group(&self.class.job.id, &self.class.group.name);
         let same = same.and_then(|counts| counts.get(&node)).copied().unwrap_or(0);
         let seat = board.seats().get(&node).expect("still there");
-        self.put(node, seat, same);
+        self.put(node, seat, same, board.outlook());
         placement
     }
 

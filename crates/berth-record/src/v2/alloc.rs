@@ -76,11 +76,11 @@ stored! {
         runner_up: Option<(String, Vec<CostTerm>)>,
     }
 
-    enum Policy = Policy { Spread, Pack }
+    enum Policy = Policy { Spread, Pack, Fragmentation }
 
     struct CostTerm = CostTerm { term: Term, cost: i64 }
 
-    enum Term = Term { Utilisation, SameGroup, FailedHere }
+    enum Term = Term { Utilisation, SameGroup, Fragmentation, FailedHere }
 
     enum Filter = Filter {
         NodeLost,

@@ -155,6 +155,7 @@ impl fmt::Display for Term {
         f.write_str(match self {
             Term::Utilisation => "utilisation",
             Term::SameGroup => "same group",
+            Term::Fragmentation => "fragmentation",
             Term::FailedHere => "failed here",
         })
     }
@@ -202,6 +203,7 @@ impl fmt::Display for Policy {
         f.write_str(match self {
             Policy::Spread => "spread",
             Policy::Pack => "pack",
+            Policy::Fragmentation => "fragmentation",
         })
     }
 }
