@@ -80,7 +80,7 @@ impl Core {
         Want {
             alloc: id,
             only: alloc.bound_to.or(pin.map(|target| target.node)),
-            ports: pin.map(|target| target.ports.clone()),
+            decided: pin.cloned(),
             avoid: self.failed_nodes(id),
             leaving,
         }
