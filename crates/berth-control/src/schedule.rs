@@ -80,7 +80,7 @@ impl Core {
         Want {
             alloc: id,
             only: alloc.bound_to.or(pin.map(|target| target.node)),
-            decided: pin.cloned(),
+            ports: pin.map(|target| target.ports.clone()),
             avoid: self.failed_nodes(id),
             leaving,
         }

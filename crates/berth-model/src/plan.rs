@@ -5,8 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::{
-    AllocId, Command, DeviceGrants, Epoch, EventId, GroupName, JobId, JobVersion, NodeId, ParseError, Placement, Port,
-    PortName, Resources, WaitReason,
+    AllocId, Command, Epoch, EventId, GroupName, JobId, JobVersion, NodeId, ParseError, Port, PortName, Resources,
+    WaitReason,
 };
 
 /// What a plan does, as a number: two plans that would do the same have the same.
@@ -113,16 +113,6 @@ pub struct Target {
     pub node: NodeId,
     /// Every port of the group with its number.
     pub ports: BTreeMap<PortName, Port>,
-    /// Every wish of the group for devices with what it is given.
-    pub devices: DeviceGrants,
-}
-
-impl Target {
-    /// Where a placement puts an instance.
-    pub fn of(placement: &Placement) -> Target {
-        let Placement { node, ports, devices, .. } = placement;
-        Target { node: *node, ports: ports.clone(), devices: devices.clone() }
-    }
 }
 
 /// What an instance takes the place of.

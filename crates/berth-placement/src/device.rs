@@ -27,22 +27,6 @@ pub(crate) fn missing(devices: &[Device], group: &GroupSpec) -> Option<Filter> {
     group.devices().find(short).map(|spec| Filter::DeviceMissing(spec.kind.clone()))
 }
 
-/// The first kind of which something that is to be given is not free, or not there.
-pub(crate) fn taken(seat: &Seat, group: &GroupSpec, grants: &DeviceGrants) -> Option<Filter> {
-    let devices = &seat.fingerprint.devices;
-    let mut free: Vec<u32> = seat.devices.iter().map(|taken| WHOLE.saturating_sub(*taken)).collect();
-    for spec in group.devices() {
-        for id in grants.get(&spec.name).into_iter().flatten() {
-            let left = devices.iter().position(|device| device.id == *id).map(|at| &mut free[at]);
-            match left.and_then(|left| left.checked_sub(u32::from(spec.amount.of_each().0)).map(|rest| (left, rest))) {
-                Some((left, rest)) => *left = rest,
-                None => return Some(Filter::Exhausted(Dimension::Device(spec.kind.clone()))),
-            }
-        }
-    }
-    None
-}
-
 /// The devices for every wish of the group.
 pub(crate) fn choose(seat: &Seat, group: &GroupSpec) -> Result<DeviceGrants, Filter> {
     choose_by(seat, group, &|_, free, _| i64::from(free))

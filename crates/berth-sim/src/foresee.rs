@@ -221,7 +221,7 @@ impl World {
             .map(|alloc| {
                 let at = alloc.placement().expect("what occupies a node has a place");
                 let place = (alloc.job.clone(), alloc.group.clone(), alloc.index, alloc.bound_to);
-                (place, (alloc.version, Target::of(at)))
+                (place, (alloc.version, Target { node: at.node, ports: at.ports.clone() }))
             })
             .collect()
     }

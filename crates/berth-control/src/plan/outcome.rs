@@ -27,7 +27,7 @@ pub(super) fn compare(before: &Core, future: &Future) -> (Vec<Change>, Vec<Plann
             }
             AllocState::Placed { placement, .. } | AllocState::Running { placement, .. } if is_new => {
                 followed.extend(source.map(|source| source.alloc));
-                let target = Target::of(placement);
+                let target = Target { node: placement.node, ports: placement.ports.clone() };
                 let round = future.placed.get(&alloc.id).copied().unwrap_or(1);
                 let stops_first = |old: &Source| future.stopped.get(&old.alloc).is_some_and(|at| *at <= round);
                 let source = source.map(|old| Source { stops_first: stops_first(&old), ..old });

@@ -6,10 +6,9 @@ use berth_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::convert::grants_to_wire;
 use super::{
-    AllocId, DeviceId, DeviceName, Epoch, EventId, GroupName, JobId, NodeNames, NodeRef, Number, PlanId, PortName,
-    Resources, ToWire, WaitReason,
+    AllocId, Epoch, EventId, GroupName, JobId, NodeNames, NodeRef, Number, PlanId, PortName, Resources, ToWire,
+    WaitReason,
 };
 
 /// The most bytes of a request for a plan.
@@ -101,9 +100,6 @@ pub struct PlannedChange {
     /// Every port of the new one with its number.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<PortName, u16>,
-    /// Every wish of the new one for devices with their ids.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub devices: BTreeMap<DeviceName, Vec<DeviceId>>,
 }
 
 /// What would happen to an instance.
@@ -216,7 +212,6 @@ impl ToWire for model::Change {
             from: source.map(|source| names.node_ref(source.node)),
             to: target.map(|target| names.node_ref(target.node)),
             ports: ports.map(|(name, port)| (PortName(name.clone()), port.0)).collect(),
-            devices: target.map(|target| grants_to_wire(&target.devices)).unwrap_or_default(),
         }
     }
 }
