@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
     AllocId, CostTerm, DecisionId, Device, DeviceGrants, Explanation, Filter, Filtered, NodeId, Placement, Policy,
-    Port, PortName, Resources, Shortfall, Verdict, WaitReason,
+    Resources, Shortfall, Verdict, WaitReason,
 };
 
 use crate::board::{Board, Hold, Seat};
@@ -19,8 +19,6 @@ pub struct Want {
     pub alloc: AllocId,
     /// The one node it is for, as with system jobs.
     pub only: Option<NodeId>,
-    /// The numbers of its ports, where they are decided already.
-    pub ports: Option<BTreeMap<PortName, Port>>,
     /// Where earlier instances failed of late.
     pub avoid: Vec<NodeId>,
     /// The node of the instance that this one replaces, while that still holds its place there. It does not count as
@@ -52,15 +50,9 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
     let mut field = Field::evaluate(board, class, policy);
     let mut stuck = Vec::new();
     for want in wants {
-        if let Some(port) = taken_port(board, want) {
-            let filtered = Filtered::from([(Filter::PortTaken(port), 1)]);
-            let reason = WaitReason::NoNodeFits { decision, filtered, nearest: None, verdict: Verdict::Waiting };
-            outcome.waiting.push((reason, vec![want.alloc]));
-            continue;
-        }
         match field.choose(want) {
             Some((node, explanation)) => {
-                let placement = field.take(board, want, node, explanation, decision);
+                let placement = field.take(board, want.alloc, node, explanation, decision);
                 outcome.placed.push((want.alloc, placement));
             }
             None => match want.only {
@@ -73,12 +65,6 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
         outcome.waiting.push((field.why_nowhere(board, decision), stuck));
     }
     outcome
-}
-
-/// The first of the decided ports that is taken on the one node that is wanted.
-fn taken_port(board: &Board, want: &Want) -> Option<Port> {
-    let seat = board.seats().get(&want.only?)?;
-    want.ports.as_ref()?.values().copied().find(|port| seat.ports.contains_key(port))
 }
 
 /// Why an allocation of the class is not placed, with the numbers of this moment. None: there is room for it.
@@ -237,18 +223,17 @@ impl<'a> Field<'a> {
     fn take(
         &mut self,
         board: &mut Board,
-        want: &Want,
+        alloc: AllocId,
         node: NodeId,
         explanation: Explanation,
         decision: DecisionId,
     ) -> Placement {
         let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
-        let free = || filter::choose_ports(seat, self.class).expect("a node in the open has its ports free");
-        let ports = want.ports.clone().unwrap_or_else(free);
+        let ports = filter::choose_ports(seat, self.class).expect("a node in the open has its ports free");
         let value = board.outlook().value(node, seat);
         let devices = self.devices(seat, &value).expect("a node in the open has its devices free");
         let placement = Placement { node, ports, devices, decision, explanation };
-        board.hold(want.alloc, Hold::of(&self.class.job.id, self.class.group, &placement));
+        board.hold(alloc, Hold::of(&self.class.job.id, self.class.group, &placement));
         if let Some(Standing::Fits { cost, .. }) = self.standings.get(&node) {
             self.open.remove(&(*cost, node));
         }
