@@ -102,7 +102,7 @@ impl Core {
         // Soon, or a cluster whose leaders do not last would never collect.
         self.timers.set(self.now + crate::collect::SOON, Due::Collect);
         self.resume_allocs();
-        self.recall_ghosts();
+        self.recall_all_ghosts();
         let jobs: Vec<_> = self.state.jobs.keys().cloned().collect();
         for job in jobs {
             self.mark_job(&job);

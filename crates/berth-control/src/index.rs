@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use berth_model::{
     AgentKey, Alloc, AllocId, AllocState, EventId, GroupName, JobId, JobSpec, JobVersion, LedgerEntry, NodeId,
-    Timestamp,
+    NodeName, Timestamp,
 };
 use siphasher::sip::SipHasher13;
 
@@ -75,6 +75,8 @@ impl ClassKey {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     pub(crate) agents: BTreeMap<AgentKey, NodeId>,
+    /// Nodes by name. A name can be that of several: of one that is ready, and of others that are lost.
+    pub(crate) named: BTreeMap<NodeName, BTreeSet<NodeId>>,
     pub(crate) jobs: BTreeMap<JobId, BTreeMap<GroupName, GroupIndex>>,
     /// Allocations that have not ended, per job.
     pub(crate) live: BTreeMap<JobId, u32>,
@@ -215,6 +217,11 @@ impl Index {
         if groups.is_empty() {
             self.jobs.remove(&alloc.job);
         }
+    }
+
+    /// A node has this name no more.
+    pub(crate) fn forget_name(&mut self, name: &NodeName, node: NodeId) {
+        drop_member(&mut self.named, name, node);
     }
 
     pub(crate) fn add_ledger(&mut self, entry: &LedgerEntry) {

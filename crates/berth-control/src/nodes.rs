@@ -33,7 +33,7 @@ pub(crate) struct Link {
     /// Whether a desired state waits for a commit, and whether it is out of date already.
     waiting: Waiting,
     sent: Option<(SessionId, Digest, Timestamp)>,
-    /// Allocations that have ended here, but that the agent still runs.
+    /// Allocations that have ended here, but that the agent still runs or may still begin.
     pub(crate) ghosts: BTreeSet<AllocId>,
     /// The last report, to see quickly that nothing is new.
     pub(crate) last: Option<NodeReport>,
@@ -105,8 +105,9 @@ impl Core {
     }
 
     fn ready_holder_of(&self, name: &NodeName, agent: &AgentKey) -> Option<NodeId> {
-        let mut others = self.state.nodes.values().filter(|node| node.is_eligible() && node.agent != *agent);
-        others.find(|node| node.fingerprint.name == *name).map(|node| node.id)
+        let named = self.state.index.named.get(name).into_iter().flatten();
+        let mut others = named.filter_map(|id| self.state.nodes.get(id)).filter(|node| node.agent != *agent);
+        others.find(|node| node.is_eligible()).map(|node| node.id)
     }
 
     /// Writes the node where it is new or its machine changed. A lost node stays lost until it has said what it still
@@ -150,6 +151,7 @@ impl Core {
         let mut node = node.clone();
         node.state = NodeState::Ready { since: self.now };
         self.state.put_node(node);
+        self.recall_ghosts(id);
         self.now_ready(id, name, serial);
     }
 

@@ -139,6 +139,11 @@ impl State {
             self.board.put_node(node.id, &larger, eligibility);
         }
         self.dirty.room |= room;
+        let renamed = old.filter(|old| old.fingerprint.name != node.fingerprint.name);
+        if let Some(old) = renamed {
+            self.index.forget_name(&old.fingerprint.name, old.id);
+        }
+        self.index.named.entry(node.fingerprint.name.clone()).or_default().insert(node.id);
         self.index.agents.insert(node.agent.clone(), node.id);
         self.journal.touch(Key::Node(node.id), Takes::Nothing);
         self.nodes.insert(node.id, node);
@@ -148,6 +153,7 @@ impl State {
         let Some(node) = self.nodes.remove(&id) else { return };
         self.board.remove_node(id);
         self.dirty.room = true;
+        self.index.forget_name(&node.fingerprint.name, id);
         if self.index.agents.get(&node.agent) == Some(&id) {
             self.index.agents.remove(&node.agent);
         }

@@ -59,7 +59,7 @@ fn there_is_an_end_to_the_nodes_that_may_register() {
         assert_eq!(connect(n), None);
     }
     let reason = connect(limits::NODES + 1).expect("refused");
-    assert!(reason.starts_with("the cluster has 10000 nodes, lost ones included, and takes no more"), "{reason}");
+    assert!(reason.starts_with("the cluster has 100000 nodes, lost ones included, and takes no more"), "{reason}");
     assert_eq!(connect(17), None, "one that is known comes back");
 }
 

@@ -535,7 +535,7 @@ async fn a_task_sees_the_devices_that_it_was_given(world: &mut World) {
         constraints: Vec::new(),
     };
     // Opened for writing by somebody who is not root: the file's own mode and the control group both let it.
-    let script = "echo \"<$BERTH_DEVICE_THE_LOG>\"; ls /dev/kmsg; (: > /dev/kmsg) && echo opened";
+    let script = "echo \"<$BERTH_DEVICE_THE_LOG>\"; ls /dev/kmsg; (: > /dev/kmsg) && echo opened; true";
     for mut task in [shell(world, script), program(&["sh", "-c", script])] {
         task.user = Some("65534".to_owned());
         let without = world.output(task.clone()).await;
