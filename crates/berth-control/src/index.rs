@@ -72,7 +72,7 @@ impl ClassKey {
 }
 
 /// All indexes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     pub(crate) agents: BTreeMap<AgentKey, NodeId>,
     pub(crate) jobs: BTreeMap<JobId, BTreeMap<GroupName, GroupIndex>>,
@@ -93,6 +93,11 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// The indexes of a copy, which has neither ledger nor commands.
+    pub(crate) fn copy(&self) -> Index {
+        Index { commands_at: BTreeSet::new(), ledger_of: BTreeSet::new(), ..self.clone() }
+    }
+
     pub(crate) fn group(&self, job: &JobId, group: &GroupName) -> Option<&GroupIndex> {
         self.jobs.get(job)?.get(group)
     }

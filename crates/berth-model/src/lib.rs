@@ -16,6 +16,7 @@ pub mod mutation;
 pub mod node;
 pub mod order;
 pub mod placement;
+pub mod plan;
 pub mod reason;
 pub mod shim;
 #[cfg(feature = "testkit")]
@@ -31,6 +32,7 @@ pub use mutation::*;
 pub use node::*;
 pub use order::*;
 pub use placement::*;
+pub use plan::*;
 pub use reason::*;
 pub use shim::*;
 pub use units::*;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
-    AllocId, CostTerm, DecisionId, Explanation, Filter, Filtered, NodeId, Placement, Policy, Resources, Shortfall,
-    Verdict, WaitReason,
+    AllocId, CostTerm, DecisionId, Explanation, Filter, Filtered, NodeId, Placement, Policy, Port, PortName, Resources,
+    Shortfall, Verdict, WaitReason,
 };
 
 use crate::board::{Board, Hold, Seat};
@@ -18,6 +18,8 @@ pub struct Want {
     pub alloc: AllocId,
     /// The one node it is for, as with system jobs.
     pub only: Option<NodeId>,
+    /// The numbers of its ports, where they are decided already.
+    pub ports: Option<BTreeMap<PortName, Port>>,
     /// Where earlier instances failed of late.
     pub avoid: Vec<NodeId>,
     /// The node of the instance that this one replaces, while that still holds its place there. It does not count as
@@ -46,9 +48,15 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
     let mut field = Field::evaluate(board, class, policy);
     let mut stuck = Vec::new();
     for want in wants {
+        if let Some(port) = taken_port(board, want) {
+            let filtered = Filtered::from([(Filter::PortTaken(port), 1)]);
+            let reason = WaitReason::NoNodeFits { decision, filtered, nearest: None, verdict: Verdict::Waiting };
+            outcome.waiting.push((reason, vec![want.alloc]));
+            continue;
+        }
         match field.choose(want) {
             Some((node, explanation)) => {
-                let placement = field.take(board, want.alloc, node, explanation, decision);
+                let placement = field.take(board, want, node, explanation, decision);
                 outcome.placed.push((want.alloc, placement));
             }
             None => match want.only {
@@ -61,6 +69,12 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
         outcome.waiting.push((field.why_nowhere(board, decision), stuck));
     }
     outcome
+}
+
+/// The first of the decided ports that is taken on the one node that is wanted.
+fn taken_port(board: &Board, want: &Want) -> Option<Port> {
+    let seat = board.seats().get(&want.only?)?;
+    want.ports.as_ref()?.values().copied().find(|port| seat.ports.contains_key(port))
 }
 
 /// Why an allocation of the class is not placed, with the numbers of this moment. None: there is room for it.
@@ -197,13 +211,14 @@ impl<'a> Field<'a> {
     fn take(
         &mut self,
         board: &mut Board,
-        alloc: AllocId,
+        want: &Want,
         node: NodeId,
         explanation: Explanation,
         decision: DecisionId,
     ) -> Placement {
         let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
-        let ports = filter::choose_ports(seat, self.class).expect("a node in the open has its ports free");
+        let free = || filter::choose_ports(seat, self.class).expect("a node in the open has its ports free");
+        let ports = want.ports.clone().unwrap_or_else(free);
         let hold = Hold {
             node,
             job: self.class.job.id.clone(),
@@ -211,7 +226,7 @@ impl<'a> Field<'a> {
             resources: self.wanted,
             ports: ports.values().copied().collect(),
         };
-        board.hold(alloc, hold);
+        board.hold(want.alloc, hold);
         if let Some(Standing::Fits { cost, .. }) = self.standings.get(&node) {
             self.open.remove(&(*cost, node));
         }

@@ -12,6 +12,7 @@ mod clients;
 mod clock;
 mod facts;
 mod faults;
+mod foresee;
 mod log;
 mod machine;
 mod network;
@@ -25,6 +26,7 @@ mod settle;
 mod store;
 mod world;
 
+pub use foresee::{Foreseen, foresee};
 pub use outcome::{Broken, Invariant, Outcome};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
