@@ -6,8 +6,8 @@ use berth_check::{Budget, Fence, Finding, Granted, NodeView, PlanView, check, ch
 use berth_model::{Alloc, AllocId, AllocState, GroupName, GroupSpec, JobId, JobKind, JobSpec, Mutation, NodeId};
 
 use crate::core::Core;
-use crate::event::Effect;
 use crate::index::SlotIndex;
+use berth_model::control::Effect;
 
 impl Core {
     /// Checks what this step placed, made and began to replace.

@@ -9,6 +9,7 @@
 
 pub mod alloc;
 pub mod command;
+pub mod control;
 pub mod ids;
 pub mod job;
 pub mod ledger;

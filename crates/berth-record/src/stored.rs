@@ -148,7 +148,8 @@ macro_rules! stored_as_text {
     )*};
 }
 stored_as_text!(
-    AllocId, NodeId, CommandId, DecisionId, EventId, Namespace, JobName, GroupName, TaskName, PortName, NodeName,
+    AllocId, NodeId, CommandId, DecisionId, EventId, PlanId, Namespace, JobName, GroupName, TaskName, PortName,
+    NodeName,
 );
 
 impl<M, S: Stored<M>> Stored<Option<M>> for Option<S> {

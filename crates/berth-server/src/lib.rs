@@ -12,6 +12,7 @@ mod driver;
 mod error;
 mod folder;
 mod http;
+mod journal;
 mod plans;
 mod run;
 mod tunnels;
@@ -19,8 +20,10 @@ mod view;
 mod why;
 
 pub use berth_control::Settings;
+pub use berth_record::journal::Mark;
 pub use clock::Clock;
 pub use config::{Config, ConnectionLimits, StoreKind};
 pub use error::ServerError;
 pub use http::openapi;
+pub use journal::{Difference, End, ReadError, Replayed, replay};
 pub use run::{Ready, run};

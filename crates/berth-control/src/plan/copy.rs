@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_model::NodeId;
 
 use crate::core::Core;
-use crate::event::SessionId;
 use crate::pipeline::Pipeline;
 use crate::state::State;
 use crate::timers::Due;
+use berth_model::control::SessionId;
 
 impl Core {
     /// The copy. What only tells of the past (the ledger, outcomes of commands) is left out: nothing is decided on it.

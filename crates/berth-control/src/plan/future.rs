@@ -12,7 +12,7 @@ use berth_model::{
 
 use super::budget::Readiness;
 use crate::core::Core;
-use crate::event::{CommitId, Effect, Event, RequestId};
+use berth_model::control::{CommitId, Effect, Event, RequestId};
 
 /// Rounds that a plan looks ahead.
 const MAX_ROUNDS: u32 = 5_000;

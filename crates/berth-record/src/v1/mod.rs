@@ -4,6 +4,7 @@
 mod alloc;
 mod command;
 mod job;
+pub(crate) mod journal;
 mod ledger;
 mod meta;
 mod node;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::wire::v1::{ServerMessage, ToWire as _};
-use berth_control::{CommitError, CommitId, Core, Effect, Event, RequestId, SessionId, StepDown};
+use berth_control::{Beginning, CommitError, CommitId, Core, Effect, Event, RequestId, SessionId, StepDown};
 use berth_model::{Epoch, LedgerEntry, Mutation, Order, Refusal, Timestamp};
 use berth_record::{EPOCH_KEY, encode, encode_epoch};
 use berth_store::{Applied, Guard, Operation, StoreError, Transaction};
@@ -18,6 +18,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::lead::Lead;
 use super::{AnyStore, Input, Reply, Shared};
 use crate::agents::Outbox;
+use crate::journal::Segment;
 use crate::view::View;
 
 /// Commits handed to the store at once. Fewer than it lets wait, so that it is never too busy for one in the middle.
@@ -54,6 +55,7 @@ pub struct Reign<'a> {
     store: &'a AnyStore,
     epoch: Epoch,
     core: Core,
+    segment: Segment,
     effects: Vec<Effect>,
     requests: BTreeMap<RequestId, Reply>,
     last_request: u64,
@@ -73,12 +75,17 @@ impl<'a> Reign<'a> {
     pub fn begin(shared: Arc<Shared>, store: &'a AnyStore, lead: Lead) -> Reign<'a> {
         let now = shared.clock.now();
         let mut effects = Vec::new();
-        let core = Core::load(shared.settings.clone(), lead.snapshot, lead.epoch, now, &mut effects);
+        let beginning =
+            Beginning { settings: shared.settings.clone(), snapshot: lead.snapshot, epoch: lead.epoch, now };
+        let (folder, most) = &shared.journal;
+        let core = Core::load(beginning.clone(), &mut effects);
+        let segment = Segment::begin(folder, *most, beginning, effects.clone());
         Reign {
             shared,
             store,
             epoch: lead.epoch,
             core,
+            segment,
             effects,
             requests: BTreeMap::new(),
             last_request: 0,
@@ -106,6 +113,12 @@ impl<'a> Reign<'a> {
                     return End::Shutdown;
                 }
                 Some(done) = self.commits.next() => self.committed(done),
+                () = std::future::ready(()), if self.segment.is_full() => {
+                    self.finish_commits().await;
+                    tracing::info!(epoch = %self.epoch, "the journal's segment is full; the lead is taken anew to begin the next");
+                    self.close(Refusal::NotLeader, "the server begins a new segment of its journal");
+                    return End::SteppedDown;
+                }
                 () = tokio::time::sleep(nap), if self.wake_at.is_some() => self.wake(),
                 Some(input) = inputs.recv() => self.take(input),
             }
@@ -169,7 +182,11 @@ impl<'a> Reign<'a> {
     fn step(&mut self, event: Event) {
         // A clock that was set back stands still here until it has caught up.
         self.now = self.now.max(self.shared.clock.now());
+        let taken = self.segment.is_open().then(|| event.clone());
         self.core.step(self.now, event, &mut self.effects);
+        if let Some(event) = taken {
+            self.segment.step(self.now, event, &self.effects);
+        }
         self.perform();
     }
 

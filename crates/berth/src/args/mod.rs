@@ -96,6 +96,12 @@ pub enum Command {
     /// Show nodes
     #[command(subcommand, after_help = "Example: berth node list")]
     Node(NodeCommand),
+    /// Make the decisions of a server's journal again, and compare
+    #[command(after_help = REPLAY_HELP)]
+    Replay {
+        /// A segment of the journal, or the folder `journal` of a server's data folder
+        journal: PathBuf,
+    },
     /// Simulate whole clusters with faults
     #[command(subcommand, after_help = "Example: berth sim run --seed 7")]
     Sim(SimCommand),
@@ -327,6 +333,17 @@ pub enum Tty {
     /// No.
     Never,
 }
+
+/// What is said below the flags of `berth replay`.
+const REPLAY_HELP: &str = "\
+Every event that the server's core heard is given to the same core again, with its time, and every effect is compared with \
+what came of it then. The exit status is 4 where something differs, and 1 where a file is damaged. Replay with the \
+program that wrote the journal: another version may decide otherwise.
+
+With --json: {segments: [{file, program, steps, effects, from?, to?, torn_at?, difference?: {step, at, event, written, now, \
+effect?}}]}; `written` and `now` list kind, bytes and digest of each effect.
+
+Example: berth replay /var/lib/berth/server/journal";
 
 /// What is said below the flags of `berth solve`.
 const SOLVE_HELP: &str = "\

@@ -7,6 +7,7 @@ pub mod lab;
 pub mod logs;
 pub mod node;
 pub mod plan;
+pub mod replay;
 pub mod roles;
 pub mod run;
 pub mod sim;
@@ -118,6 +119,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why { target } => why::why(&context()?, &target).await.and(done),
         Command::Node(NodeCommand::List) => node::list(&context()?).await.and(done),
         Command::Node(NodeCommand::Show { node }) => node::show(&context()?, &node).await.and(done),
+        Command::Replay { journal } => replay::replay(&journal, format(&cli)),
         Command::Sim(SimCommand::Run { seed, seeds }) => sim::run(seed, seeds, format(&cli)),
         Command::Solve(args) => solve::solve(&args, format(&cli)),
         Command::Schema => print(&(serde_json::to_string_pretty(&berth_api::jobfile::json_schema())? + "\n")).and(done),
