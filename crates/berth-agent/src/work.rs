@@ -215,6 +215,7 @@ mod tests {
             name: "group".parse().unwrap(),
             count: 1,
             constraints: Vec::new(),
+            rules: Rules::default(),
             network: NetworkMode::Host,
             tasks: vec![task],
             restart: RestartPolicy { attempts: 0, interval: Millis(1), delay: Millis(1), max_delay: Millis(1) },

@@ -59,11 +59,14 @@ impl Core {
             let cause = self.cause_of_placing(id);
             self.placed(id, placement, cause);
         }
+        let mut stuck = Vec::new();
         for (reason, ids) in outcome.waiting {
             for id in ids {
                 self.note_reason(id, &reason);
+                stuck.push((id, reason.clone()));
             }
         }
+        self.preempt(key, &stuck, decision);
     }
 
     fn want(&self, id: AllocId) -> Want {
@@ -79,7 +82,7 @@ impl Core {
         let ended = slot.into_iter().flat_map(|slot| slot.ended.iter().rev());
         let failed = ended.take(AVOIDED).map(|id| self.alloc(*id)).take_while(|old| match outcome(old) {
             Some(Outcome::Failed(_) | Outcome::Lost(_)) => true,
-            Some(Outcome::Complete | Outcome::Stopped) | None => false,
+            Some(Outcome::Complete | Outcome::Stopped | Outcome::Preempted { .. }) | None => false,
         });
         let nodes: BTreeSet<NodeId> = failed.filter_map(|old| old.placement().map(|p| p.node)).collect();
         nodes.into_iter().collect()
@@ -99,7 +102,7 @@ impl Core {
             let slot = (alloc.job.clone(), alloc.group.clone(), crate::index::Slot::of(alloc));
             self.state.dirty.slots.insert(slot);
         }
-        if kind(&known) == kind(reason) {
+        if kind(&known) == kind(reason) || self.waits_for_victims(id) {
             return;
         }
         let cause = self.cause_of_placing(id);
@@ -113,6 +116,8 @@ enum Kind<'a> {
     Queued,
     NoNodes,
     NoNodeFits(Vec<&'a Filter>, Verdict),
+    GangIncomplete(Vec<&'a Filter>, Verdict),
+    Preempting,
     BackOff,
 }
 
@@ -121,6 +126,10 @@ fn kind(reason: &WaitReason) -> Kind<'_> {
         WaitReason::Queued => Kind::Queued,
         WaitReason::NoNodes => Kind::NoNodes,
         WaitReason::NoNodeFits { filtered, verdict, .. } => Kind::NoNodeFits(filtered.keys().collect(), *verdict),
+        WaitReason::GangIncomplete { filtered, verdict, .. } => {
+            Kind::GangIncomplete(filtered.keys().collect(), *verdict)
+        }
+        WaitReason::Preempting { .. } => Kind::Preempting,
         WaitReason::BackOff { .. } => Kind::BackOff,
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Dirty {
     pub(crate) touched: BTreeSet<NodeId>,
     /// What was placed in this step, for the checker.
     pub(crate) placed: BTreeSet<AllocId>,
+    /// Who was told to go in this step, and for whom, for the checker.
+    pub(crate) preempted: BTreeMap<AllocId, AllocId>,
     /// Groups in which this step began a replacement, for the checker.
     pub(crate) begun: BTreeSet<(JobId, GroupName)>,
     /// What was made in this step, for the checker.
@@ -318,6 +320,11 @@ impl State {
         }
     }
 
+    /// Those on their way out for one of higher priority.
+    pub(crate) fn allocs_leaving(&self) -> impl Iterator<Item = &Alloc> {
+        self.index.preempted.iter().filter_map(|id| self.allocs.get(id))
+    }
+
     /// Whether the job is wanted.
     pub(crate) fn is_active(&self, job: &JobId) -> bool {
         self.jobs.get(job).is_some_and(|job| match job.state {
@@ -336,7 +343,11 @@ pub(crate) fn command_key(record: &CommandRecord) -> CommandKey {
 pub(crate) fn is_queued(alloc: &Alloc) -> bool {
     match &alloc.state {
         AllocState::Waiting { reason, .. } => match reason {
-            WaitReason::Queued | WaitReason::NoNodes | WaitReason::NoNodeFits { .. } => true,
+            WaitReason::Queued
+            | WaitReason::NoNodes
+            | WaitReason::NoNodeFits { .. }
+            | WaitReason::GangIncomplete { .. }
+            | WaitReason::Preempting { .. } => true,
             WaitReason::BackOff { .. } => false,
         },
         AllocState::Placed { .. }

@@ -6,7 +6,7 @@
 //! counts as full: only groups with many different shares of few devices come near.
 
 use berth_model::{
-    Device, DeviceAmount, DeviceGrants, DeviceSpec, Dimension, Filter, GroupSpec, Shortfall, Thousandths,
+    Device, DeviceAmount, DeviceGrants, DeviceKind, DeviceSpec, Dimension, GroupSpec, Shortfall, Thousandths,
 };
 
 use crate::board::Seat;
@@ -22,13 +22,13 @@ fn suits(spec: &DeviceSpec, device: &Device) -> bool {
 }
 
 /// The first kind of which a node has too few for a wish, taken or not.
-pub(crate) fn missing(devices: &[Device], group: &GroupSpec) -> Option<Filter> {
-    let short = |spec: &&DeviceSpec| devices.iter().filter(|d| suits(spec, d)).count() < spec.amount.devices();
-    group.devices().find(short).map(|spec| Filter::DeviceMissing(spec.kind.clone()))
+pub(crate) fn missing<'a>(devices: &[Device], group: &'a GroupSpec) -> Option<&'a DeviceKind> {
+    let short = |spec: &&'a DeviceSpec| devices.iter().filter(|d| suits(spec, d)).count() < spec.amount.devices();
+    group.devices().find(short).map(|spec| &spec.kind)
 }
 
-/// The devices for every wish of the group.
-pub(crate) fn choose(seat: &Seat, group: &GroupSpec) -> Result<DeviceGrants, Filter> {
+/// The devices for every wish of the group, or the kind of which the furthest wish got none.
+pub(crate) fn choose<'a>(seat: &Seat, group: &'a GroupSpec) -> Result<DeviceGrants, &'a DeviceKind> {
     let devices = &seat.fingerprint.devices;
     let wish = |spec| Wish {
         spec,
@@ -40,8 +40,7 @@ pub(crate) fn choose(seat: &Seat, group: &GroupSpec) -> Result<DeviceGrants, Fil
     let free = seat.devices.iter().map(|taken| WHOLE.saturating_sub(*taken)).collect();
     let mut search = Search { wishes, free, steps: STEPS, stuck: 0 };
     if !search.serve(0) {
-        let kind = search.wishes[search.stuck].spec.kind.clone();
-        return Err(Filter::Exhausted(Dimension::Device(kind)));
+        return Err(&search.wishes[search.stuck].spec.kind);
     }
     let ids = |given: Vec<usize>| given.into_iter().map(|at| devices[at].id.clone()).collect();
     Ok(search.wishes.into_iter().map(|wish| (wish.spec.name.clone(), ids(wish.given))).collect())

@@ -181,6 +181,7 @@ pub fn alloc(tasks: Vec<TaskSpec>) -> DesiredAlloc {
         name: "group".parse().unwrap(),
         count: 1,
         constraints: Vec::new(),
+        rules: Rules::default(),
         network: NetworkMode::None,
         tasks,
         restart: RestartPolicy { attempts: 0, interval: Millis(1), delay: Millis(1), max_delay: Millis(1) },

@@ -79,10 +79,18 @@ pub enum Term {
     SameGroup,
     /// Where the group's last allocation failed or was lost.
     FailedHere,
+    /// What the group prefers of a node and this one has not.
+    Preference,
+    /// Others that the group likes to be near to and that are not here.
+    Affinity,
+    /// Others that the group likes to be apart from and that are here.
+    AntiAffinity,
+    /// How much of what it should have of the group this part of the cluster would have.
+    Spread,
 }
 
 same!(Policy, model::Policy { Spread, Pack });
-same!(Term, model::Term { Utilisation, SameGroup, FailedHere });
+same!(Term, model::Term { Utilisation, SameGroup, FailedHere, Preference, Affinity, AntiAffinity, Spread });
 
 impl From<&model::CostTerm> for CostTerm {
     fn from(term: &model::CostTerm) -> CostTerm {
