@@ -35,5 +35,5 @@ test-v2: ## The runtime's tests on cgroup v2 with systemd, in a virtual machine 
 bench: build ## Figures for docs/benchmarks.md
 	@scripts/bench.sh
 
-bench-flow: build ## Figures of the flow solver against its peers (PEERS=FOLDER), into docs/benchmarks.md
-	@scripts/bench-flow.sh
+bench-flow: build ## Figures of the flow solver against its peers (PEERS=FOLDER, PARTS="peers drift"), into docs/benchmarks.md
+	@scripts/bench-flow.sh $(PARTS)

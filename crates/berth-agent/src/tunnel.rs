@@ -139,8 +139,8 @@ async fn attach(
     let mut pending = Bytes::new();
     let mut pieces = read_output(output);
     loop {
+        // In no order: what is typed has to reach a command that never stops writing, if only to end it.
         tokio::select! {
-            biased;
             piece = pieces.recv() => match piece {
                 Some(frame) => user.send(&frame).await?,
                 // All that it wrote has been sent: its exit may follow.

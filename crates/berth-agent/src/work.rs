@@ -14,11 +14,14 @@ use crate::link::chain;
 /// start and two signals for each of its tasks, and its end.
 const QUEUE: usize = 4 * berth_model::limits::TASKS;
 
+/// What a worker is asked for. In a box, since a queue has room for dozens from the beginning, and most stay empty.
+type Order = Box<Effect>;
+
 /// Every allocation's worker.
 pub struct Workers {
     runtime: Runtime,
     events: mpsc::Sender<Event>,
-    queues: BTreeMap<AllocId, mpsc::Sender<Effect>>,
+    queues: BTreeMap<AllocId, mpsc::Sender<Order>>,
 }
 
 impl Workers {
@@ -38,7 +41,7 @@ impl Workers {
             queue
         });
         // Never waits: the worker may be waiting for the loop that calls this.
-        if let Err(error) = queue.try_send(effect) {
+        if let Err(error) = queue.try_send(Box::new(effect)) {
             tracing::error!(%alloc, %error, "the allocation's worker takes no orders");
         }
         if last {
@@ -71,7 +74,7 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(self, mut orders: mpsc::Receiver<Effect>) {
+    async fn run(self, mut orders: mpsc::Receiver<Order>) {
         let mut next = None;
         loop {
             let order = match next.take() {
@@ -81,9 +84,10 @@ impl Worker {
                     None => return,
                 },
             };
-            match order {
-                Effect::Prepare(desired) => next = self.prepare(*desired, &mut orders).await,
-                other => self.do_one(other).await,
+            // In boxes: most workers have nothing to do most of the time, and would keep the room that the work takes.
+            match *order {
+                Effect::Prepare(desired) => next = Box::pin(self.prepare(*desired, &mut orders)).await,
+                other => Box::pin(self.do_one(other)).await,
             }
         }
     }
@@ -91,7 +95,7 @@ impl Worker {
     /// Makes an allocation ready. An order that comes meanwhile ends the attempt: nothing but an end
     /// can be asked of what is not ready. Only a shim that is being started is waited for: it would not
     /// be known to whoever has to end it.
-    async fn prepare(&self, desired: DesiredAlloc, orders: &mut mpsc::Receiver<Effect>) -> Option<Effect> {
+    async fn prepare(&self, desired: DesiredAlloc, orders: &mut mpsc::Receiver<Order>) -> Option<Order> {
         let alloc = self.alloc;
         let progress = |progress| {
             // A progress that finds the channel full is worth less than what fills it.
@@ -102,7 +106,7 @@ impl Worker {
             Some(order) = orders.recv() => return Some(order),
         };
         let result = match prepared {
-            Ok(()) => self.runtime.launch(alloc).await,
+            Ok(prepared) => self.runtime.launch(prepared).await,
             Err(not_ready) => Err(not_ready),
         };
         self.tell(Event::Prepared { alloc, result }).await;
@@ -189,7 +193,7 @@ mod tests {
         Resources, RestartPolicy, TaskSpec, UpdatePolicy,
     };
     use berth_runtime::images::{Store, StoreConfig};
-    use berth_runtime::{LogLimits, OciRuntime, RuntimeConfig};
+    use berth_runtime::{LogLimits, OciRuntime, RuntimeConfig, STARTING_AT_ONCE};
 
     use super::*;
 
@@ -197,6 +201,10 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(60);
 
     fn desired() -> DesiredAlloc {
+        numbered(1)
+    }
+
+    fn numbered(number: u64) -> DesiredAlloc {
         let task = TaskSpec {
             name: "main".parse().unwrap(),
             driver: Driver::Exec,
@@ -223,7 +231,7 @@ mod tests {
             meta: BTreeMap::new(),
         };
         DesiredAlloc {
-            id: AllocId::new(Incarnation(1), 1),
+            id: AllocId::new(Incarnation(1), number),
             job: JobId { namespace: Namespace::default(), name: "job".parse().unwrap() },
             kind: JobKind::Batch,
             version: JobVersion(1),
@@ -282,5 +290,34 @@ mod tests {
             }
         }
         assert_eq!(order, ["not prepared", "removed"]);
+    }
+
+    #[tokio::test]
+    async fn shims_are_started_a_few_at_a_time_and_what_waits_can_be_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let (events, mut heard) = mpsc::channel(64);
+        let mut workers = Workers::new(runtime(dir.path()).await, events);
+        let all: Vec<DesiredAlloc> = (1..=3 * STARTING_AT_ONCE).map(|n| numbered(n as u64)).collect();
+        let folder = |alloc: AllocId| dir.path().join("allocs").join(alloc.to_string());
+        let begun = |alloc: &AllocId| folder(*alloc).join("begun").exists();
+        let ids: Vec<AllocId> = all.iter().map(|desired| desired.id).collect();
+        for desired in all {
+            workers.give(Effect::Prepare(Box::new(desired)));
+        }
+        let full = async {
+            while ids.iter().filter(|alloc| begun(alloc)).count() < STARTING_AT_ONCE {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, full).await.expect("as many begin as may");
+        // None of those that have begun goes on, and nothing else ends the wait of one that has not.
+        let waits = *ids.iter().find(|alloc| !begun(alloc)).expect("some wait for their turn");
+        workers.give(Effect::Remove(waits));
+        match tokio::time::timeout(PATIENCE, heard.recv()).await.expect("it is removed without its turn") {
+            Some(Event::Removed { alloc }) => assert_eq!(alloc, waits),
+            other => panic!("{other:?}"),
+        }
+        assert!(!begun(&waits));
+        ids.iter().for_each(|alloc| drop(std::fs::write(folder(*alloc).join("go"), "")));
     }
 }

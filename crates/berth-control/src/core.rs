@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use berth_model::{Cause, Epoch, Meta, NodeId, Order, Snapshot, Timer, Timestamp};
 
 use crate::Settings;
+use crate::bound::Bound;
 use crate::event::{Effect, Event, SessionId};
 use crate::nodes::Link;
 use crate::pipeline::{Held, Lead, Pipeline};
@@ -30,6 +31,8 @@ pub struct Core {
     pub(crate) now: Timestamp,
     /// The counters of the last commit that went out, or of the store.
     pub(crate) written: Meta,
+    /// What a plan under which a command was sent has yet to place.
+    pub(crate) bound: Option<Bound>,
     /// What set off the step.
     pub(crate) root: Option<Cause>,
 }
@@ -56,6 +59,7 @@ impl Core {
             links: BTreeMap::new(),
             now,
             written,
+            bound: None,
             root: None,
         };
         core.resume();
@@ -102,7 +106,7 @@ impl Core {
         // Soon, or a cluster whose leaders do not last would never collect.
         self.timers.set(self.now + crate::collect::SOON, Due::Collect);
         self.resume_allocs();
-        self.recall_ghosts();
+        self.recall_all_ghosts();
         let jobs: Vec<_> = self.state.jobs.keys().cloned().collect();
         for job in jobs {
             self.mark_job(&job);
@@ -113,6 +117,9 @@ impl Core {
     /// Reconciles and places until nothing is left to do.
     fn settle(&mut self) {
         for _ in 0..MAX_ROUNDS {
+            if std::mem::take(&mut self.state.dirty.unforeseen) {
+                self.unbind();
+            }
             let slots = std::mem::take(&mut self.state.dirty.slots);
             let jobs = std::mem::take(&mut self.state.dirty.jobs);
             let due = !slots.is_empty() || !jobs.is_empty();
@@ -179,6 +186,7 @@ impl Core {
                 Due::MinReady(alloc) => self.min_ready_due(alloc, due),
                 Due::Reschedule(alloc) => self.reschedule_due(alloc, due),
                 Due::Collect => self.collect(due),
+                Due::Unbind => self.unbind(),
             }
         }
     }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
 
+mod bound;
 mod collect;
 mod commands;
 mod core;
@@ -15,6 +16,7 @@ mod journal;
 mod lifecycle;
 mod nodes;
 mod pipeline;
+mod plan;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod preempt;
@@ -31,6 +33,7 @@ mod why;
 
 pub use crate::core::Core;
 pub use event::*;
+pub use plan::Planner;
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use view::Summary;

@@ -33,7 +33,7 @@ pub(crate) struct Link {
     /// Whether a desired state waits for a commit, and whether it is out of date already.
     waiting: Waiting,
     sent: Option<(SessionId, Digest, Timestamp)>,
-    /// Allocations that have ended here, but that the agent still runs.
+    /// Allocations that have ended here, but that the agent still runs or may still begin.
     pub(crate) ghosts: BTreeSet<AllocId>,
     /// The last report, to see quickly that nothing is new.
     pub(crate) last: Option<NodeReport>,
@@ -47,6 +47,11 @@ enum Waiting {
 }
 
 impl Link {
+    /// The link of a copy, on which nobody waits for anything.
+    pub(crate) fn copied(&self, heard: Timestamp, session: SessionId) -> Link {
+        Link { session: Some(session), ghosts: self.ghosts.clone(), ..Link::new(heard) }
+    }
+
     pub(crate) fn new(heard: Timestamp) -> Self {
         Link {
             heard,
@@ -150,6 +155,7 @@ impl Core {
         let mut node = node.clone();
         node.state = NodeState::Ready { since: self.now };
         self.state.put_node(node);
+        self.recall_ghosts(id);
         self.now_ready(id, name, serial);
     }
 
@@ -291,6 +297,11 @@ impl Core {
         if !just_told && link.waiting == Waiting::No {
             self.push_desired_to(node, out);
         }
+    }
+
+    /// The stream of a node's agent.
+    pub(crate) fn session_of(&self, node: NodeId) -> Option<SessionId> {
+        self.links.get(&node)?.session
     }
 
     /// All that should be on a node.

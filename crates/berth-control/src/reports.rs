@@ -54,8 +54,8 @@ impl Core {
             for id in self.live_on(node).into_iter().filter(|id| !seen.contains(id)) {
                 self.absent(id, cause);
             }
+            self.lay_ghosts(node, &seen);
         }
-        self.lay_ghosts(node, &seen);
     }
 
     fn observe_alloc(&mut self, node: NodeId, observed: &ObservedAlloc, cause: &Cause) {
@@ -165,7 +165,6 @@ impl Core {
     /// Something that was given up still runs, as after a partition: until it is gone it holds its room on the board,
     /// or what is placed next would not fit beside it.
     fn ghost(&mut self, node: NodeId, observed: &ObservedAlloc) {
-        let alloc = self.alloc(observed.id);
         match observed.phase {
             Phase::Ended(_) => {
                 if self.state.board.release(observed.id) {
@@ -174,37 +173,37 @@ impl Core {
                 self.state.exorcise(node, observed.id);
             }
             Phase::Preparing(_) | Phase::Starting | Phase::Running | Phase::Stopping => {
-                if let Some(hold) = self.state.hold_of(alloc, alloc.placement()) {
-                    self.state.board.hold(observed.id, hold);
-                    if let Some(link) = self.links.get_mut(&node) {
-                        link.ghosts.insert(observed.id);
-                    }
-                }
+                self.hold_for_ghost(node, observed.id);
             }
         }
     }
 
-    /// What was given up with a lost node that has come back may still run there: nobody but the node knows, and a
-    /// new leader has not heard of it yet. It holds its room until the node's first report.
-    pub(crate) fn recall_ghosts(&mut self) {
+    fn hold_for_ghost(&mut self, node: NodeId, id: AllocId) {
+        let alloc = self.alloc(id);
+        let (Some(hold), Some(link)) = (self.state.hold_of(alloc, alloc.placement()), self.links.get_mut(&node)) else {
+            return;
+        };
+        self.state.board.hold(id, hold);
+        link.ghosts.insert(id);
+    }
+
+    /// A new leader has not heard yet what still runs on nodes that were lost once.
+    pub(crate) fn recall_all_ghosts(&mut self) {
         let returned: Vec<NodeId> = self.state.nodes.values().filter(|n| n.is_eligible()).map(|n| n.id).collect();
         for node in returned {
-            let ended = self.state.index.ended_on.get(&node).into_iter().flatten().copied();
-            let given_up =
-                |id: &AllocId| matches!(self.alloc(*id).state, AllocState::Ended { outcome: Outcome::Lost(_), .. });
-            for id in ended.filter(given_up).collect::<Vec<_>>() {
-                let alloc = self.alloc(id);
-                if let Some(hold) = self.state.hold_of(alloc, alloc.placement()) {
-                    self.state.board.hold(id, hold);
-                    if let Some(link) = self.links.get_mut(&node) {
-                        link.ghosts.insert(id);
-                    }
-                }
-            }
+            self.recall_ghosts(node);
         }
     }
 
-    /// Ghosts that a whole report does not show any more are gone.
+    /// What was given up with a lost node that has come back may run there, or begin: it may have been told of it
+    /// before it was told to give it up. It holds its room until the node knows better and does not show it.
+    pub(crate) fn recall_ghosts(&mut self, node: NodeId) {
+        for id in self.state.index.haunting.get(&node).cloned().unwrap_or_default() {
+            self.hold_for_ghost(node, id);
+        }
+    }
+
+    /// Ghosts that a node which has been told of their end does not show any more are gone.
     fn lay_ghosts(&mut self, node: NodeId, seen: &BTreeSet<AllocId>) {
         let Some(link) = self.links.get_mut(&node) else { return };
         let gone: Vec<AllocId> = link.ghosts.iter().filter(|id| !seen.contains(id)).copied().collect();

@@ -169,3 +169,20 @@ fn nothing_new_is_placed_where_the_disk_is_full_and_what_runs_there_stays() {
     w.pass(2_000);
     assert_eq!((told(&w).len(), w.live("next")), (0, vec!["next[0] v1 ready a".to_owned()]));
 }
+
+#[test]
+fn a_leader_whose_clock_was_set_back_waits_no_longer_than_it_would_have() {
+    let mut w = two_nodes();
+    w.fates.insert("bad".to_owned(), Fate::Fail);
+    w.run(service("bad")).unwrap();
+    w.run(service("web")).unwrap();
+    w.reports();
+    assert_eq!(w.live("bad"), ["bad[0] v1 waiting back-off -"]);
+    assert_eq!(w.live("web"), ["web[0] v1 running b"]);
+    w.now = Timestamp(w.now.0 - 900_000);
+    w.lead_anew();
+    w.fates.remove("bad");
+    w.pass(5_000);
+    assert_eq!(w.live("web"), ["web[0] v1 ready b"]);
+    assert_eq!(w.live("bad"), ["bad[0] v1 ready b"], "tried again, and elsewhere");
+}

@@ -59,6 +59,27 @@ fn a_ghost_that_is_not_reported_any_more_is_gone() {
 }
 
 #[test]
+fn what_a_returned_node_may_yet_begin_holds_its_room_until_it_has_been_told() {
+    let mut w = World::new();
+    w.node(machine("a").cpu(1_000));
+    w.node(machine("b").cpu(1_000));
+    w.cut("a");
+    w.run(service("web").cpu(800)).unwrap();
+    assert_eq!(w.live("web"), ["web[0] v1 placed a"], "the order is on its way");
+    w.pass(7_000);
+    assert_eq!(w.all("web"), ["web[0] v1 lost a", "web[0] v1 ready b"]);
+    for _ in 0..2 {
+        w.say("a", Vec::new());
+        assert_eq!(w.core.summary().nodes_ready, 2, "it is back, and has heard nothing yet");
+    }
+    w.run(service("more").cpu(800)).unwrap();
+    assert_eq!(w.live("more"), ["more[0] v1 waiting no-room -"], "the node may yet begin what it was told first");
+    w.connect("a");
+    w.report("a");
+    assert_eq!(w.live("more"), ["more[0] v1 placed a"], "it knows that nothing is to begin");
+}
+
+#[test]
 fn a_new_leader_counts_with_ghosts_until_the_node_has_reported() {
     let (w, _) = haunted();
     let epoch = Epoch { counter: EPOCH.counter + 1, ..EPOCH };
@@ -68,6 +89,7 @@ fn a_new_leader_counts_with_ghosts_until_the_node_has_reported() {
         principal: Principal("root".to_owned()),
         namespace: Namespace::default(),
         key: IdempotencyKey("k".to_owned()),
+        plan: None,
         command: Command::Run(Box::new(service("more").cpu(800).0)),
     });
     core.step(w.now, Event::Command { request: RequestId(1), command }, &mut out);

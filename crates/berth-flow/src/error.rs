@@ -22,7 +22,10 @@ pub enum ChangeError {
         capacity: i64,
     },
     /// The amounts are so large that their sums could overflow.
-    #[error("with {amount} units more, all supplies and bounds together exceed {limit}")]
+    #[error(
+        "with {amount} units more, all supplies and bounds together exceed {limit}; count in larger units, and leave \
+         capacities out that nothing comes near"
+    )]
     AmountTooLarge {
         /// The supply or bound to be added.
         amount: i64,
@@ -30,7 +33,9 @@ pub enum ChangeError {
         limit: i64,
     },
     /// The costs are so large that the cost of a path could overflow.
-    #[error("a path through {nodes} nodes with arcs that cost {cost} could exceed {limit}")]
+    #[error(
+        "a path through {nodes} nodes with arcs that cost {cost} could exceed {limit}; divide all costs by a number"
+    )]
     CostTooLarge {
         /// The largest cost of an arc, without its sign.
         cost: i64,

@@ -18,6 +18,7 @@ mod cost;
 mod device;
 mod field;
 mod filter;
+pub mod optimise;
 mod place;
 mod preempt;
 

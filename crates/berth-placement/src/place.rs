@@ -1,7 +1,10 @@
 //! Placing the allocations of a class, one after the other, over nodes that were evaluated once.
 
+use std::collections::BTreeMap;
+
 use berth_model::{
-    AllocId, DecisionId, Explanation, Filter, Filtered, Gang, NodeId, Placement, Policy, Verdict, WaitReason,
+    AllocId, DecisionId, Explanation, Filter, Filtered, Gang, NodeId, Placement, Policy, Port, PortName, Verdict,
+    WaitReason,
 };
 
 use crate::around::Around;
@@ -17,6 +20,8 @@ pub struct Want {
     pub alloc: AllocId,
     /// The one node it is for, as with system jobs.
     pub only: Option<NodeId>,
+    /// The numbers of its ports, where they are decided already.
+    pub ports: Option<BTreeMap<PortName, Port>>,
     /// Where earlier instances failed of late.
     pub avoid: Vec<NodeId>,
     /// The node of the instance that this one replaces, while that still holds its place there. It does not count as
@@ -45,9 +50,15 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
     let mut field = Field::evaluate(board, class, policy);
     let mut stuck = Vec::new();
     for want in wants {
+        if let Some(port) = taken_port(board, want) {
+            let filtered = Filtered::from([(Filter::PortTaken(port), 1)]);
+            let reason = WaitReason::NoNodeFits { decision, filtered, nearest: None, verdict: Verdict::Waiting };
+            outcome.waiting.push((reason, vec![want.alloc]));
+            continue;
+        }
         match field.choose(board, want) {
             Some((node, explanation)) => {
-                let placement = take(board, &mut field, class, want.alloc, node, explanation, decision);
+                let placement = take(board, &mut field, class, want, node, explanation, decision);
                 outcome.placed.push((want.alloc, placement));
             }
             None => match want.only {
@@ -58,15 +69,19 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
             },
         }
     }
-    if stuck.is_empty() {
-        return outcome;
+    if !stuck.is_empty() {
+        outcome.waiting.push((why_nowhere(&field, board, class, policy, decision), stuck));
     }
-    let reason = why_nowhere(&field, board, class, policy, decision);
-    match class.group.rules.gang {
-        Gang::Free => outcome.waiting.push((reason, stuck)),
-        Gang::Whole => hold_back(board, class, wants, (reason, decision), policy, &mut outcome),
+    if class.group.rules.gang == Gang::Whole && !outcome.waiting.is_empty() {
+        hold_back(board, class, wants, policy, decision, &mut outcome);
     }
     outcome
+}
+
+/// The first of the decided ports that is taken on the one node that is wanted.
+fn taken_port(board: &Board, want: &Want) -> Option<Port> {
+    let seat = board.seats().get(&want.only?)?;
+    want.ports.as_ref()?.values().copied().find(|port| seat.ports.contains_key(port))
 }
 
 /// Not all of a gang fit: none is placed.
@@ -74,15 +89,17 @@ fn hold_back(
     board: &mut Board,
     class: Class<'_>,
     wants: &[Want],
-    (reason, decision): (WaitReason, DecisionId),
     policy: Policy,
+    decision: DecisionId,
     outcome: &mut Outcome,
 ) {
+    let waiting = std::mem::take(&mut outcome.waiting);
+    let Some((first_stuck, _)) = waiting.into_iter().next() else { return };
     let fit = count(outcome.placed.len());
     for (alloc, _) in outcome.placed.drain(..) {
         board.release(alloc);
     }
-    let reason = gang_reason(board, class, wants.len(), fit, reason, policy, decision);
+    let reason = gang_reason(board, class, wants.len(), fit, first_stuck, policy, decision);
     outcome.waiting.push((reason, wants.iter().map(|want| want.alloc).collect()));
 }
 
@@ -116,9 +133,15 @@ fn how_many_fit(board: &mut Board, class: Class<'_>, wanted: usize, policy: Poli
     let last = berth_model::Incarnation(u32::MAX);
     (0..wanted)
         .take_while(|nth| {
-            let want = Want { alloc: AllocId::new(last, *nth as u64), only: None, avoid: Vec::new(), leaving: None };
+            let want = Want {
+                alloc: AllocId::new(last, *nth as u64),
+                only: None,
+                ports: None,
+                avoid: Vec::new(),
+                leaving: None,
+            };
             let Some((node, explanation)) = field.choose(board, &want) else { return false };
-            take(board, &mut field, class, want.alloc, node, explanation, decision);
+            take(board, &mut field, class, &want, node, explanation, decision);
             true
         })
         .count()
@@ -176,16 +199,17 @@ fn take(
     board: &mut Board,
     field: &mut Field<'_>,
     class: Class<'_>,
-    alloc: AllocId,
+    want: &Want,
     node: NodeId,
     explanation: Explanation,
     decision: DecisionId,
 ) -> Placement {
     let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
-    let ports = filter::choose_ports(seat, class).expect("a node in the open has its ports free");
+    let free = || filter::choose_ports(seat, class).expect("a node in the open has its ports free");
+    let ports = want.ports.clone().unwrap_or_else(free);
     let devices = device::choose(seat, class.group).expect("a node in the open has its devices free");
     let placement = Placement { node, ports, devices, decision, explanation };
-    board.hold(alloc, Hold::of(&class.job.id, class.group, &placement));
+    board.hold(want.alloc, Hold::of(&class.job.id, class.group, &placement));
     field.taken(board, node);
     placement
 }

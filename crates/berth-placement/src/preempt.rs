@@ -69,7 +69,8 @@ fn cheapest(
     candidates.sort_unstable_by_key(|(price, alloc, _)| (*price, *alloc));
     let mut without_all = seat.clone();
     candidates.iter().for_each(|(_, _, hold)| without_all.give_back(hold));
-    if !has_room(&without_all, class) {
+    // Where there is room already, something else is in the way, and who goes makes no difference.
+    if has_room(seat, class) || !has_room(&without_all, class) {
         return None;
     }
     let mut search =

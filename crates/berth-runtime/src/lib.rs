@@ -23,4 +23,4 @@ pub use error::RuntimeError;
 pub use exec::{ExecOutput, ExecRequest, ExecSession, WindowSize};
 pub use oci::OciRuntime;
 pub use plan::LogLimits;
-pub use runtime::{Runtime, RuntimeConfig, RuntimeEvent};
+pub use runtime::{Prepared, Runtime, RuntimeConfig, RuntimeEvent, STARTING_AT_ONCE};

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::net::unix::pipe;
 use tokio::process::Command;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tracing::{debug, warn};
 
 use crate::bundle::Folders;
@@ -31,7 +31,7 @@ use crate::exec::{self, ExecRequest, ExecSession};
 use crate::images::{Credential, Digest, Store};
 use crate::logs::{self, LogQuery, LogRecord};
 use crate::oci::OciRuntime;
-use crate::plan::{AllocPlan, LogLimits, boot_id, names};
+use crate::plan::{AllocPlan, LogLimits, boot_id, make, names};
 use crate::seccomp::Filters;
 use crate::shim::lock;
 use crate::shim::protocol::{Ask, KillWire, TaskWire};
@@ -48,8 +48,9 @@ const BEGIN: Duration = Duration::from_secs(30);
 const FAREWELL: Duration = Duration::from_secs(10);
 /// Attempts to reach a shim that has broken a connection.
 const RECONNECTS: u32 = 3;
-/// Shims that are started at the same time: more than this only fight for the disk.
-const STARTING: usize = 8;
+/// Shims that are started at the same time: more than this only fight for processors and the disk, until each of them
+/// takes longer than it may.
+pub const STARTING_AT_ONCE: usize = 8;
 /// Log records that are kept for whoever reads them.
 const RECORDS: usize = 512;
 
@@ -97,6 +98,13 @@ pub enum RuntimeEvent {
     },
 }
 
+/// An allocation that is ready for [`Runtime::launch`], and whose turn it is: others wait until it is launched.
+#[must_use]
+pub struct Prepared {
+    alloc: AllocId,
+    _turn: OwnedSemaphorePermit,
+}
+
 /// Runs allocations. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Runtime {
@@ -112,7 +120,7 @@ struct Inner {
     filters: Filters,
     shims: Shims,
     events: mpsc::Sender<RuntimeEvent>,
-    starting: Semaphore,
+    starting: Arc<Semaphore>,
 }
 
 /// The shims that are connected.
@@ -150,7 +158,8 @@ impl Runtime {
         let boot = boot_id().map_err(RuntimeError::files("read", "/proc/sys/kernel/random/boot_id"))?;
         let cgroups = Cgroups::detect().map_err(RuntimeError::files("read", "/proc/self/mountinfo"))?;
         let (events, receiver) = mpsc::channel(EVENTS);
-        let (filters, shims, starting) = (Filters::default(), Shims::default(), Semaphore::new(STARTING));
+        let (filters, shims) = (Filters::default(), Shims::default());
+        let starting = Arc::new(Semaphore::new(STARTING_AT_ONCE));
         let inner = Inner { config, hidden, images, boot, cgroups, filters, shims, events, starting };
         Ok((Self { inner: Arc::new(inner) }, receiver))
     }
@@ -190,25 +199,32 @@ impl Runtime {
         }
     }
 
-    /// Makes the folder and the images of an allocation ready for [`Runtime::launch`]. Does nothing where a shim
-    /// answers. May be dropped at any time.
-    pub async fn prepare(&self, desired: &DesiredAlloc, on_progress: impl Fn(Progress)) -> Result<(), NotReady> {
-        if self.client(desired.id).is_ok() {
-            return Ok(());
+    /// Makes the folder and the images of an allocation ready for [`Runtime::launch`], and waits for its turn to be
+    /// launched. Makes nothing where a shim answers. May be dropped at any time.
+    pub async fn prepare(&self, desired: &DesiredAlloc, on_progress: impl Fn(Progress)) -> Result<Prepared, NotReady> {
+        let alloc = desired.id;
+        let images = match self.client(alloc) {
+            Ok(_) => None,
+            Err(_) => Some(make::images(desired, self, &on_progress).await?),
+        };
+        // Only now: an image that does not come holds up nobody who has theirs. And no later: many may wait, and a plan
+        // is large.
+        let turn = Arc::clone(&self.inner.starting).acquire_owned().await.expect("the semaphore is never closed");
+        if let Some(images) = images {
+            let plan = make::make(desired, self, &images)?;
+            let dir = self.dir(alloc);
+            let prepared = make_private(&dir).and_then(|()| plan.write(&dir));
+            drop(images);
+            let failed = |error| io_failure(format_args!("make the folder of allocation {alloc}"), &error);
+            prepared.map_err(|error| may_pass(failed(error)))?;
         }
-        let (plan, images) = crate::plan::make::make(desired, self, &on_progress).await?;
-        // Only now: an image that does not come holds up nobody who has theirs.
-        let _place = self.inner.starting.acquire().await.expect("the semaphore is never closed");
-        let dir = self.dir(desired.id);
-        let prepared = make_private(&dir).and_then(|()| plan.write(&dir));
-        drop(images);
-        let id = desired.id;
-        prepared.map_err(|error| may_pass(io_failure(format_args!("make the folder of allocation {id}"), &error)))
+        Ok(Prepared { alloc, _turn: turn })
     }
 
     /// Starts the shim of a prepared allocation. Does nothing where a shim answers. Takes a bounded time, and must
     /// not be dropped: what is half begun would be known to nobody.
-    pub async fn launch(&self, alloc: AllocId) -> Result<(), NotReady> {
+    pub async fn launch(&self, prepared: Prepared) -> Result<(), NotReady> {
+        let alloc = prepared.alloc;
         // An earlier try may have given up on a shim that was only slow.
         if self.client(alloc).is_ok() || self.connect(alloc).await.is_ok() {
             return Ok(());

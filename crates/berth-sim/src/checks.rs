@@ -396,6 +396,19 @@ fn touched(mutations: &[Mutation]) -> Vec<AllocId> {
     ids.collect()
 }
 
+/// What a placement gives of devices, in thousandths of each.
+fn devices_of(group: &GroupSpec, placement: &Placement) -> Vec<(DeviceId, u64)> {
+    let wishes = group.tasks.iter().flat_map(|task| &task.devices);
+    let given = wishes.flat_map(|wish| {
+        let share = match wish.amount {
+            DeviceAmount::Count(_) => 1000,
+            DeviceAmount::Share(share) => u64::from(share.0),
+        };
+        placement.devices.get(&wish.name).into_iter().flatten().map(move |id| (id.clone(), share))
+    });
+    given.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use berth_model::{
@@ -483,17 +496,4 @@ mod tests {
         world.check_order(1, 1, &Order::Welcome { epoch, node, heartbeat: berth_model::Millis(1000) });
         assert_eq!(world.violation.map(|violation| violation.invariant), Some(Invariant::DurableFirst));
     }
-}
-
-/// What a placement gives of devices, in thousandths of each.
-fn devices_of(group: &GroupSpec, placement: &Placement) -> Vec<(DeviceId, u64)> {
-    let wishes = group.tasks.iter().flat_map(|task| &task.devices);
-    let given = wishes.flat_map(|wish| {
-        let share = match wish.amount {
-            DeviceAmount::Count(_) => 1000,
-            DeviceAmount::Share(share) => u64::from(share.0),
-        };
-        placement.devices.get(&wish.name).into_iter().flatten().map(move |id| (id.clone(), share))
-    });
-    given.collect()
 }

@@ -10,8 +10,10 @@ mod budget;
 mod checks;
 mod clients;
 mod clock;
+mod cluster;
 mod facts;
 mod faults;
+mod foresee;
 mod log;
 mod machine;
 mod network;
@@ -25,6 +27,8 @@ mod settle;
 mod store;
 mod world;
 
+pub use cluster::{ClusterOptions, ClusterReport, Meter, Milliseconds, cluster};
+pub use foresee::{Foreseen, foresee};
 pub use outcome::{Broken, Invariant, Outcome};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;

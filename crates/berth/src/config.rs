@@ -129,7 +129,8 @@ fn agent_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> any
 }
 
 /// A placement policy by its name.
-struct PolicyName(Policy);
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyName(pub Policy);
 
 impl FromStr for PolicyName {
     type Err = &'static str;

@@ -188,6 +188,21 @@ groups:
     assert!(output.status.success());
     assert_eq!(text(&output.stdout).trim(), piped.len().to_string());
 
+    // The end of a command is the end, also where somebody could type more.
+    let mut ended = cluster.command(&["exec", id(alloc), "--", "true"]).stdin(Stdio::piped()).spawn().unwrap();
+    assert!(until("the end of `exec`", SOON, || ended.try_wait().unwrap()).success());
+
+    // What is typed reaches a command that never stops writing.
+    let mut flood = cluster.command(&["exec", id(alloc), "--", "sh", "-c", "yes & read word; kill $!"]);
+    let mut flood = flood.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut written = flood.stdout.take().unwrap();
+    written.read_exact(&mut vec![0; 4 << 20]).unwrap();
+    flood.stdin.take().unwrap().write_all(b"stop\n").unwrap();
+    let rest = std::thread::spawn(move || std::io::copy(&mut written, &mut std::io::sink()));
+    let status = until("the end of what floods", SOON, || flood.try_wait().unwrap());
+    assert!(status.success());
+    rest.join().unwrap().unwrap();
+
     assert_eq!(cluster.ok(&["stop", "talk"]), "talk has stopped\n");
     assert_ne!(started(pid), Some(start), "the task was not stopped");
     assert_eq!(lines.next().unwrap().unwrap(), "ended");
@@ -286,4 +301,24 @@ fn run_follows_a_change_of_count_which_restarts_nothing() {
         assert_eq!(common, kept.len().min(allocs.len()), "{kept:?} became {allocs:?}");
         kept = allocs;
     }
+}
+
+#[test]
+fn an_update_that_fails_is_told_at_once() {
+    if !root() {
+        return;
+    }
+    let cluster = Cluster::start();
+    let job = |task: &str| {
+        let text = format!(
+            "job: up\ngroups:\n  - name: up\n    update: {{min_ready: 0s}}\n    tasks:\n      \
+             - {{name: up, {task}, kill: {{timeout: 100ms}}}}\n"
+        );
+        cluster.file("up.yaml", &text)
+    };
+    cluster.ok(&["run", job("command: [/bin/sleep, '1000']").to_str().unwrap()]);
+    let (status, told) = cluster.fails(&["run", "--timeout", "60", job("image: 'oci:/nowhere:1'").to_str().unwrap()]);
+    assert_eq!(status, 4, "{told}");
+    assert!(told.starts_with("berth: up: a1-") && told.contains(" failed: not made ready: "), "{told}");
+    assert_eq!(cluster.ready("up", 1)[0]["version"], "1", "the old one goes on");
 }

@@ -79,16 +79,16 @@ impl Core {
         (latest == ended || placeless).then_some(ended)
     }
 
-    fn is_slot_wanted(&self, id: &JobId, group: &GroupName, slot: Slot) -> bool {
+    pub(crate) fn is_slot_wanted(&self, id: &JobId, group: &GroupName, slot: Slot) -> bool {
         let Some(job) = self.state.jobs.get(id).filter(|_| self.state.is_active(id)) else { return false };
         let Some(group) = job.spec.group(group) else { return false };
         match (job.spec.kind, slot) {
             (JobKind::Service | JobKind::Batch, Slot::Index(index)) => index < group.count,
-            (JobKind::System, Slot::Node(node)) => {
-                self.state.nodes.get(&node).is_some_and(|node| {
-                    node.is_eligible() && admits(&node.fingerprint, Class { job: &job.spec, group })
-                })
-            }
+            (JobKind::System, Slot::Node(node)) => self.state.nodes.get(&node).is_some_and(|node| {
+                node.is_eligible()
+                    && !self.state.drained.contains(&node.id)
+                    && admits(&node.fingerprint, Class { job: &job.spec, group })
+            }),
             (JobKind::System, Slot::Index(_)) | (JobKind::Service | JobKind::Batch, Slot::Node(_)) => false,
         }
     }
@@ -193,6 +193,7 @@ impl Core {
 
     /// Timers that a stored allocation asks for after a change of leader.
     pub(crate) fn resume_alloc(&mut self, id: AllocId) {
+        self.clamp_times(id);
         let alloc = self.alloc(id);
         match &alloc.state {
             AllocState::Waiting { reason: WaitReason::BackOff { until, .. }, .. } => {
@@ -211,6 +212,27 @@ impl Core {
             | AllocState::Stopping { .. }
             | AllocState::Ended { .. } => {}
         }
+    }
+
+    /// A clock that was set back between two leaders makes nothing wait longer than it would have from now on.
+    fn clamp_times(&mut self, id: AllocId) {
+        let alloc = self.alloc(id);
+        let latest = self.now + back_off(alloc.failures);
+        let state = match &alloc.state {
+            AllocState::Waiting { since, reason: WaitReason::BackOff { until, failed } } if *until > latest => {
+                AllocState::Waiting { since: *since, reason: WaitReason::BackOff { until: latest, failed: *failed } }
+            }
+            AllocState::Running { placement, since, ready: None } if *since > self.now => {
+                AllocState::Running { placement: placement.clone(), since: self.now, ready: None }
+            }
+            AllocState::Waiting { .. }
+            | AllocState::Placed { .. }
+            | AllocState::Running { .. }
+            | AllocState::Stopping { .. }
+            | AllocState::Ended { .. } => return,
+        };
+        let alloc = berth_model::Alloc { state, ..alloc.clone() };
+        self.state.put_alloc(alloc);
     }
 
     /// A job ends when it was stopped and nothing of it lives, or when all of a batch job's work is over.

@@ -5,44 +5,21 @@
 //! generate cluster /tmp/g machines=12500 util=99 seed=7
 //! ```
 //!
-//! Equal arguments give equal files, on any machine. The keys of each shape are those of its `Keys` below;
+//! Equal arguments give equal files, on any machine. The keys of each shape are those that its function names;
 //! every shape knows `seed`.
 #![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a program of its own, beside the pure crate")]
 
 mod cluster;
 mod general;
+mod keys;
 mod random;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::process::ExitCode;
 
 use berth_flow::{Instance, dimacs};
-
-/// A problem, and what becomes of it.
-struct Pair {
-    base: Instance,
-    changed: Instance,
-}
-
-/// The arguments of a shape, taken one by one.
-struct Keys(BTreeMap<String, u64>);
-
-impl Keys {
-    fn parse(args: &[String]) -> Result<Keys, String> {
-        let pair = |arg: &String| {
-            let (key, value) = arg.split_once('=').ok_or(format!("expected KEY=NUMBER, found {arg}"))?;
-            let value = value.parse().map_err(|_| format!("expected a whole number for {key}, found {value}"))?;
-            Ok((key.to_owned(), value))
-        };
-        args.iter().map(pair).collect::<Result<_, String>>().map(Keys)
-    }
-
-    fn take(&mut self, key: &str, default: u64) -> u64 {
-        self.0.remove(key).unwrap_or(default)
-    }
-}
+use keys::{Keys, Pair};
 
 fn generate(args: &[String]) -> Result<(), String> {
     let [shape, prefix, keys @ ..] = args else {
@@ -58,7 +35,7 @@ fn generate(args: &[String]) -> Result<(), String> {
         "hub" => general::hub(&mut keys),
         other => return Err(format!("no shape is called {other}")),
     };
-    if let Some(key) = keys.0.keys().next() {
+    if let Some(key) = keys.left() {
         return Err(format!("{shape} has no key {key}"));
     }
     let put = |name: String, instance| write(&name, instance).map_err(|error| format!("cannot write {name}: {error}"));

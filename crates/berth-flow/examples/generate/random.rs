@@ -1,6 +1,7 @@
 //! Numbers that look random and are the same everywhere: splitmix64 (Steele, Lea, Flood, 2014).
 
 /// A sequence of numbers.
+#[derive(Clone)]
 pub struct Random(u64);
 
 impl Random {

@@ -2,6 +2,7 @@
 //! next solve to mend.
 
 use super::layout::{Course, Ends};
+use super::route::FAR;
 use super::search::Label;
 use super::{ENDLESS, Inner, Left, Network, REMOVED, Room};
 use crate::change::Change;
@@ -47,6 +48,11 @@ fn first_flow(lower: i64, capacity: i64) -> i64 {
 }
 
 impl Limits {
+    /// The largest cost that an arc ever had, without its sign.
+    pub(super) fn largest_cost(self) -> i64 {
+        self.cost
+    }
+
     fn take(&mut self, less: i64, more: i64) -> Result<(), ChangeError> {
         let sum = (self.amount - less).saturating_add(more);
         if sum > MOST_AMOUNT {
@@ -177,7 +183,7 @@ impl Network {
         loop {
             let (layout, ends) = (&self.layout, self.layout.ends[node.index()]);
             let entering = layout.into.all(ends.into).last().or(layout.into.all(ends.leaves).last());
-            let Some(arc) = layout.out.all(ends.out).last().or(entering).copied() else { break };
+            let Some(arc) = layout.out.all(ends.out).last().copied().or(entering.map(|entry| entry.arc)) else { break };
             self.drop_arc(arc);
         }
         self.limits.amount -= self.supplies[node.index()].saturating_abs();
@@ -308,6 +314,8 @@ impl Network {
         let course = &mut self.layout.arcs[arc.index()];
         let more = i128::from(cost) - i128::from(course.cost);
         course.cost = cost;
+        let tail = course.tail;
+        self.layout.tell(tail);
         self.cost += more * i128::from(self.flow_of(arc.0));
         self.pending.suspects.push(arc.0);
         self.note(Change::SetCost { arc, cost });
@@ -319,8 +327,8 @@ impl Network {
         if !self.layout.leaves.has(leaf) {
             return;
         }
-        self.nodes[leaf as usize].price = self.price_of(leaf);
-        // They were only ever compared with each other.
+        self.nodes[leaf as usize].price = self.price_of(leaf).clamp(-FAR, FAR);
+        // They were only ever compared with each other, and now suit any price.
         self.pending.suspects.extend(self.layout.out.all(self.layout.ends[leaf as usize].out));
         self.layout.open_to_arcs(leaf);
     }

@@ -4,7 +4,7 @@
 //! are listed apart at their heads, so that a search can pass through it without looking at it.
 
 use super::bits::Bits;
-use super::lists::{Fill, Lists, Span};
+use super::lists::{Entry, Fill, Lists, Span};
 
 /// No node, no arc.
 pub(super) const NONE: u32 = u32::MAX;
@@ -40,9 +40,9 @@ pub(super) struct Layout {
     pub(super) ends: Vec<Ends>,
     pub(super) arcs: Vec<Course>,
     /// The lists of arcs that leave a node.
-    pub(super) out: Lists,
+    pub(super) out: Lists<u32>,
     /// The lists of arcs that enter a node.
-    pub(super) into: Lists,
+    pub(super) into: Lists<Entry>,
     /// The nodes that nothing enters.
     pub(super) leaves: Bits,
     /// The leaves whose arcs have successive numbers, and so lie together.
@@ -53,6 +53,29 @@ pub(super) struct Layout {
     pub(super) live: Bits,
     /// For each leaf the only arc of its that is live; [`NONE`] if none is, [`SEVERAL`] if some are.
     sole: Vec<u32>,
+    pub(super) news: News,
+}
+
+/// What a search must hear that remembers what it has seen of leaves.
+#[derive(Clone, Debug)]
+pub(super) struct News {
+    /// Anything may have changed, prices too.
+    is_all: bool,
+    /// Leaves with arcs that came, have another cost, or took or gave flow without regard to prices.
+    leaves: Vec<u32>,
+}
+
+impl Default for News {
+    /// Before the first search nothing is known.
+    fn default() -> News {
+        News { is_all: true, leaves: Vec::new() }
+    }
+}
+
+impl News {
+    pub(super) fn tell_all(&mut self) {
+        *self = News::default();
+    }
 }
 
 /// More than one arc.
@@ -149,6 +172,7 @@ impl Layout {
         } else {
             self.bundled.remove(tail);
         }
+        self.tell(tail);
         self.live.remove(id);
         self.open.remove(id);
         self.out.insert(&mut self.ends[tail as usize].out, id);
@@ -173,7 +197,9 @@ impl Layout {
             return;
         }
         self.out.refill(&mut self.ends[tail as usize].out, id, from, to);
-        self.into.refill(entries(&mut self.ends, &self.leaves, tail, head), id, from, to);
+        let entries = entries(&mut self.ends, &self.leaves, tail, head);
+        self.into.refill(entries, id, from, to);
+        self.into.forget(*entries, id);
         match to {
             Fill::Full | Fill::Between => self.live.insert(id),
             Fill::Empty | Fill::Fixed => self.live.remove(id),
@@ -183,6 +209,30 @@ impl Layout {
             Fill::Between | Fill::Empty => self.open.insert(id),
             Fill::Full | Fill::Fixed => self.open.remove(id),
         }
+    }
+
+    /// Tells that an arc that leaves this node is not what it was.
+    pub(super) fn tell(&mut self, node: u32) {
+        if !self.news.is_all && self.leaves.has(node) {
+            self.news.leaves.push(node);
+        }
+    }
+
+    /// Forgets what is remembered of leaves of which there is news. Returns whether all is forgotten.
+    pub(super) fn hear(&mut self) -> bool {
+        let News { is_all, mut leaves } = std::mem::replace(&mut self.news, News { is_all: false, leaves: Vec::new() });
+        if is_all {
+            self.into.forget_all();
+            return true;
+        }
+        leaves.sort_unstable();
+        leaves.dedup();
+        for leaf in leaves.into_iter().filter(|leaf| self.leaves.has(*leaf)) {
+            for id in self.out.all(self.ends[leaf as usize].out) {
+                self.into.forget(self.ends[self.arcs[*id as usize].head as usize].leaves, *id);
+            }
+        }
+        false
     }
 
     fn note_live(&mut self, node: u32) {

@@ -8,11 +8,13 @@ mod bits;
 mod changes;
 mod layout;
 mod lists;
+mod patience;
 mod prices;
 mod rebuild;
 mod route;
 mod scale;
 mod search;
+mod slacks;
 
 use crate::change::Change;
 use crate::problem::{Arc, ArcId, NodeId, Problem, UNLIMITED};
@@ -80,6 +82,8 @@ pub struct Network {
     journal: Option<Vec<Change>>,
     pending: Pending,
     search: Search,
+    /// The work of the last solve from scratch, in steps.
+    steps_from_scratch: u64,
 }
 
 /// What the next solve must look at.
@@ -201,6 +205,7 @@ impl Network {
     fn push(&mut self, id: u32, by: i64) {
         self.shift(id, by);
         let Course { tail, head, .. } = self.layout.arcs[id as usize];
+        self.layout.tell(tail);
         self.excesses[tail as usize] -= by;
         self.excesses[head as usize] += by;
     }

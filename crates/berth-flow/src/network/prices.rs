@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use super::layout::{Course, NONE};
+use super::search::Search;
 use super::{ENDLESS, Network};
 use crate::problem::ArcId;
 
@@ -11,17 +12,29 @@ use crate::problem::ArcId;
 pub(super) struct NegativeCycle(pub(super) Vec<ArcId>);
 
 impl Network {
-    /// Makes these arcs obey. Nodes may have an excess or a deficit then; they are added to `unbalanced`.
-    pub(super) fn obey(&mut self, suspects: &[u32], unbalanced: &mut Vec<u32>) -> Result<(), NegativeCycle> {
+    /// Makes these arcs obey. Nodes that have an excess or a deficit by that are added to `unbalanced`.
+    pub(super) fn obey(
+        &mut self,
+        search: &mut Search,
+        suspects: &[u32],
+        unbalanced: &mut Vec<u32>,
+    ) -> Result<(), NegativeCycle> {
         let moved = self.lower_prices(suspects)?;
+        moved.iter().for_each(|node| search.note_price(self.nodes[*node as usize].price));
+        // The arcs of a leaf come one after the other, and it is looked at as a whole.
+        let mut leaf = NONE;
         for id in suspects {
-            self.obey_by_flow(*id, unbalanced);
+            let tail = self.layout.arcs[*id as usize].tail;
+            if tail != leaf || leaf == NONE {
+                self.obey_by_flow(*id, unbalanced);
+            }
+            leaf = if self.layout.leaves.has(tail) { tail } else { NONE };
         }
         for node in moved {
             let (layout, ends) = (&self.layout, self.layout.ends[node as usize]);
-            let (out, into) = (layout.out.all(ends.out), [layout.into.all(ends.into), layout.into.all(ends.leaves)]);
-            let arcs = [out, &into.concat()].concat();
-            for id in arcs {
+            let into = [layout.into.all(ends.into), layout.into.all(ends.leaves)].concat();
+            let arcs = layout.out.all(ends.out).iter().copied().chain(into.into_iter().map(|entry| entry.arc));
+            for id in arcs.collect::<Vec<_>>() {
                 self.obey_by_flow(id, unbalanced);
             }
         }
@@ -33,7 +46,6 @@ impl Network {
         if tail == NONE {
             return;
         }
-        unbalanced.extend([tail, head]);
         if self.layout.leaves.has(tail) {
             self.obey_as_leaf(tail, unbalanced);
             return;
@@ -44,19 +56,25 @@ impl Network {
             self.push(id, room.up);
         } else if reduced > 0 && room.down > 0 {
             self.push(id, -room.down);
+        } else {
+            return;
         }
+        unbalanced.extend([tail, head]);
     }
 
     /// Takes flow back from the arcs of a leaf that another arc would serve better. A leaf has no price, so
     /// its arcs are compared with each other.
     fn obey_as_leaf(&mut self, leaf: u32, unbalanced: &mut Vec<u32>) {
         let (layout, out) = (&self.layout, self.layout.ends[leaf as usize].out);
+        if layout.out.live(out).is_empty() {
+            return;
+        }
         let Some(cheapest) = layout.out.open(out).iter().map(|id| self.price_through(*id)).min() else { return };
         let live = layout.out.live(out).iter().copied();
         let dear: Vec<_> = live.filter(|id| self.price_through(*id) > cheapest).collect();
         for id in dear {
             self.push(id, -self.rooms[id as usize].down);
-            unbalanced.push(self.layout.arcs[id as usize].head);
+            unbalanced.extend([leaf, self.layout.arcs[id as usize].head]);
         }
     }
 
@@ -76,6 +94,7 @@ impl Network {
         if queue.is_empty() {
             return Ok(Vec::new());
         }
+        self.layout.news.tell_all();
         let mut moved = Vec::new();
         let mut by = vec![NONE; self.nodes.len()];
         while let Some(id) = queue.pop_front() {
@@ -90,7 +109,8 @@ impl Network {
             by[tail as usize] = id;
             moved.push(tail);
             let entering = self.layout.into.all(self.layout.ends[tail as usize].into);
-            queue.extend(entering.iter().filter(|id| is_open(self, **id) && self.reduced_cost(**id) < 0));
+            let entering = entering.iter().map(|entry| entry.arc);
+            queue.extend(entering.filter(|id| is_open(self, *id) && self.reduced_cost(*id) < 0));
         }
         moved.sort_unstable();
         moved.dedup();
@@ -111,7 +131,8 @@ impl Network {
         Some(cycle)
     }
 
-    /// Prices new nodes by what leaves them, as far as that is priced already.
+    /// Prices new nodes by what leaves them, as far as that is priced already and not too far from 0: all their arcs are
+    /// suspects, so that any price will do.
     pub(super) fn price_fresh(&mut self, fresh: &[u32]) {
         const UNKNOWN: i64 = i64::MAX / 4;
         const PASSES: u32 = 3;
@@ -127,7 +148,7 @@ impl Network {
             }
         }
         for id in &inner {
-            if self.nodes[*id as usize].price > UNKNOWN / 2 {
+            if self.nodes[*id as usize].price.abs() > UNKNOWN / 2 {
                 self.nodes[*id as usize].price = 0;
             }
         }

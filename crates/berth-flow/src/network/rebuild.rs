@@ -28,6 +28,7 @@ impl Network {
             *excess = if *supply == REMOVED { 0 } else { *supply };
         }
         self.nodes.iter_mut().for_each(|node| node.price = 0);
+        self.layout.news.tell_all();
         for id in ids(self.rooms.len()) {
             if !self.is_arc(id) {
                 continue;
@@ -46,6 +47,7 @@ impl Network {
         let old = std::mem::take(&mut self.layout);
         let declared = |(id, arc): (u32, &Course)| (arc.tail != NONE).then(|| (arc.tail, arc.head, self.lower(id)));
         let mut layout = Layout::default();
+        layout.news.tell_all();
         layout.lay_out(&self.supplies, ids(self.rooms.len()).zip(&old.arcs).map(declared));
         self.layout = layout;
         for (id, course) in ids(self.rooms.len()).zip(old.arcs).filter(|(_, course)| course.tail != NONE) {

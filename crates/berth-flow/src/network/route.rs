@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use super::bits::Bits;
 use super::layout::Layout;
 use super::lists::Span;
+use super::patience::Patience;
 use super::prices::NegativeCycle;
 use super::rebuild::ids;
 use super::search::{Found, Search, Way};
@@ -16,7 +17,7 @@ use crate::problem::NodeId;
 use crate::solution::{Budget, Outcome};
 
 /// A price as far from 0 as this is a reason to start again; one solve takes it no further than the double.
-const FAR: i64 = 1 << 61;
+pub(super) const FAR: i64 = 1 << 61;
 
 /// What a solve still has to route.
 struct Work {
@@ -50,11 +51,19 @@ impl Network {
                 return Outcome::Unbounded { cycle, steps: search.steps };
             }
         };
-        let is_cold = pending.left != Left::Repairable && budget == Budget::UNLIMITED;
-        let patience = if is_cold && self.can_be_scaled() { self.patience() } else { u64::MAX };
-        let Some(outcome) = self.route(search, &work, budget, patience) else {
-            return self.solve_by_scaling(search);
+        let began = search.steps;
+        let is_cold = pending.left != Left::Repairable;
+        let patience = match budget {
+            Budget::UNLIMITED if !is_cold => Patience::Repair(self.expected_from_scratch()),
+            Budget::UNLIMITED if self.can_be_scaled() => self.patience_with_paths(),
+            _ => Patience::Endless,
         };
+        let Some(outcome) = self.route(search, &work, budget, patience) else {
+            return if is_cold { self.solve_by_scaling(search) } else { self.start_again(search) };
+        };
+        if is_cold {
+            self.steps_from_scratch = search.steps - began;
+        }
         self.pending = pending;
         self.pending.left = Left::Repairable;
         self.pending.fresh.clear();
@@ -67,15 +76,31 @@ impl Network {
     }
 
     /// After so many steps from scratch, cost scaling is likely to be faster than going on path by path.
-    fn patience(&self) -> u64 {
+    fn patience_with_paths(&self) -> Patience {
         const STEPS_PER_ARC: u64 = 128;
-        // Without the ids that are free: those depend on history.
-        STEPS_PER_ARC * (self.arc_count() + self.node_count()) as u64
+        Patience::UpTo(STEPS_PER_ARC * self.size())
+    }
+
+    /// The steps of a solve from scratch: as many as the last one took, or as such a network takes at least.
+    fn expected_from_scratch(&self) -> u64 {
+        self.steps_from_scratch.max(self.size() * 3 / 2)
+    }
+
+    /// Without the ids that are free: those depend on history.
+    fn size(&self) -> u64 {
+        (self.arc_count() + self.node_count()) as u64
+    }
+
+    fn start_again(&mut self, search: &mut Search) -> Outcome {
+        self.forget();
+        self.resolve_with(search, Budget::UNLIMITED)
     }
 
     fn solve_by_scaling(&mut self, search: &mut Search) -> Outcome {
         self.forget();
-        if let Err(mut cut) = self.scale(&mut search.steps) {
+        let scaled = self.scale(&mut search.steps);
+        self.steps_from_scratch = search.steps;
+        if let Err(mut cut) = scaled {
             cut.retain(|node| self.is_node(node.0));
             self.pending.left = Left::Unsettled;
             return Outcome::Infeasible { cut, steps: search.steps };
@@ -91,15 +116,17 @@ impl Network {
         let mut unbalanced = pending.unbalanced.clone();
         if pending.left == Left::Repairable {
             self.price_fresh(&pending.fresh);
-            self.obey(&pending.suspects, &mut unbalanced)?;
+            self.obey(search, &pending.suspects, &mut unbalanced)?;
         } else {
             // No leaf carries flow that could be on the wrong arc.
             let is_inner = |id: &u32| self.is_arc(*id) && !self.layout.leaves.has(self.layout.arcs[*id as usize].tail);
             let inner: Vec<_> = ids(self.rooms.len()).filter(is_inner).collect();
-            self.obey(&inner, &mut unbalanced)?;
+            self.obey(search, &inner, &mut unbalanced)?;
             unbalanced = ids(self.nodes.len()).collect();
             let deficits: Vec<_> = unbalanced.iter().copied().filter(|id| self.excesses[*id as usize] < 0).collect();
-            search.price_all(&self.layout, &mut self.nodes, &deficits);
+            self.layout.news.tell_all();
+            search.hear(&mut self.layout, self.limits.largest_cost());
+            search.price_all(&mut self.layout, &mut self.nodes, &deficits);
         }
         unbalanced.retain(|id| self.excesses[*id as usize] != 0);
         unbalanced.sort_unstable();
@@ -137,29 +164,51 @@ impl Network {
 
     /// Takes flow back from nodes that miss some, all along its way as far as that costs nothing. Returns
     /// where deficits are then.
-    fn settle(&mut self, mut open: Vec<u32>) -> Vec<u32> {
+    fn settle(&mut self, missing: Vec<u32>) -> Vec<u32> {
         let mut settled = Vec::new();
-        while let Some(node) = open.pop() {
-            while self.excesses[node as usize] < 0 {
-                let (layout, out) = (&self.layout, self.layout.ends[node as usize].out);
-                let live = layout.out.live(out).iter();
-                let dearest = live.max_by_key(|id| self.price_through(**id)).copied();
-                // A leaf has no price of its own that could stand against it.
-                let is_free =
-                    |id: &u32| layout.leaves.has(node) || self.price_through(*id) == self.nodes[node as usize].price;
-                let Some(id) = dearest.filter(is_free) else {
+        let mut passed = Bits::default();
+        for start in missing {
+            let (mut open, mut walk) = (vec![start], Vec::new());
+            while let Some(node) = open.pop() {
+                // Flow that runs in a circle would be taken back a little in each round, for ever.
+                if passed.has(node) {
                     settled.push(node);
-                    break;
-                };
-                self.push(id, -self.rooms[id as usize].down.min(-self.excesses[node as usize]));
-                open.push(self.layout.arcs[id as usize].head);
+                    continue;
+                }
+                passed.insert(node);
+                walk.push(node);
+                self.settle_at(node, &mut open, &mut settled);
             }
+            walk.into_iter().for_each(|node| passed.remove(node));
         }
         settled
     }
 
-    /// Routes what is left, path by path. `None` if that takes more steps than `patience`.
-    fn route(&mut self, search: &mut Search, work: &Work, budget: Budget, patience: u64) -> Option<Outcome> {
+    fn settle_at(&mut self, node: u32, open: &mut Vec<u32>, settled: &mut Vec<u32>) {
+        while self.excesses[node as usize] < 0 {
+            let (layout, out) = (&self.layout, self.layout.ends[node as usize].out);
+            let live = layout.out.live(out).iter();
+            let dearest = live.max_by_key(|id| self.price_through(**id)).copied();
+            // A leaf has no price of its own that could stand against it.
+            let is_free =
+                |id: &u32| layout.leaves.has(node) || self.price_through(*id) == self.nodes[node as usize].price;
+            let Some(id) = dearest.filter(is_free) else {
+                settled.push(node);
+                break;
+            };
+            let amount = self.rooms[id as usize].down;
+            let head = self.layout.arcs[id as usize].head;
+            // A loop gives nothing back.
+            self.push(id, if head == node { -amount } else { -amount.min(-self.excesses[node as usize]) });
+            open.push(head);
+        }
+    }
+
+    /// Routes what is left, path by path. `None` if `patience` is over.
+    fn route(&mut self, search: &mut Search, work: &Work, budget: Budget, patience: Patience) -> Option<Outcome> {
+        let began = search.steps;
+        let units: i64 = work.sources.iter().map(|id| self.excesses[*id as usize]).sum();
+        let mut routed = 0;
         let mut deficits = work.deficits.clone();
         for node in &deficits {
             search.missing.insert(*node);
@@ -169,26 +218,26 @@ impl Network {
         let mut is_slow = false;
         'sources: for source in &work.sources {
             while self.excesses[*source as usize] > 0 {
-                if search.steps > patience {
+                if patience.is_over(search.steps - began, routed, units) {
                     is_slow = true;
                     break 'sources;
                 }
                 if paths > 0 && search.steps >= budget.0 {
-                    let unrouted = work.sources.iter().map(|id| self.excesses[*id as usize].max(0)).sum();
-                    outcome = Some(Outcome::Unfinished { unrouted, steps: search.steps });
+                    outcome = Some(Outcome::Unfinished { unrouted: units - routed, steps: search.steps });
                     break 'sources;
                 }
                 while deficits.last().is_some_and(|id| self.excesses[*id as usize] >= 0) {
                     deficits.pop();
                 }
                 paths += 1;
-                match search.path(&self.layout, &mut self.nodes, *source, deficits.last().copied()) {
+                search.hear(&mut self.layout, self.limits.largest_cost());
+                match search.path(&mut self.layout, &mut self.nodes, *source, deficits.last().copied()) {
                     Found::Nothing => {
                         let cut = self.cut(search.reached(), Some(*source), |layout, out| layout.out.live(out));
                         outcome = Some(Outcome::Infeasible { cut, steps: search.steps });
                         break 'sources;
                     }
-                    Found::Path => self.augment(search, *source),
+                    Found::Path => routed += self.augment(search, *source),
                 }
             }
         }
@@ -199,7 +248,8 @@ impl Network {
             return outcome;
         }
         if let Some(node) = work.deficits.iter().find(|node| self.excesses[**node as usize] < 0) {
-            let reaching = search.reaching(&self.layout, &mut self.nodes, *node);
+            search.hear(&mut self.layout, self.limits.largest_cost());
+            let reaching = search.reaching(&mut self.layout, &mut self.nodes, *node);
             let cut = self.cut(reaching, None, |layout, out| layout.out.open(out));
             return Some(Outcome::Infeasible { cut, steps: search.steps });
         }
@@ -222,8 +272,8 @@ impl Network {
             .collect()
     }
 
-    /// Sends as much as it can along the path that was found.
-    fn augment(&mut self, search: &mut Search, source: u32) {
+    /// Sends as much as it can along the path that was found. Returns how much.
+    fn augment(&mut self, search: &mut Search, source: u32) -> i64 {
         let mut path = Vec::new();
         let end = search.trace(&self.nodes, &self.layout.arcs, |id, way| path.push((id, way)));
         search.reprice(&mut self.nodes);
@@ -233,12 +283,20 @@ impl Network {
         });
         let amount = rooms.min().unwrap_or(0).min(self.excesses[source as usize]).min(-self.excesses[end as usize]);
         for (id, way) in path {
+            // A leaf that was passed through has its flow elsewhere now.
+            if way == Way::Against {
+                self.layout.tell(self.layout.arcs[id as usize].tail);
+            }
             self.shift(id, if way == Way::Along { amount } else { -amount });
+        }
+        if self.layout.out.live(self.layout.ends[source as usize].out).len() > 1 {
+            self.layout.tell(source);
         }
         self.excesses[source as usize] -= amount;
         self.excesses[end as usize] += amount;
         if self.excesses[end as usize] == 0 {
             search.missing.remove(end);
         }
+        amount
     }
 }

@@ -16,6 +16,8 @@ use std::collections::BinaryHeap;
 use super::Inner;
 use super::bits::Bits;
 use super::layout::{Course, Ends, Layout, NONE};
+use super::lists::Entry;
+use super::slacks::{Memo, Slacks};
 
 /// What a search knows of a node.
 #[derive(Clone, Copy, Debug)]
@@ -35,28 +37,53 @@ impl Label {
     pub(super) const NEVER: Label = Label { dist: 0, stamp: 0, via: NONE, by: NONE };
 }
 
-/// Nodes that wait for their turn at one distance, and how many of their arcs were looked at.
+/// What waits for its turn at one distance.
 #[derive(Clone, Debug, Default)]
-struct Queue {
-    entries: Vec<(u32, u32)>,
+struct Queue<T> {
+    entries: Vec<T>,
     /// The first that was not taken.
     next: usize,
 }
 
-impl Queue {
+impl<T: Copy> Queue<T> {
     fn clear(&mut self) {
         self.entries.clear();
         self.next = 0;
     }
 
-    fn push(&mut self, node: u32, done: usize) {
-        self.entries.push((node, u32::try_from(done).expect("arcs are counted by 31 bits")));
+    fn push(&mut self, entry: T) {
+        self.entries.push(entry);
     }
 
-    fn pop(&mut self) -> Option<(u32, usize)> {
-        let (node, done) = *self.entries.get(self.next)?;
+    fn pop(&mut self) -> Option<T> {
+        let entry = *self.entries.get(self.next)?;
         self.next += 1;
-        Some((node, done as usize))
+        Some(entry)
+    }
+}
+
+/// A node, and how many of its arcs to and from inner nodes were looked at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Visit {
+    node: u32,
+    done: usize,
+}
+
+/// A pass along a node's arcs from leaves.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pass {
+    node: u32,
+    /// How many were passed.
+    done: usize,
+    /// An earlier pass has looked at those whose slack could be less than this.
+    seen: i64,
+    /// The least slack that those can have which were left out because they cannot be near enough.
+    rest: i64,
+}
+
+impl Pass {
+    fn first(node: u32) -> Pass {
+        Pass { node, done: 0, seen: 0, rest: i64::MAX }
     }
 }
 
@@ -66,13 +93,13 @@ struct Front {
     /// No node that is not settled yet is nearer than this.
     level: i64,
     /// Nodes at that distance whose arcs to and from inner nodes are next.
-    inner: Queue,
+    inner: Queue<Visit>,
     /// Nodes at that distance whose arcs from leaves are next.
-    leaves: Queue,
+    leaves: Queue<Pass>,
     /// Whether leaves have the next turn.
     is_leaves_turn: bool,
-    /// Nodes further away.
-    heap: BinaryHeap<Reverse<(i64, u32)>>,
+    /// Nodes further away, and nodes whose next leaves are: then with what was seen of them, else with 0.
+    heap: BinaryHeap<Reverse<(i64, u32, u32)>>,
     /// All nodes with a label.
     labelled: Vec<u32>,
     /// Arcs looked at.
@@ -92,9 +119,9 @@ enum Order {
 /// What is next at one end.
 enum Turn {
     /// A node's arcs to and from inner nodes.
-    Inner(u32, usize),
+    Inner(Visit),
     /// A node's arcs from leaves.
-    Leaves(u32, usize),
+    Leaves(Pass),
 }
 
 /// The shortest path that a search has seen.
@@ -145,6 +172,7 @@ pub(super) struct Search {
     backs: Vec<Label>,
     best: Best,
     ways: Ways,
+    slacks: Slacks,
     /// The nodes that have a deficit.
     pub(super) missing: Bits,
     /// The price furthest from 0 that was ever set, without its sign.
@@ -178,16 +206,17 @@ const ALONE: u64 = 400;
 const CHUNK: usize = 64;
 /// The same for arcs from leaves, each of which leads to several more.
 const LEAF_CHUNK: usize = 16;
+/// So many memos, which lie together, are read in the time of an arc.
+const MEMOS_PER_STEP: usize = 8;
+/// The slack of a leaf through which there is no hop.
+const NO_HOP: i64 = 1 << 61;
 
-/// The next `count` arcs of two lists, of which `done` were looked at.
-fn chunk(lists: [&[u32]; 2], done: usize, count: usize) -> [&[u32]; 2] {
-    let (mut from, mut to) = (done, done + count);
-    lists.map(|list| {
-        let part = &list[from.min(list.len())..to.min(list.len())];
-        from = from.saturating_sub(list.len());
-        to = to.saturating_sub(list.len());
-        part
-    })
+/// The next arcs of two lists, of which `done` were looked at.
+fn chunk<'a>(out: &'a [u32], into: &'a [Entry], done: usize) -> (&'a [u32], &'a [Entry]) {
+    let (from, to) = (done, done + CHUNK);
+    let of_out = &out[from.min(out.len())..to.min(out.len())];
+    let (from, to) = (from.saturating_sub(out.len()), to.saturating_sub(out.len()));
+    (of_out, &into[from.min(into.len())..to.min(into.len())])
 }
 
 impl Front {
@@ -202,53 +231,66 @@ impl Front {
 
     fn put(&mut self, node: u32, dist: i64) {
         if dist == self.level {
-            self.inner.push(node, 0);
+            self.inner.push(Visit { node, done: 0 });
         } else {
-            self.heap.push(Reverse((dist, node)));
+            self.heap.push(Reverse((dist, node, 0)));
         }
     }
 
     /// What is next at the present level.
     fn turn(&mut self, order: Order) -> Option<Turn> {
         self.is_leaves_turn = order == Order::InTurn && !self.is_leaves_turn;
-        let mut inner = || self.inner.pop().map(|(node, done)| Turn::Inner(node, done));
-        let mut leaves = || self.leaves.pop().map(|(node, done)| Turn::Leaves(node, done));
+        let mut inner = || self.inner.pop().map(Turn::Inner);
+        let mut leaves = || self.leaves.pop().map(Turn::Leaves);
         if self.is_leaves_turn { leaves().or_else(inner) } else { inner().or_else(leaves) }
     }
 
     /// Notes that arcs to and from inner nodes were looked at; the others' turn comes, or the leaves'.
-    fn looked_at_inner(&mut self, node: u32, done: usize, count: usize, leaves: &[u32]) {
+    fn looked_at_inner(&mut self, node: u32, done: usize, count: usize, leaves: &[Entry]) {
         self.steps += count as u64;
         if count == CHUNK {
-            self.inner.push(node, done + CHUNK);
+            self.inner.push(Visit { node, done: done + CHUNK });
         } else if !leaves.is_empty() {
-            self.leaves.push(node, 0);
+            self.leaves.push(Pass::first(node));
         }
     }
 
-    /// Notes that arcs from leaves were looked at.
-    fn looked_at_leaves(&mut self, node: u32, done: usize, count: usize) {
-        self.steps += count as u64;
-        if count == LEAF_CHUNK {
-            self.leaves.push(node, done + LEAF_CHUNK);
+    /// Goes on with a pass later: here if it is not at the end, and else where the slack of what it has left
+    /// out is not too much any more. The node is at the distance `dist`.
+    fn put_off(&mut self, pass: Pass, is_at_end: bool, dist: i64, best: &Best) {
+        if !is_at_end {
+            self.leaves.push(pass);
+            return;
         }
+        let then = dist.saturating_add(pass.rest);
+        if then < best.length {
+            let seen = u32::try_from(self.level - dist + 1).unwrap_or(u32::MAX);
+            self.heap.push(Reverse((then, pass.node, seen)));
+        }
+    }
+
+    fn has_nothing_here(&self) -> bool {
+        self.inner.entries.is_empty() && self.leaves.entries.is_empty()
     }
 
     /// Goes on to the next distance at which there is a node; `false` if there is none.
     fn rise(&mut self, dist_of: impl Fn(u32) -> i64) -> bool {
         self.inner.clear();
         self.leaves.clear();
-        while let Some(Reverse((dist, node))) = self.heap.peek().copied() {
-            if !self.inner.entries.is_empty() && dist > self.level {
+        while let Some(Reverse((dist, node, seen))) = self.heap.peek().copied() {
+            if !self.has_nothing_here() && dist > self.level {
                 break;
             }
             self.heap.pop();
-            if dist_of(node) == dist {
+            if seen > 0 {
                 self.level = dist;
-                self.inner.push(node, 0);
+                self.leaves.push(Pass { seen: i64::from(seen), ..Pass::first(node) });
+            } else if dist_of(node) == dist {
+                self.level = dist;
+                self.inner.push(Visit { node, done: 0 });
             }
         }
-        !self.inner.entries.is_empty()
+        !self.has_nothing_here()
     }
 }
 
@@ -269,8 +311,24 @@ impl Search {
         self.ways = Ways::Forward;
     }
 
+    /// Learns what has become of leaves since the last search.
+    pub(super) fn hear(&mut self, layout: &mut Layout, largest_cost: i64) {
+        if self.slacks.is_worn_out() {
+            layout.news.tell_all();
+        }
+        if layout.hear() {
+            self.slacks = Slacks::new(largest_cost);
+        }
+    }
+
     /// A shortest path from `source` to a node with a deficit; from `deficit` a backward search may start.
-    pub(super) fn path(&mut self, layout: &Layout, nodes: &mut [Inner], source: u32, deficit: Option<u32>) -> Found {
+    pub(super) fn path(
+        &mut self,
+        layout: &mut Layout,
+        nodes: &mut [Inner],
+        source: u32,
+        deficit: Option<u32>,
+    ) -> Found {
         self.begin(nodes);
         self.start_forward(layout, nodes, source);
         let found = loop {
@@ -310,7 +368,7 @@ impl Search {
         if !layout.leaves.has(source) {
             nodes[source as usize].label = Label { stamp: self.stamp, ..Label::NEVER };
             self.forward.labelled.push(source);
-            self.forward.inner.push(source, 0);
+            self.forward.inner.push(Visit { node: source, done: 0 });
             return;
         }
         let open = layout.out.open(layout.ends[source as usize].out);
@@ -329,26 +387,26 @@ impl Search {
     fn start_backward(&mut self, deficits: &[u32]) {
         for node in deficits {
             self.backs[*node as usize] = Label { stamp: self.stamp, ..Label::NEVER };
-            self.backward.inner.push(*node, 0);
+            self.backward.inner.push(Visit { node: *node, done: 0 });
             self.backward.labelled.push(*node);
         }
     }
 
     /// One step of the forward search; `false` if there is nothing left.
-    fn go_forward(&mut self, layout: &Layout, nodes: &mut [Inner]) -> bool {
+    fn go_forward(&mut self, layout: &mut Layout, nodes: &mut [Inner]) -> bool {
         match self.forward.turn(Order::InnerFirst) {
-            Some(Turn::Inner(node, done)) => self.expand_forward(layout, nodes, node, done),
-            Some(Turn::Leaves(node, done)) => self.expand_leaves_forward(layout, nodes, node, done),
+            Some(Turn::Inner(Visit { node, done })) => self.expand_forward(layout, nodes, node, done),
+            Some(Turn::Leaves(pass)) => self.pass_forward(layout, nodes, pass),
             None => return self.forward.rise(|node| nodes[node as usize].label.dist),
         }
         true
     }
 
     /// One step of the backward search; `false` if there is nothing left.
-    fn go_backward(&mut self, layout: &Layout, nodes: &[Inner], through: Through) -> bool {
+    fn go_backward(&mut self, layout: &mut Layout, nodes: &[Inner], through: Through) -> bool {
         match self.backward.turn(Order::InTurn) {
-            Some(Turn::Inner(node, done)) => self.expand_backward(layout, nodes, node, done, through),
-            Some(Turn::Leaves(node, done)) => self.expand_leaves_backward(layout, nodes, node, done),
+            Some(Turn::Inner(Visit { node, done })) => self.expand_backward(layout, nodes, node, done, through),
+            Some(Turn::Leaves(pass)) => self.pass_backward(layout, nodes, pass),
             None => {
                 let backs = &self.backs;
                 return self.backward.rise(|node| backs[node as usize].dist);
@@ -359,13 +417,13 @@ impl Search {
 
     fn expand_forward(&mut self, layout: &Layout, nodes: &mut [Inner], from: u32, done: usize) {
         let Ends { out, leaves, into } = layout.ends[from as usize];
-        let [out, into] = chunk([layout.out.open(out), layout.into.live(into)], done, CHUNK);
+        let (out, into) = chunk(layout.out.open(out), layout.into.live(into), done);
         let base = nodes[from as usize].label.dist - nodes[from as usize].price;
         for id in out {
             let arc = &layout.arcs[*id as usize];
             self.reach_forward(nodes, arc.head, base + arc.cost, *id, NONE);
         }
-        for id in into {
+        for Entry { arc: id, .. } in into {
             let arc = &layout.arcs[*id as usize];
             self.reach_forward(nodes, arc.tail, base - arc.cost, *id, NONE);
         }
@@ -373,21 +431,50 @@ impl Search {
     }
 
     /// From a node to which leaves send flow on to where else they could send it.
-    fn expand_leaves_forward(&mut self, layout: &Layout, nodes: &mut [Inner], from: u32, done: usize) {
-        let [entries, _] = chunk([layout.into.live(layout.ends[from as usize].leaves), &[]], done, LEAF_CHUNK);
-        let base = nodes[from as usize].label.dist - nodes[from as usize].price;
-        for id in entries {
-            let base = base - layout.arcs[*id as usize].cost;
-            let mut others = 0;
-            layout.each_of_leaf(*id, |other, arc| {
-                others += 1;
-                if layout.open.has(other) && other != *id {
-                    self.reach_forward(nodes, arc.head, base + arc.cost, other, *id);
+    fn pass_forward(&mut self, layout: &mut Layout, nodes: &mut [Inner], mut pass: Pass) {
+        let from = pass.node;
+        let leaves = layout.ends[from as usize].leaves;
+        let places = layout.into.live_places(leaves);
+        let Inner { price, label: Label { dist, .. } } = nodes[from as usize];
+        let most = self.forward.level - dist;
+        let mut hops = 0;
+        let mut place = places.start + pass.done;
+        while place < places.end && hops < LEAF_CHUNK {
+            let Entry { arc: id, memo } = layout.into.entry(place);
+            let bound = self.slacks.bound_forward(memo, price);
+            if bound > most {
+                pass.rest = pass.rest.min(bound);
+            } else if bound >= pass.seen {
+                hops += 1;
+                let slack = self.hop_forward(layout, nodes, from, id);
+                // What is between its bounds can be passed both ways.
+                if layout.into.is_full_place(leaves, place) {
+                    layout.into.remember(place, self.slacks.memo_forward(slack, price));
                 }
-            });
-            self.forward.steps += others;
+            }
+            place += 1;
         }
-        self.forward.looked_at_leaves(from, done, entries.len());
+        let is_at_end = place == places.end;
+        self.forward.steps += ((place - places.start - pass.done) / MEMOS_PER_STEP) as u64;
+        pass.done = place - places.start;
+        self.forward.put_off(pass, is_at_end, dist, &self.best);
+    }
+
+    /// Labels where the leaf of this arc could send flow instead. Returns the least that is added to the
+    /// distance.
+    fn hop_forward(&mut self, layout: &Layout, nodes: &mut [Inner], from: u32, id: u32) -> i64 {
+        let Inner { price, label: Label { dist, .. } } = nodes[from as usize];
+        let base = dist - price - layout.arcs[id as usize].cost;
+        let (mut others, mut nearest) = (0, dist + NO_HOP);
+        layout.each_of_leaf(id, |other, arc| {
+            others += 1;
+            if layout.open.has(other) && other != id {
+                nearest = nearest.min(base + arc.cost + nodes[arc.head as usize].price);
+                self.reach_forward(nodes, arc.head, base + arc.cost, other, id);
+            }
+        });
+        self.forward.steps += others;
+        nearest - dist
     }
 
     /// Labels a node at the distance `base` plus its price.
@@ -419,13 +506,13 @@ impl Search {
 
     fn expand_backward(&mut self, layout: &Layout, nodes: &[Inner], from: u32, done: usize, through: Through) {
         let Ends { out, leaves, into } = layout.ends[from as usize];
-        let [out, into] = chunk([layout.out.live(out), layout.into.open(into)], done, CHUNK);
+        let (out, into) = chunk(layout.out.live(out), layout.into.open(into), done);
         let base = self.backs[from as usize].dist + nodes[from as usize].price;
         for id in out {
             let arc = &layout.arcs[*id as usize];
             self.reach_backward(nodes, arc.head, base - arc.cost, *id, NONE);
         }
-        for id in into {
+        for Entry { arc: id, .. } in into {
             let arc = &layout.arcs[*id as usize];
             self.reach_backward(nodes, arc.tail, base + arc.cost, *id, NONE);
         }
@@ -437,20 +524,49 @@ impl Search {
     }
 
     /// From a node to which leaves could send flow back to where they send it.
-    fn expand_leaves_backward(&mut self, layout: &Layout, nodes: &[Inner], from: u32, done: usize) {
-        let [entries, _] = chunk([layout.into.open(layout.ends[from as usize].leaves), &[]], done, LEAF_CHUNK);
-        let base = self.backs[from as usize].dist + nodes[from as usize].price;
-        for id in entries {
-            let base = base + layout.arcs[*id as usize].cost;
-            for other in layout.live_of_leaf(*id) {
-                let arc = &layout.arcs[*other as usize];
-                // From an arc to itself there is no path.
-                if other != id {
-                    self.reach_backward(nodes, arc.head, base - arc.cost, *other, *id);
+    fn pass_backward(&mut self, layout: &mut Layout, nodes: &[Inner], mut pass: Pass) {
+        let from = pass.node;
+        let leaves = layout.ends[from as usize].leaves;
+        let places = layout.into.open_places(leaves);
+        let dist = self.backs[from as usize].dist;
+        let most = self.backward.level - dist;
+        let mut hops = 0;
+        let mut place = places.start + pass.done;
+        while place < places.end && hops < LEAF_CHUNK {
+            let Entry { arc: id, memo } = layout.into.entry(place);
+            let bound = self.slacks.bound_backward(memo);
+            if bound > most {
+                pass.rest = pass.rest.min(bound);
+            } else if bound >= pass.seen {
+                hops += 1;
+                let memo = self.hop_backward(layout, nodes, from, id);
+                if layout.into.is_empty_place(leaves, place) {
+                    layout.into.remember(place, memo);
                 }
             }
+            place += 1;
         }
-        self.backward.looked_at_leaves(from, done, entries.len());
+        let is_at_end = place == places.end;
+        self.backward.steps += (hops + (place - places.start - pass.done) / MEMOS_PER_STEP) as u64;
+        pass.done = place - places.start;
+        self.backward.put_off(pass, is_at_end, dist, &self.best);
+    }
+
+    /// Labels where the leaf of this arc sends flow now. Returns what to remember of it.
+    fn hop_backward(&mut self, layout: &Layout, nodes: &[Inner], from: u32, id: u32) -> Memo {
+        let dist = self.backs[from as usize].dist;
+        let base = dist + nodes[from as usize].price + layout.arcs[id as usize].cost;
+        let others = layout.live_of_leaf(id);
+        for other in others {
+            let arc = &layout.arcs[*other as usize];
+            // From an arc to itself there is no path.
+            if *other != id {
+                self.reach_backward(nodes, arc.head, base - arc.cost, *other, id);
+            }
+        }
+        let [sole] = others else { return Memo::default() };
+        let Course { head, cost, .. } = layout.arcs[*sole as usize];
+        self.slacks.memo_backward(base - cost - nodes[head as usize].price - dist, head)
     }
 
     /// Labels a node at the distance `base` without its price.
@@ -475,6 +591,11 @@ impl Search {
         self.backward.put(id, dist);
     }
 
+    /// Keeps in mind how far from 0 a price was set.
+    pub(super) fn note_price(&mut self, price: i64) {
+        self.extreme = self.extreme.max(price.abs());
+    }
+
     /// Changes prices so that the path that was found costs nothing and no residual arc less than that.
     pub(super) fn reprice(&mut self, nodes: &mut [Inner]) {
         let ahead = match self.best.kind {
@@ -485,11 +606,14 @@ impl Search {
         if ahead > 0 {
             for id in &self.forward.labelled {
                 let node = &mut nodes[*id as usize];
-                node.price += (ahead - node.label.dist).max(0);
+                let by = (ahead - node.label.dist).max(0);
+                node.price += by;
+                self.slacks.rise(*id, by);
                 self.extreme = self.extreme.max(node.price);
             }
         }
         if behind > 0 {
+            self.slacks.fall(behind);
             for id in &self.backward.labelled {
                 let node = &mut nodes[*id as usize];
                 node.price -= (behind - self.backs[*id as usize].dist).max(0);
@@ -549,7 +673,7 @@ impl Search {
     }
 
     /// The inner nodes from which there is a path to `deficit`.
-    pub(super) fn reaching(&mut self, layout: &Layout, nodes: &mut [Inner], deficit: u32) -> &[u32] {
+    pub(super) fn reaching(&mut self, layout: &mut Layout, nodes: &mut [Inner], deficit: u32) -> &[u32] {
         self.begin(nodes);
         self.start_backward(&[deficit]);
         while self.go_backward(layout, nodes, Through::Leaves) {}
@@ -559,7 +683,7 @@ impl Search {
 
     /// Raises every inner node's price by its distance to the nearest node with a deficit, while no leaf
     /// carries flow; afterwards each that has a path to one has a path that costs nothing.
-    pub(super) fn price_all(&mut self, layout: &Layout, nodes: &mut [Inner], deficits: &[u32]) {
+    pub(super) fn price_all(&mut self, layout: &mut Layout, nodes: &mut [Inner], deficits: &[u32]) {
         self.begin(nodes);
         self.start_backward(deficits);
         while self.go_backward(layout, nodes, Through::InnerNodes) {}

@@ -44,6 +44,12 @@ impl Kept {
         }
     }
 
+    /// As after a canonical solve: the lowest free ids are given out first.
+    pub fn forget_history(&mut self) {
+        self.free_nodes.sort_unstable_by(|a, b| b.cmp(a));
+        self.free_arcs.sort_unstable_by(|a, b| b.cmp(a));
+    }
+
     /// The same with nodes and arcs numbered without gaps.
     pub fn instance(&self) -> Instance {
         let mut numbers = vec![0; self.supplies.len()];

@@ -6,6 +6,7 @@ pub mod brute;
 pub mod kept;
 pub mod simple;
 pub mod strategies;
+pub mod wishes;
 
 use simple::Truth;
 

@@ -12,7 +12,7 @@
 //! ```
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -20,9 +20,11 @@ use std::time::SystemTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::{NamedTempFile, TempDir};
+use tracing::warn;
 
 use super::digest::Digest;
 use super::error::ImageError;
+use crate::tree;
 
 /// Version of the JSON files below. A reader refuses others: they are then fetched anew.
 const VERSION: u32 = 1;
@@ -59,6 +61,40 @@ pub(super) struct LayerRecord {
     pub(super) bytes: u64,
 }
 
+/// A folder in `tmp` that is removed with its value, unless it is kept. Images make folders deeper than a removal that
+/// calls itself could go, so that this is not left to [`TempDir`].
+pub(super) struct Unfinished {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Unfinished {
+    fn new_in(tmp: &Path) -> Result<Unfinished, ImageError> {
+        let made = TempDir::new_in(tmp).map_err(|e| ImageError::cache("make a folder in", tmp, 0, e))?;
+        Ok(Unfinished { path: made.keep(), keep: false })
+    }
+
+    fn keep(mut self) {
+        self.keep = true;
+    }
+
+    /// Removes it at once, and tells how that went.
+    pub(super) fn remove(mut self) -> Result<(), ImageError> {
+        self.keep = true;
+        tree::remove(&self.path).map_err(|e| ImageError::cache("remove", &self.path, 0, e))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if !self.keep
+            && let Err(error) = tree::remove(&self.path)
+        {
+            warn!(path = %self.path.display(), %error, "cannot remove an unfinished folder of the image cache");
+        }
+    }
+}
+
 /// The cache's folder, open.
 pub(super) struct Cache {
     root: PathBuf,
@@ -83,12 +119,7 @@ impl Cache {
         }
         let cache = Cache { root: root.to_owned(), _lock: lock };
         let tmp = cache.tmp();
-        match fs::remove_dir_all(&tmp) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(ImageError::cache("empty", tmp, 0, error));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        tree::remove(&tmp).map_err(|e| ImageError::cache("empty", tmp, 0, e))?;
         for folder in ["tmp", "blobs/sha256", "layers/sha256", "images", "names"] {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(|e| ImageError::cache("make", &path, 0, e))?;
@@ -122,25 +153,24 @@ impl Cache {
     }
 
     /// A new folder for a layer, and in it the place to unpack to.
-    pub(super) fn new_layer(&self) -> Result<(TempDir, PathBuf), ImageError> {
-        let tmp = self.tmp();
-        let folder = TempDir::new_in(&tmp).map_err(|e| ImageError::cache("make a folder in", &tmp, 0, e))?;
-        let fs = folder.path().join("fs");
+    pub(super) fn new_layer(&self) -> Result<(Unfinished, PathBuf), ImageError> {
+        let folder = Unfinished::new_in(&self.tmp())?;
+        let fs = folder.path.join("fs");
         fs::create_dir(&fs).map_err(|e| ImageError::cache("make", &fs, 0, e))?;
         // `TempDir` makes private folders; programs in a container are not always root.
-        let open = fs::set_permissions(folder.path(), Permissions::from_mode(0o755));
+        let open = fs::set_permissions(&folder.path, Permissions::from_mode(0o755));
         open.and_then(|()| fs::set_permissions(&fs, Permissions::from_mode(0o755)))
             .map_err(|e| ImageError::cache("open up", &fs, 0, e))?;
         Ok((folder, fs))
     }
 
     /// Gives a layer that is unpacked and on the disk its name.
-    pub(super) fn keep_layer(&self, folder: TempDir, diff_id: Digest, bytes: u64) -> Result<(), ImageError> {
+    pub(super) fn keep_layer(&self, folder: Unfinished, diff_id: Digest, bytes: u64) -> Result<(), ImageError> {
         let record = LayerRecord { version: VERSION, bytes };
-        self.put_json(&folder.path().join("layer.json"), &record)?;
+        self.put_json(&folder.path.join("layer.json"), &record)?;
         let to = self.layer_path(diff_id);
-        match fs::rename(folder.path(), &to) {
-            Ok(()) => drop(folder.keep()),
+        match fs::rename(&folder.path, &to) {
+            Ok(()) => folder.keep(),
             // Somebody whose fetch was given up came first after all; the contents are the same.
             Err(_) if to.join("fs").is_dir() => return Ok(()),
             Err(error) => return Err(ImageError::cache("make", to, 0, error)),
@@ -251,11 +281,10 @@ impl Cache {
     }
 
     /// Takes a layer's name from it, which is quick; what is to be deleted, which is not, comes back.
-    pub(super) fn condemn_layer(&self, diff_id: Digest) -> Result<TempDir, ImageError> {
-        let tmp = self.tmp();
-        let folder = TempDir::new_in(&tmp).map_err(|e| ImageError::cache("make a folder in", &tmp, 0, e))?;
+    pub(super) fn condemn_layer(&self, diff_id: Digest) -> Result<Unfinished, ImageError> {
+        let folder = Unfinished::new_in(&self.tmp())?;
         let from = self.layer_path(diff_id);
-        let moved = fs::rename(&from, folder.path().join("old"));
+        let moved = fs::rename(&from, folder.path.join("old"));
         moved.map_err(|e| ImageError::cache("remove", &from, 0, e))?;
         Ok(folder)
     }
@@ -299,8 +328,9 @@ mod tests {
     fn what_a_crash_left_goes_and_two_processes_cannot_share() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::open(folder.path()).unwrap();
-        let (unfinished, fs) = cache.new_layer().unwrap();
-        let unfinished = unfinished.keep();
+        let (half, fs) = cache.new_layer().unwrap();
+        let unfinished = half.path.clone();
+        half.keep();
         fs::write(fs.join("half"), "x").unwrap();
         assert!(matches!(Cache::open(folder.path()), Err(ImageError::InUse { .. })));
         drop(cache);

@@ -439,8 +439,7 @@ impl Inner {
             }
         }
         for folder in condemned {
-            let path = folder.path().to_owned();
-            folder.close().map_err(|e| ImageError::cache("remove", path, 0, e))?;
+            folder.remove()?;
         }
         info!(images = collected.images, layers = collected.layers, freed = %collected.freed, "images collected");
         Ok(collected)

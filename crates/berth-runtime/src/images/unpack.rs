@@ -10,14 +10,17 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 use thiserror::Error;
+
+use crate::tree;
 
 /// What one layer may hold.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +37,14 @@ pub(super) struct Limits {
 /// them into memory whole.
 const MAX_HEADERS: u64 = 1 << 20;
 /// What remembering a folder takes beside its path, roughly.
-const FOLDER: u64 = 64;
+const REMEMBERED: u64 = 64;
 /// As the kernel has it.
 const MAX_PATH: usize = 4096;
 /// Of a tar archive.
 const BLOCK: u64 = 512;
 const COPY_BUFFER: usize = 128 << 10;
+/// How a folder is opened to put something into it.
+const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Other names of this form are notes of aufs to itself.
@@ -241,24 +246,30 @@ impl Layer {
         if self.last.as_ref().is_some_and(|(path, _)| path == folder) {
             return Ok(());
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let dir = match self.within(folder, flags) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut made = PathBuf::new();
-                for part in folder.components() {
-                    let parent = self.within(&made, flags)?;
-                    made.push(part);
-                    match rustix::fs::mkdirat(parent, part.as_os_str(), Mode::from_raw_mode(0o755)) {
-                        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                self.within(folder, flags)?
-            }
+        let dir = match self.within(folder, FOLDER) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.make_way(folder)?,
             other => other?,
         };
         self.last = Some((folder.to_owned(), dir));
         Ok(())
+    }
+
+    /// Makes what is missing of `folder`. Goes down from folder to folder, since a path may be long and lead through
+    /// links: to walk all of it for each of its parts would be slow.
+    fn make_way(&self, folder: &Path) -> io::Result<OwnedFd> {
+        let (mut dir, mut made) = (self.within(Path::new(""), FOLDER)?, PathBuf::new());
+        for part in folder.components() {
+            made.push(part);
+            match rustix::fs::mkdirat(&dir, part.as_os_str(), Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            dir = match rustix::fs::openat(&dir, part.as_os_str(), FOLDER | OFlags::NOFOLLOW, Mode::empty()) {
+                Err(Errno::LOOP | Errno::NOTDIR) => self.within(&made, FOLDER)?,
+                opened => opened?,
+            };
+        }
+        Ok(dir)
     }
 
     fn dir(&self) -> &OwnedFd {
@@ -269,7 +280,7 @@ impl Layer {
     fn found(&self, name: &OsStr) -> io::Result<Option<(FileType, u64)>> {
         match rustix::fs::statat(self.dir(), name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some((FileType::from_raw_mode(stat.st_mode), stat.st_rdev))),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -279,9 +290,8 @@ impl Layer {
         match self.found(name)? {
             None => Ok(()),
             Some((FileType::Directory, _)) => {
-                use std::os::fd::AsRawFd;
-                let fd = self.dir().as_raw_fd();
-                std::fs::remove_dir_all(Path::new(&format!("/proc/self/fd/{fd}")).join(name))
+                let dir = self.dir().as_raw_fd();
+                tree::remove(&Path::new(&format!("/proc/self/fd/{dir}")).join(name))
             }
             Some(_) => Ok(rustix::fs::unlinkat(self.dir(), name, AtFlags::empty())?),
         }
@@ -336,7 +346,7 @@ impl Layer {
     fn dress(&mut self, dir: OwnedFd, meta: &Meta) -> Result<(), UnpackError> {
         own(&dir, meta).map_err(|e| self.failed(meta, e))?;
         if self.folders.insert(meta.path.clone(), meta.time).is_none() {
-            self.remembered += FOLDER + meta.path.as_os_str().len() as u64;
+            self.remembered += REMEMBERED + meta.path.as_os_str().len() as u64;
         }
         if self.remembered > self.limits.folders {
             return Err(UnpackError::TooManyFolders(self.limits.folders));
@@ -380,8 +390,8 @@ impl Layer {
         self.clear(name).map_err(|e| self.failed(meta, e))?;
         match rustix::fs::linkat(parent, target_name, self.dir(), name, AtFlags::empty()) {
             Ok(()) => Ok(()),
-            Err(rustix::io::Errno::NOENT) => Err(refused(&meta.path, "it is a hard link to nothing in its layer")),
-            Err(rustix::io::Errno::PERM) => Err(refused(&meta.path, "it is a hard link to a folder")),
+            Err(Errno::NOENT) => Err(refused(&meta.path, "it is a hard link to nothing in its layer")),
+            Err(Errno::PERM) => Err(refused(&meta.path, "it is a hard link to a folder")),
             Err(error) => Err(self.failed(meta, error.into())),
         }
     }
@@ -444,15 +454,16 @@ impl Layer {
     }
 
     fn failed(&self, meta: &Meta, source: io::Error) -> UnpackError {
-        match source.kind() {
-            // A path through a file, or round in circles: the archive's fault, not the disk's.
-            io::ErrorKind::NotADirectory => refused(&meta.path, "its folder is a file"),
-            io::ErrorKind::NotFound => refused(&meta.path, "its folder is a link to nothing"),
-            _ if source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                refused(&meta.path, "its folder is a link to itself")
-            }
-            _ => write_error(&self.base.join(&meta.path), meta.size, source),
-        }
+        // Some of it is the archive's fault, not the disk's: a path through a file, or round in circles.
+        let why = match Errno::from_io_error(&source) {
+            Some(Errno::NOTDIR) => "its folder is a file",
+            Some(Errno::NOENT) => "its folder is a link to nothing",
+            Some(Errno::LOOP) => "its folder is a link to itself",
+            Some(Errno::NAMETOOLONG) => "a part of its path is too long",
+            Some(Errno::TOOBIG | Errno::RANGE) => "an extended attribute is larger than the kernel takes",
+            _ => return write_error(&self.base.join(&meta.path), meta.size, source),
+        };
+        refused(&meta.path, why)
     }
 }
 
@@ -461,8 +472,9 @@ impl Meta {
         let raw = PathBuf::from(OsStr::from_bytes(&entry.path_bytes()));
         let path = inside(&raw).ok_or_else(|| refused(&raw, "its path leads out of the layer"))?;
         let link = entry.link_name_bytes().map(|link| PathBuf::from(OsStr::from_bytes(&link)));
-        if path.as_os_str().len() >= MAX_PATH || link.as_ref().is_some_and(|l| l.as_os_str().len() >= MAX_PATH) {
-            return Err(refused(&path, "its path is longer than the kernel takes"));
+        let kind = entry.header().entry_type();
+        if let Some(why) = unusable(&path, link.as_deref(), kind) {
+            return Err(refused(&path, why));
         }
         let (xattrs, mtime_nanos) = extensions(entry)?;
         let header = entry.header();
@@ -477,7 +489,7 @@ impl Meta {
         let seconds = i64::try_from(number(header.mtime())?).unwrap_or(0);
         let time = Timespec { tv_sec: seconds, tv_nsec: mtime_nanos };
         Ok(Meta {
-            kind: header.entry_type(),
+            kind,
             mode: Mode::from_raw_mode(header.mode().map_err(UnpackError::Read)? & 0o7777),
             uid: Uid::from_raw(id(header.uid())?),
             gid: Gid::from_raw(id(header.gid())?),
@@ -488,6 +500,20 @@ impl Meta {
             size: entry.size(),
             path: path.clone(),
         })
+    }
+}
+
+/// What keeps the kernel from taking the names of an entry.
+fn unusable(path: &Path, link: Option<&Path>, kind: EntryType) -> Option<&'static str> {
+    let names = || std::iter::once(path).chain(link).map(|name| name.as_os_str().as_bytes());
+    if names().any(|name| name.len() >= MAX_PATH) {
+        Some("its path is longer than the kernel takes")
+    } else if names().any(|name| name.contains(&0)) {
+        Some("its path holds a zero byte")
+    } else if kind == EntryType::Symlink && link.is_none_or(|link| link.as_os_str().is_empty()) {
+        Some("it is a link to nothing")
+    } else {
+        None
     }
 }
 
@@ -555,7 +581,7 @@ fn own(fd: impl AsFd, meta: &Meta) -> io::Result<()> {
         match rustix::fs::fsetxattr(fd, name, value, XattrFlags::empty()) {
             Ok(()) => {}
             // Not every file system has `user.` attributes, and programs live without them.
-            Err(rustix::io::Errno::OPNOTSUPP) if name.as_bytes().starts_with(b"user.") => {}
+            Err(Errno::OPNOTSUPP) if name.as_bytes().starts_with(b"user.") => {}
             Err(error) => return Err(error.into()),
         }
     }

@@ -25,35 +25,46 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Who a host program runs as, unless the task says otherwise.
 const NOBODY: &str = "nobody";
 
-/// Makes the plan of an allocation; fetches the images that are missing. The images are given too: as
-/// long as they are held, and then as long as the plan is on the disk, they are not collected.
-pub(crate) async fn make(
+/// The images of an allocation's containers, in the order of its tasks; those that are missing are fetched. As long as
+/// they are held, and then as long as the plan is on the disk, they are not collected.
+pub(crate) async fn images(
     desired: &DesiredAlloc,
     runtime: &Runtime,
     on_progress: &impl Fn(Progress),
-) -> Result<(AllocPlan, Vec<Image>), NotReady> {
+) -> Result<Vec<Image>, NotReady> {
+    let mut images = Vec::new();
+    for task in &desired.group.tasks {
+        match &task.driver {
+            Driver::Exec => {}
+            Driver::Container(container) => images.push(image(runtime, task, container, on_progress).await?),
+        }
+    }
+    Ok(images)
+}
+
+/// Makes the plan of an allocation with these [`images`].
+pub(crate) fn make(desired: &DesiredAlloc, runtime: &Runtime, images: &[Image]) -> Result<AllocPlan, NotReady> {
     let config = runtime.config();
-    let (mut tasks, mut images) = (BTreeMap::new(), Vec::new());
+    let mut tasks = BTreeMap::new();
+    let mut images = images.iter();
     for task in &desired.group.tasks {
         let env = common_env(desired, task, runtime);
-        let devices = devices(desired, task, runtime).map_err(stays)?;
-        let mut plan = match &task.driver {
-            Driver::Exec => host_program(desired, task, env).map_err(stays)?,
+        let plan = match &task.driver {
+            Driver::Exec => host_program(desired, task, env),
             Driver::Container(container) => {
-                let image = image(runtime, task, container, on_progress).await?;
-                let plan = container_plan(desired, task, container, &image, env).map_err(stays)?;
-                images.push(image);
-                plan
+                let image = images.next().expect("every container has its image");
+                container_plan(desired, task, container, image, env)
             }
         };
-        plan.devices = devices;
+        let mut plan = plan.map_err(stays)?;
+        plan.devices = devices(desired, task, runtime).map_err(stays)?;
         if config.oci_runtime == OciRuntime::Builtin {
             let filter = runtime.filters().get(&plan.cap_add);
             plan.filter = Some(filter.map_err(|error| stays(uncompiled(&error)))?);
         }
         tasks.insert(task.name.to_string(), plan);
     }
-    let plan = AllocPlan {
+    Ok(AllocPlan {
         version: VERSION,
         alloc: desired.id.to_string(),
         boot: runtime.boot().to_owned(),
@@ -67,8 +78,7 @@ pub(crate) async fn make(
         },
         hidden: runtime.hidden().to_vec(),
         tasks,
-    };
-    Ok((plan, images))
+    })
 }
 
 /// The files of the devices that the task was given, as this node has them now.

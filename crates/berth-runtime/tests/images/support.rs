@@ -99,7 +99,17 @@ impl World {
     }
 
     pub fn with(config: StoreConfig) -> World {
-        let folder = tempfile::tempdir().unwrap();
+        World::in_folder(tempfile::tempdir().unwrap(), config)
+    }
+
+    /// In memory where there is such a folder: a disk takes minutes over tens of thousands of folders.
+    pub fn in_memory(config: StoreConfig) -> World {
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        World::in_folder(folder.unwrap(), config)
+    }
+
+    fn in_folder(folder: TempDir, config: StoreConfig) -> World {
         let store = Store::open(&folder.path().join("images"), config).unwrap();
         World { folder, store }
     }

@@ -1,5 +1,6 @@
 //! What a layer's archive may do to the disk, and what it may not.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use berth_model::{Bytes, FailureKind};
@@ -98,6 +99,58 @@ async fn later_entries_replace_earlier_ones() {
     let image = world.fetch("1").await.unwrap();
     let found: Vec<_> = contents(&image.layers[0]).into_iter().collect();
     assert_eq!(found, [("a".to_owned(), "file".to_owned()), ("b".to_owned(), "folder".to_owned())]);
+}
+
+/// Folders within each other, far more than a path can name: each link leads to where the one before it has come to.
+fn deep(mut tar: Tar) -> Tar {
+    const LEVELS: usize = 2000;
+    const LINKS: usize = 10;
+    for link in 0..LINKS {
+        let from = if link == 0 { "deep".to_owned() } else { format!("l{}", link - 1) };
+        let down = from + &"/d".repeat(LEVELS);
+        tar = tar.pax(&[("path", down.as_bytes())]).folder("-");
+        tar = tar.pax(&[("linkpath", down.as_bytes())]).link(EntryType::Symlink, &format!("l{link}"), "-");
+    }
+    tar
+}
+
+#[tokio::test]
+async fn folders_of_any_depth_are_removed() {
+    let world = World::in_memory(StoreConfig { keep: Bytes(0), ..StoreConfig::default() });
+    // By a later entry, ...
+    world.image("replaced", vec![deep(Tar::new()).file("deep", b"a file").bytes()]);
+    let image = world.fetch("replaced").await.unwrap();
+    assert_eq!(std::fs::read(image.layers[0].join("deep")).unwrap(), b"a file");
+    // ... since what comes after them is refused, ...
+    world.image("refused", vec![deep(Tar::new()).entry("x", EntryType::new(b'Q'), 0o644, b"").bytes()]);
+    let result = world.fetch("refused").await;
+    world.expect_failure(result, FailureKind::Image, &["its type is unknown"]);
+    // ... and since nobody needs them any more.
+    world.image("whole", vec![deep(Tar::new()).file("file", b"x").bytes()]);
+    drop((image, world.fetch("whole").await.unwrap()));
+    assert_eq!(world.store.collect(&BTreeSet::new()).unwrap().images, 2);
+    world.nothing_unfinished();
+}
+
+#[tokio::test]
+async fn what_no_disk_can_name_is_the_archives_fault() {
+    let world = World::new();
+    let (long, attribute) = ("x".repeat(256), "y".repeat(70_000));
+    let cases = [
+        ("long", Tar::new().pax(&[("path", long.as_bytes())]).file("-", b""), "a part of its path is too long"),
+        ("zero", Tar::new().pax(&[("path", b"a\0b")]).file("-", b""), "its path holds a zero byte"),
+        ("link", Tar::new().pax(&[("linkpath", b"")]).link(EntryType::Symlink, "l", ""), "it is a link to nothing"),
+        (
+            "attribute",
+            Tar::new().pax(&[("SCHILY.xattr.user.a", attribute.as_bytes())]).file("f", b""),
+            "an extended attribute is larger than the kernel takes",
+        ),
+    ];
+    for (tag, tar, words) in cases {
+        world.image(tag, vec![tar.bytes()]);
+        let result = world.fetch(tag).await;
+        world.expect_failure(result, FailureKind::Image, &["refused the entry", words]);
+    }
 }
 
 #[tokio::test]

@@ -49,6 +49,7 @@ cases! {
     folders_in_memory_are_limited
     capabilities_are_few
     seccomp_and_no_new_privileges_hold
+    devices_in_a_root_cannot_be_opened
     users_are_found_in_the_image
     what_cannot_be_run_is_named
     a_taken_port_is_named
@@ -411,6 +412,13 @@ async fn seccomp_and_no_new_privileges_hold(world: &mut World) {
     let mut said = String::new();
     stdout.read_to_string(&mut said).await.unwrap();
     assert_eq!(said, "NoNewPrivs:\t1\nSeccomp:\t2\n");
+}
+
+/// Neither what an image brings nor what a task makes: one that may make any device is not to read the host's disks.
+async fn devices_in_a_root_cannot_be_opened(world: &mut World) {
+    let mut task = shell(world, "mknod /x c 1 3 && (cat /x 2>/dev/null && echo opened || echo no)");
+    settings(&mut task).cap_add = vec!["MKNOD".to_owned()];
+    assert_eq!(world.output(task).await, "no\n");
 }
 
 async fn users_are_found_in_the_image(world: &mut World) {

@@ -244,8 +244,8 @@ impl World {
     /// Makes an allocation ready, without starting it.
     pub async fn prepare(&mut self, desired: &DesiredAlloc) -> Result<(), NotReady> {
         self.allocs.push(desired.id);
-        self.runtime.prepare(desired, |_| {}).await?;
-        self.runtime.launch(desired.id).await
+        let prepared = self.runtime.prepare(desired, |_| {}).await?;
+        self.runtime.launch(prepared).await
     }
 
     /// Makes an allocation of one task ready and starts it.

@@ -138,7 +138,7 @@ async fn what_waits_tells_what_it_lacks_now() {
     client.run_job(&large, &new_key()).await.unwrap();
     let of_large = AllocFilter { job: Some(large.id.clone()), ..Default::default() };
     let id = until(|| async { client.allocs(&of_large).await.unwrap() }, |allocs| !allocs.is_empty()).await[0].id.0;
-    let lacks = |free: u64| [(wire::Dimension::Memory, 900 * MIB, free * MIB); 4];
+    let lacks = |free: u64| [const { wire::Dimension::Memory }; 4].map(|memory| (memory, 900 * MIB, free * MIB));
     assert_eq!(told_lacks(&cluster, id, &large.id).await, lacks(100));
 
     client.stop_job(&sized("some", 300).id, &new_key()).await.unwrap();

@@ -1,6 +1,6 @@
 //! `berth exec`: a process beside a running task, through the server.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -8,8 +8,8 @@ use berth_api::client::{FrameReceiver, FrameSender, Session};
 use berth_api::wire::v1::{ExecRequest, ExitKind, Frame, LogStream, TerminalSize};
 use bytes::Bytes;
 use rustix::termios::{self, OptionalActions, Termios};
-use tokio::io::AsyncReadExt as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use super::capture::Output;
 use super::{Context, target};
@@ -26,9 +26,7 @@ pub async fn exec(context: &Context, args: ExecArgs) -> anyhow::Result<ExitCode>
     let terminal = match args.tty {
         Tty::Always => true,
         Tty::Never => false,
-        Tty::Auto => {
-            context.format == Format::Text && std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
-        }
+        Tty::Auto => context.format == Format::Text && io::stdin().is_terminal() && io::stdout().is_terminal(),
     };
     let request = ExecRequest {
         alloc: alloc.id,
@@ -56,14 +54,14 @@ pub async fn exec(context: &Context, args: ExecArgs) -> anyhow::Result<ExitCode>
 /// Sends what is typed, and the terminal's size when it changes.
 async fn send_input(writer: FrameSender, terminal: bool) -> anyhow::Result<()> {
     let mut resized = signal(SignalKind::window_change()).context("cannot listen for SIGWINCH")?;
-    let mut stdin = tokio::io::stdin();
-    let mut piece = vec![0; PIECE];
+    let mut typed = read_input();
     loop {
         tokio::select! {
-            count = stdin.read(&mut piece) => {
-                let count = count.context("cannot read standard input")?;
-                writer.send(&Frame::Stdin(Bytes::copy_from_slice(&piece[..count]))).await?;
-                if count == 0 {
+            Some(piece) = typed.recv() => {
+                let piece = piece.context("cannot read standard input")?;
+                let is_end = piece.is_empty();
+                writer.send(&Frame::Stdin(piece)).await?;
+                if is_end {
                     break;
                 }
             }
@@ -73,6 +71,27 @@ async fn send_input(writer: FrameSender, terminal: bool) -> anyhow::Result<()> {
     // The writer stays open: closing it would tell that the user has gone.
     std::future::pending::<()>().await;
     Ok(())
+}
+
+/// Standard input in pieces; an empty one is its end. It is read by a thread that nobody waits for: the async runtime
+/// would wait for its own, and with it the user for a key to be pressed after the command has ended.
+fn read_input() -> mpsc::Receiver<io::Result<Bytes>> {
+    let (send, receive) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let mut stdin = io::stdin().lock();
+        loop {
+            let mut piece = vec![0; PIECE];
+            let piece = match stdin.read(&mut piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.map(|count| Bytes::copy_from_slice(&piece[..count])),
+            };
+            let goes_on = piece.as_ref().is_ok_and(|piece| !piece.is_empty());
+            if send.blocking_send(piece).is_err() || !goes_on {
+                return;
+            }
+        }
+    });
+    receive
 }
 
 async fn show_output(mut reader: FrameReceiver, shown: &mut Output) -> anyhow::Result<ExitKind> {
@@ -89,7 +108,7 @@ async fn show_output(mut reader: FrameReceiver, shown: &mut Output) -> anyhow::R
 }
 
 fn size_of_terminal() -> TerminalSize {
-    match termios::tcgetwinsize(std::io::stdout()) {
+    match termios::tcgetwinsize(io::stdout()) {
         Ok(size) => TerminalSize { rows: size.ws_row, columns: size.ws_col },
         Err(_) => TerminalSize { rows: 24, columns: 80 },
     }
@@ -100,10 +119,10 @@ struct RawTerminal(Termios);
 
 impl RawTerminal {
     fn enter() -> anyhow::Result<RawTerminal> {
-        let before = termios::tcgetattr(std::io::stdin()).context("cannot read the terminal's mode")?;
+        let before = termios::tcgetattr(io::stdin()).context("cannot read the terminal's mode")?;
         let mut raw = before.clone();
         raw.make_raw();
-        termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &raw).context("cannot set the terminal's mode")?;
+        termios::tcsetattr(io::stdin(), OptionalActions::Now, &raw).context("cannot set the terminal's mode")?;
         Ok(RawTerminal(before))
     }
 }
@@ -111,6 +130,6 @@ impl RawTerminal {
 impl Drop for RawTerminal {
     fn drop(&mut self) {
         // Nothing better can be done than to leave the terminal as it is.
-        let _ = termios::tcsetattr(std::io::stdin(), OptionalActions::Now, &self.0);
+        let _ = termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
     }
 }

@@ -6,6 +6,7 @@ pub mod exec;
 pub mod lab;
 pub mod logs;
 pub mod node;
+pub mod plan;
 pub mod roles;
 pub mod run;
 pub mod sim;
@@ -108,6 +109,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Agent(args) => roles::agent(args).await.and(done),
         Command::Lab(command) => lab::carry_out(command, format(&cli)).await,
         Command::Run(args) => run::run(&context()?, args).await.and(done),
+        Command::Plan(args) => plan::plan(&context()?, args).await.and(done),
         Command::Stop { target, wait } => stop::stop(&context()?, &target, wait).await.and(done),
         Command::Status { target } => status::status(&context()?, target.as_deref()).await.and(done),
         Command::Logs(args) => logs::logs(&context()?, args).await.and(done),
@@ -117,6 +119,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Node(NodeCommand::List) => node::list(&context()?).await.and(done),
         Command::Node(NodeCommand::Show { node }) => node::show(&context()?, &node).await.and(done),
         Command::Sim(SimCommand::Run { seed, seeds }) => sim::run(seed, seeds, format(&cli)),
+        Command::Sim(SimCommand::Cluster(ref args)) => sim::cluster(&args.options(), format(&cli)),
         Command::Solve(args) => solve::solve(&args, format(&cli)),
         Command::Schema => print(&(serde_json::to_string_pretty(&berth_api::jobfile::json_schema())? + "\n")).and(done),
         Command::Version => version(format(&cli)).and(done),

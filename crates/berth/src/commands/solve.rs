@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use berth_flow::{
-    ArcId, Bound, Budget, CutSums, Follower, Instance, Network, NodeId, Outcome, Solution, certify, certify_cut,
-    certify_cycle, dimacs,
+    ArcId, Bound, Budget, ChangeError, CutSums, Follower, Instance, Network, NodeId, Outcome, Solution, certify,
+    certify_cut, certify_cycle, dimacs,
 };
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
@@ -77,9 +77,9 @@ enum Trouble {
 
 /// Solves the file, then what the others make of it.
 pub fn solve(args: &SolveArgs, format: Format) -> anyhow::Result<ExitCode> {
+    check_streams(args)?;
     let mut instance = read(&args.file)?;
-    let refused = |file: &Path, error| failed(Status::Usage, format!("{}: {error}", file.display()));
-    let mut network = Network::from_instance(&instance).map_err(|error| refused(&args.file, error))?;
+    let mut network = Network::from_instance(&instance).map_err(|error| refused(&args.file, &instance, error))?;
     let mut follower = Follower::new(&instance);
     let (outcome, cpu_ms) = timed(|| network.solve(Budget::UNLIMITED));
     let mut answer = answer(&instance, &network, &follower, outcome, cpu_ms);
@@ -93,7 +93,7 @@ pub fn solve(args: &SolveArgs, format: Format) -> anyhow::Result<ExitCode> {
             }
             Ok(network.resolve(Budget::UNLIMITED))
         });
-        let outcome = outcome.map_err(|error| refused(file, error))?;
+        let outcome = outcome.map_err(|error| refused(file, &after, error))?;
         instance = after;
         answer = self::answer(&instance, &network, &follower, outcome, cpu_ms);
         solves.push(Solve { changes: Some(changes.len()), ..answer.solve });
@@ -103,6 +103,34 @@ pub fn solve(args: &SolveArgs, format: Format) -> anyhow::Result<ExitCode> {
         write_flows(path, &instance, &answer.flows, cost)?;
     }
     show(args, &solves, format)
+}
+
+/// Standard input is there once, and standard output has the figures.
+fn check_streams(args: &SolveArgs) -> anyhow::Result<()> {
+    let is_stream = |path: &&PathBuf| path.as_os_str() == "-";
+    if std::iter::once(&args.file).chain(&args.then).filter(is_stream).count() > 1 {
+        return Err(failed(Status::Usage, "standard input (`-`) can be one of the files only; name the others"));
+    }
+    if args.flows.iter().any(|path| is_stream(&path)) {
+        return Err(failed(Status::Usage, "--flows writes a file, since standard output has the figures; name a file"));
+    }
+    Ok(())
+}
+
+/// The network's refusal, with the first place in the file where it says no.
+fn refused(file: &Path, instance: &Instance, error: ChangeError) -> anyhow::Error {
+    let mut network = Network::new();
+    let node = instance.supplies.iter().position(|supply| network.add_node(*supply).is_err());
+    let arc = |network: &mut Network| instance.arcs.iter().position(|arc| network.add_arc(*arc).is_err());
+    let place = match (node, node.is_none().then(|| arc(&mut network)).flatten()) {
+        (Some(node), _) => format!(": node {}", node + 1),
+        (None, Some(at)) => {
+            let arc = &instance.arcs[at];
+            format!(": arc {} from node {} to node {}", at + 1, arc.tail.0 + 1, arc.head.0 + 1)
+        }
+        (None, None) => String::new(),
+    };
+    failed(Status::Usage, format!("{}{place}: {error}", file.display()))
 }
 
 fn read(path: &Path) -> anyhow::Result<Instance> {
@@ -166,7 +194,7 @@ fn answer(instance: &Instance, network: &Network, follower: &Follower, outcome: 
         }
         Outcome::Infeasible { cut, steps } => {
             let trouble = match certify_cut(instance, &cut) {
-                Ok(sums) => Trouble::NoOptimum(no_flow(&cut, sums)),
+                Ok(sums) => Trouble::NoOptimum(no_flow(instance, &cut, sums)),
                 Err(refutation) => Trouble::NotProven(refutation.to_string()),
             };
             let nodes = cut.iter().map(|node| node.0 + 1).collect();
@@ -201,14 +229,21 @@ fn not_optimal(instance: &Instance, solution: &Solution, cost: i128) -> Option<S
     }
 }
 
-fn no_flow(cut: &[NodeId], sums: CutSums) -> String {
+fn no_flow(instance: &Instance, cut: &[NodeId], sums: CutSums) -> String {
     let CutSums { supply, least, most } = sums;
-    let bound = match (least, most) {
-        (_, Bound::At(most)) if supply > most => format!("at most {most} can leave them"),
-        (least, _) => format!("at least {least} must leave them"),
-    };
+    if cut.len() == instance.supplies.len() {
+        return format!("there is no flow: all supplies together are {supply}, and must be 0");
+    }
     let nodes = named(cut.iter().map(|node| (node.0 + 1).to_string()), cut.len());
-    format!("there is no flow: the nodes {nodes} supply {supply} together, and {bound}")
+    let (who, them) = match cut {
+        [_] => (format!("node {nodes} supplies {supply}"), "it"),
+        [..] => (format!("the nodes {nodes} supply {supply} together"), "them"),
+    };
+    let bound = match (least, most) {
+        (_, Bound::At(most)) if supply > most => format!("at most {most} can leave {them}"),
+        (least, _) => format!("at least {least} must leave {them}"),
+    };
+    format!("there is no flow: {who}, and {bound}")
 }
 
 fn no_minimum(instance: &Instance, cycle: &[u32]) -> String {

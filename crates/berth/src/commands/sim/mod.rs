@@ -1,8 +1,12 @@
-//! `berth sim`: simulated clusters with faults.
+//! `berth sim`: simulated clusters, with faults or to be measured.
+
+mod cluster;
 
 use std::process::ExitCode;
 
 use crate::output::{Format, Progress};
+
+pub use cluster::run as cluster;
 
 /// Runs the seeds one after the other. A seed that breaks an invariant makes the command fail.
 pub fn run(first: u64, seeds: u64, format: Format) -> anyhow::Result<ExitCode> {

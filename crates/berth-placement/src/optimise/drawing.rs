@@ -1,0 +1,428 @@
+//! The problem drawn as a min-cost flow, at given prices.
+//!
+//! ```text
+//!  class ─── stay: what runs there already ──────────► node ──► sink
+//!    │                                                  ▲        ▲
+//!    ├─────► shape ─── column: as many as fit at all ───┘        │
+//!    └─── wait ──────────────────────────────────────────────────┘
+//! ```
+//!
+//! A unit of flow is a unit of a class. Staying is cheaper than coming by the price of a move. All classes of a shape
+//! share its columns, and of those only the ones are drawn that may carry flow: whether another would pay is seen from
+//! the prices of the flow, by one look at the shape's row of offers (column generation, as in Gilmore and Gomory 1961).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_flow::{Arc, ArcId, Budget, Network, NodeId as Vertex, Outcome, certify};
+
+use super::problem::{ClassIndex, DIMENSIONS, NodeIndex, ShapeIndex};
+use super::state::{NOWHERE, State};
+
+/// The cost of an arc that must not be used but is kept.
+const CLOSED: i64 = 0;
+
+/// An arc with what it was last told.
+#[derive(Clone, Copy, Debug)]
+struct Drawn {
+    arc: ArcId,
+    capacity: i64,
+    cost: i64,
+}
+
+/// A class in the network.
+#[derive(Clone, Debug)]
+struct ClassPart {
+    vertex: Vertex,
+    supply: i64,
+    wait: Drawn,
+    /// To the shape.
+    come: Drawn,
+    shape: ShapeIndex,
+    /// In order of nodes.
+    stays: Vec<(NodeIndex, Drawn)>,
+}
+
+/// A node in the network.
+#[derive(Clone, Debug)]
+struct NodePart {
+    vertex: Vertex,
+    out: Drawn,
+    /// In order of shapes.
+    columns: Vec<(ShapeIndex, Drawn)>,
+}
+
+/// What the relaxed problem wants of a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Wish {
+    pub(super) node: NodeIndex,
+    pub(super) shape: ShapeIndex,
+    pub(super) units: u32,
+}
+
+/// The living network and what stands for what.
+#[derive(Clone, Debug)]
+pub(super) struct Drawing {
+    network: Network,
+    sink: Vertex,
+    supply: i64,
+    nodes: Vec<Option<NodePart>>,
+    shapes: Vec<Option<Vertex>>,
+    classes: Vec<Option<ClassPart>>,
+    /// What all that runs would pay for moving.
+    all_moving: i128,
+    moving: Vec<i64>,
+    /// What was changed since it was drawn.
+    stale: Stale,
+    pub(super) steps: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Stale {
+    nodes: BTreeSet<NodeIndex>,
+    classes: BTreeSet<ClassIndex>,
+}
+
+/// What the network has no room for is refused at the door of the optimiser.
+const BOUNDED: &str = "costs and counts are bounded at the door";
+
+impl Drawing {
+    pub(super) fn new() -> Drawing {
+        let mut network = Network::new();
+        let sink = network.add_node(0).expect(BOUNDED);
+        Drawing {
+            network,
+            sink,
+            supply: 0,
+            nodes: Vec::new(),
+            shapes: Vec::new(),
+            classes: Vec::new(),
+            all_moving: 0,
+            moving: Vec::new(),
+            stale: Stale::default(),
+            steps: 0,
+        }
+    }
+
+    /// The node's prices, capacity or costs have changed.
+    pub(super) fn touch_node(&mut self, node: NodeIndex) {
+        self.stale.nodes.insert(node);
+    }
+
+    /// The class has changed, or where it runs.
+    pub(super) fn touch_class(&mut self, class: ClassIndex) {
+        self.stale.classes.insert(class);
+    }
+
+    /// Draws what has changed.
+    pub(super) fn update(&mut self, state: &State) {
+        let Stale { nodes, classes } = std::mem::take(&mut self.stale);
+        for node in &nodes {
+            self.draw_node(state, *node);
+        }
+        for class in &classes {
+            self.draw_class(state, *class);
+        }
+        // Only now, since a node that went takes its stays with it.
+        for node in &nodes {
+            self.price_node(state, *node);
+        }
+        self.network.set_supply(self.sink, -self.supply).expect(BOUNDED);
+    }
+
+    fn draw_node(&mut self, state: &State, id: NodeIndex) {
+        grow(&mut self.nodes, id.at());
+        let slots = state.nodes[id.at()].as_ref().map(|state| i64::from(state.node.slots.max(state.units)));
+        match (slots, self.nodes[id.at()].is_some()) {
+            (Some(slots), false) => {
+                let vertex = self.network.add_node(0).expect(BOUNDED);
+                let out = add(&mut self.network, vertex, self.sink, slots, 0);
+                self.nodes[id.at()] = Some(NodePart { vertex, out, columns: Vec::new() });
+            }
+            (Some(slots), true) => {
+                let part = self.nodes[id.at()].as_mut().expect("just looked at");
+                tell(&mut self.network, &mut part.out, slots, 0);
+            }
+            (None, true) => {
+                let part = self.nodes[id.at()].take().expect("just looked at");
+                self.network.remove_node(part.vertex).expect("drawn before");
+            }
+            (None, false) => {}
+        }
+    }
+
+    fn draw_class(&mut self, state: &State, id: ClassIndex) {
+        grow(&mut self.classes, id.at());
+        if self.moving.len() <= id.at() {
+            self.moving.resize(id.at() + 1, 0);
+        }
+        let moving = state.classes[id.at()].as_ref().map_or(0, |c| c.class.moving * i64::from(c.running));
+        self.all_moving += i128::from(moving - self.moving[id.at()]);
+        self.moving[id.at()] = moving;
+        let Some(owner) = &state.classes[id.at()] else {
+            self.erase_class(id);
+            return;
+        };
+        let (supply, shape) = (i64::from(owner.class.wanted), owner.class.shape);
+        if self.classes[id.at()].as_ref().is_some_and(|part| part.shape != shape) {
+            self.erase_class(id);
+        }
+        if self.classes[id.at()].is_none() {
+            let vertex = self.network.add_node(0).expect(BOUNDED);
+            let wait = add(&mut self.network, vertex, self.sink, 0, 0);
+            let shape_vertex = self.shape(shape);
+            let come = add(&mut self.network, vertex, shape_vertex, 0, 0);
+            self.classes[id.at()] = Some(ClassPart { vertex, supply: 0, wait, come, shape, stays: Vec::new() });
+        }
+        let part = self.classes[id.at()].as_mut().expect("just drawn");
+        if part.supply != supply {
+            self.network.set_supply(part.vertex, supply).expect(BOUNDED);
+            self.supply += supply - part.supply;
+            part.supply = supply;
+        }
+        tell(&mut self.network, &mut part.wait, supply, owner.class.waiting);
+        tell(&mut self.network, &mut part.come, supply, 0);
+        self.draw_stays(state, id);
+    }
+
+    /// Brings the stays in line with the seats; both are in order of nodes.
+    fn draw_stays(&mut self, state: &State, id: ClassIndex) {
+        let part = self.classes[id.at()].as_mut().expect("the caller has drawn it");
+        let mut old = std::mem::take(&mut part.stays).into_iter().peekable();
+        let owner = state.class(id);
+        for seat in owner.seats.iter().filter(|seat| seat.running > 0) {
+            while let Some((gone, drawn)) = old.next_if(|(node, _)| *node < seat.node) {
+                remove_stay(&mut self.network, &self.nodes, gone, drawn);
+            }
+            let cost = stay_cost(state, id, seat.node);
+            let mut drawn = match old.next_if(|(node, _)| *node == seat.node) {
+                Some((_, drawn)) => drawn,
+                None => {
+                    let to = self.nodes[seat.node.at()].as_ref().expect("nodes are drawn first").vertex;
+                    add(&mut self.network, part.vertex, to, 0, cost)
+                }
+            };
+            tell(&mut self.network, &mut drawn, i64::from(seat.running), cost);
+            part.stays.push((seat.node, drawn));
+        }
+        for (gone, drawn) in old {
+            remove_stay(&mut self.network, &self.nodes, gone, drawn);
+        }
+    }
+
+    fn erase_class(&mut self, id: ClassIndex) {
+        if let Some(part) = self.classes[id.at()].take() {
+            self.supply -= part.supply;
+            self.network.remove_node(part.vertex).expect("drawn before");
+        }
+    }
+
+    fn shape(&mut self, id: ShapeIndex) -> Vertex {
+        grow(&mut self.shapes, id.at());
+        *self.shapes[id.at()].get_or_insert_with(|| self.network.add_node(0).expect(BOUNDED))
+    }
+
+    /// Tells the arcs at a node what they cost now.
+    fn price_node(&mut self, state: &State, id: NodeIndex) {
+        let Some(part) = self.nodes[id.at()].as_mut() else { return };
+        let capacity = state.capacity(id);
+        for (shape, drawn) in &mut part.columns {
+            let shape = state.shape(*shape);
+            let offer = shape.offers[id.at()];
+            if offer == NOWHERE {
+                tell(&mut self.network, drawn, 0, CLOSED);
+            } else {
+                let pieces = shape.shape.least.pieces(&capacity, state.node(id).node.slots);
+                tell(&mut self.network, drawn, i64::from(pieces), offer);
+            }
+        }
+        for class in &state.node(id).residents {
+            let Some(part) = self.classes.get_mut(class.at()).and_then(Option::as_mut) else { continue };
+            let Ok(at) = part.stays.binary_search_by_key(&id, |(node, _)| *node) else { continue };
+            let drawn = &mut part.stays[at].1;
+            let capacity = drawn.capacity;
+            tell(&mut self.network, drawn, capacity, stay_cost(state, *class, id));
+        }
+    }
+
+    /// Solves the drawn problem, drawing columns until no other could make it cheaper. The cost of the relaxed problem
+    /// without what capacity brings in; `None` when the steps are used up before.
+    pub(super) fn solve(&mut self, state: &State, budget: Budget) -> Option<i128> {
+        self.update(state);
+        let begun = self.steps;
+        loop {
+            let left = Budget(budget.0.saturating_sub(self.steps - begun));
+            match self.network.resolve(if budget == Budget::UNLIMITED { budget } else { left }) {
+                Outcome::Optimal { cost, steps } => {
+                    self.steps += steps;
+                    if !self.draw_columns(state) {
+                        return Some(cost + self.all_moving);
+                    }
+                }
+                Outcome::Unfinished { steps, .. } => {
+                    self.steps += steps;
+                    return None;
+                }
+                Outcome::Infeasible { .. } | Outcome::Unbounded { .. } => {
+                    unreachable!("every unit can wait, and no arc leads back")
+                }
+            }
+        }
+    }
+
+    /// What a unit costs from each node on.
+    fn exits(&self) -> Vec<i64> {
+        let end = self.network.price(self.sink).expect("never removed");
+        let exit = |part: &NodePart| {
+            let flow = self.network.flow(part.out.arc).unwrap_or(0);
+            if flow < part.out.capacity { end } else { self.network.price(part.vertex).unwrap_or(end) }
+        };
+        self.nodes.iter().map(|part| part.as_ref().map_or(end, exit)).collect()
+    }
+
+    /// Draws the columns that would make the flow cheaper, the best of each shape first. Whether there were any.
+    fn draw_columns(&mut self, state: &State) -> bool {
+        let exits = self.exits();
+        let mut pending: BTreeMap<ShapeIndex, usize> = BTreeMap::new();
+        for part in self.classes.iter().flatten().filter(|part| part.supply > 0) {
+            let stays: i64 = part.stays.iter().map(|(_, stay)| stay.capacity).sum();
+            *pending.entry(part.shape).or_default() += usize::try_from(part.supply - stays).unwrap_or(0);
+        }
+        let mut drawn = false;
+        for (id, units) in pending {
+            const SPARE: usize = 8;
+            let vertex = self.shapes[id.at()].expect("drawn with its classes");
+            let price = self.network.price(vertex).expect("never removed");
+            let shape = state.shape(id);
+            let mut cheap: Vec<(i64, NodeIndex)> = Vec::new();
+            for (at, (offer, exit)) in (0..).zip(shape.offers.iter().zip(&exits)) {
+                if *offer != NOWHERE && *offer + exit < price {
+                    cheap.push((*offer + exit, NodeIndex(at)));
+                }
+            }
+            self.steps += exits.len() as u64 / 16;
+            cheap.retain(|(_, node)| self.column(*node, id).is_err());
+            let most = units + SPARE;
+            if cheap.len() > most {
+                cheap.select_nth_unstable(most);
+                cheap.truncate(most);
+            }
+            cheap.sort_unstable();
+            for (_, node) in cheap {
+                self.draw_column(state, node, id, vertex);
+                drawn = true;
+            }
+        }
+        drawn
+    }
+
+    fn column(&self, node: NodeIndex, shape: ShapeIndex) -> Result<usize, usize> {
+        let part = self.nodes[node.at()].as_ref().expect("an offer is of a node that is there");
+        part.columns.binary_search_by_key(&shape, |(shape, _)| *shape)
+    }
+
+    fn draw_column(&mut self, state: &State, node: NodeIndex, shape: ShapeIndex, from: Vertex) {
+        let pieces = state.shape(shape).shape.least.pieces(&state.capacity(node), state.node(node).node.slots);
+        let offer = state.shape(shape).offers[node.at()];
+        let Err(at) = self.column(node, shape) else { return };
+        let part = self.nodes[node.at()].as_mut().expect("just looked at");
+        let drawn = add(&mut self.network, from, part.vertex, i64::from(pieces), offer);
+        part.columns.insert(at, (shape, drawn));
+    }
+
+    /// Removes columns without flow, so that there are never many more than carry some.
+    pub(super) fn prune(&mut self) {
+        for part in self.nodes.iter_mut().flatten() {
+            part.columns.retain(|(_, drawn)| {
+                let is_used = self.network.flow(drawn.arc).unwrap_or(0) > 0;
+                if !is_used {
+                    self.network.remove_arc(drawn.arc).expect("drawn before");
+                }
+                is_used
+            });
+        }
+    }
+
+    /// Proves the optimum with code of its own.
+    pub(super) fn certify(&self) -> bool {
+        certify(&self.network, &self.network.solution()).is_ok_and(|proof| proof.cost == self.network.cost())
+    }
+
+    /// What comes to nodes by columns, in order of nodes and shapes.
+    pub(super) fn wishes(&self) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        for (at, part) in (0..).zip(&self.nodes) {
+            for (shape, drawn) in part.iter().flat_map(|part| &part.columns) {
+                let units = self.flow(drawn);
+                if units > 0 {
+                    wishes.push(Wish { node: NodeIndex(at), shape: *shape, units });
+                }
+            }
+        }
+        wishes
+    }
+
+    /// What the flow takes of each node, by the demands that prices reckon with.
+    pub(super) fn loads(&self, state: &State) -> Vec<[u64; DIMENSIONS]> {
+        let mut loads = vec![[0; DIMENSIONS]; self.nodes.len()];
+        let mut load = |node: NodeIndex, demand: &[u64; DIMENSIONS], units: u32| {
+            for (sum, amount) in loads[node.at()].iter_mut().zip(demand) {
+                *sum += amount * u64::from(units);
+            }
+        };
+        for wish in self.wishes() {
+            load(wish.node, &state.shape(wish.shape).shape.least.0, wish.units);
+        }
+        for (at, part) in (0..).zip(&self.classes) {
+            for (node, drawn) in part.iter().flat_map(|part| &part.stays) {
+                load(*node, &state.class(ClassIndex(at)).class.demand.0, self.flow(drawn));
+            }
+        }
+        loads
+    }
+
+    /// The units of the class that stay where they run, by node.
+    pub(super) fn stays(&self, class: ClassIndex) -> impl Iterator<Item = (NodeIndex, u32)> + '_ {
+        let part = self.classes.get(class.at()).and_then(Option::as_ref);
+        part.into_iter().flat_map(|part| &part.stays).map(|(node, drawn)| (*node, self.flow(drawn)))
+    }
+
+    fn flow(&self, drawn: &Drawn) -> u32 {
+        let flow = self.network.flow(drawn.arc).unwrap_or(0);
+        u32::try_from(flow).expect("no arc carries more than the units of a class")
+    }
+}
+
+/// What a unit pays for staying, less the move that it saves.
+fn stay_cost(state: &State, class: ClassIndex, node: NodeIndex) -> i64 {
+    let owner = &state.class(class).class;
+    let rates = super::price::rates(&state.prices.of(node), &state.capacity(node));
+    state.base(class, node).unwrap_or(0) + super::price::charge(&rates, &owner.demand) - owner.moving
+}
+
+fn add(network: &mut Network, tail: Vertex, head: Vertex, capacity: i64, cost: i64) -> Drawn {
+    let arc = network.add_arc(Arc { tail, head, lower: 0, capacity, cost }).expect(BOUNDED);
+    Drawn { arc, capacity, cost }
+}
+
+fn tell(network: &mut Network, drawn: &mut Drawn, capacity: i64, cost: i64) {
+    if drawn.cost != cost {
+        network.set_cost(drawn.arc, cost).expect(BOUNDED);
+    }
+    if drawn.capacity != capacity {
+        network.set_bounds(drawn.arc, 0, capacity).expect(BOUNDED);
+    }
+    (drawn.capacity, drawn.cost) = (capacity, cost);
+}
+
+/// A stay whose node is gone went with it.
+fn remove_stay(network: &mut Network, nodes: &[Option<NodePart>], node: NodeIndex, drawn: Drawn) {
+    if nodes.get(node.at()).is_some_and(Option::is_some) {
+        network.remove_arc(drawn.arc).expect("drawn before");
+    }
+}
+
+fn grow<T>(list: &mut Vec<Option<T>>, at: usize) {
+    if list.len() <= at {
+        list.resize_with(at + 1, || None);
+    }
+}

@@ -1,0 +1,136 @@
+//! A search over small changes of the assignment. Every change is judged by its exact cost and kept only if it gains.
+
+use std::collections::BTreeSet;
+
+use super::problem::{ClassIndex, NodeIndex};
+use super::rearrange::{Change, Movable, rearrange};
+use super::state::{NOWHERE, State};
+
+/// Steps for the arrangement of one group of nodes.
+const STEPS: u64 = 20_000;
+/// Up to so many nodes are tried in all twos, threes and fours; of more, each with a few others.
+const FEW: usize = 8;
+/// With how many others a node is tried, of many.
+const OTHERS: usize = 2;
+/// For a class that waits, so many nodes are tried.
+const DOORS: usize = 4;
+
+/// Improves where the units of these classes are that were not running before, until nothing gains or the steps are
+/// used up.
+pub(super) fn improve(state: &mut State, placed: &BTreeSet<ClassIndex>, steps: u64) {
+    let end = state.steps.saturating_add(steps);
+    let mut gained = true;
+    while gained && state.steps < end {
+        gained = relocate(state, placed, end);
+        let hot = hot(state, fresh(state, placed).into_iter().map(|(_, node)| node));
+        for group in groups(&hot) {
+            if state.steps >= end {
+                return;
+            }
+            gained |= rearrange(state, &group, Movable::Fresh, STEPS.min(end - state.steps)).is_some();
+        }
+    }
+}
+
+/// Changes of all that runs that gain, each with its gain, tried where `restless` units are. They are made.
+pub(super) fn rethink(
+    state: &mut State,
+    restless: BTreeSet<NodeIndex>,
+    most: usize,
+    steps: u64,
+) -> Vec<(i64, Vec<Change>)> {
+    let end = state.steps.saturating_add(steps);
+    let mut found = Vec::new();
+    let hot = hot(state, restless.into_iter());
+    let mut gained = true;
+    while gained {
+        gained = false;
+        for group in groups(&hot) {
+            if state.steps >= end || found.len() >= most {
+                return found;
+            }
+            let change = rearrange(state, &group, Movable::All, STEPS.min(end - state.steps));
+            gained |= change.is_some();
+            found.extend(change);
+        }
+    }
+    found
+}
+
+/// The units of these classes that were not running before.
+pub(super) fn fresh(state: &State, placed: &BTreeSet<ClassIndex>) -> Vec<(ClassIndex, NodeIndex)> {
+    let mut fresh = Vec::new();
+    for id in placed {
+        for seat in &state.class(*id).seats {
+            (seat.running..seat.placed).for_each(|_| fresh.push((*id, seat.node)));
+        }
+    }
+    fresh
+}
+
+/// These nodes, and those that the prices say are the cheapest for what waits.
+fn hot(state: &mut State, nodes: impl Iterator<Item = NodeIndex>) -> Vec<NodeIndex> {
+    if state.nodes.len() <= FEW {
+        return state.node_ids().collect();
+    }
+    let mut hot: BTreeSet<NodeIndex> = nodes.collect();
+    let waiting = state.class_ids().filter(|id| state.class(*id).waiting() > 0);
+    let shapes: BTreeSet<_> = waiting.map(|id| state.class(id).class.shape).collect();
+    for shape in shapes {
+        let offers = (0..).zip(&state.shape(shape).offers).filter(|(_, offer)| **offer != NOWHERE);
+        let mut nodes: Vec<(i64, NodeIndex)> = offers.map(|(at, offer)| (*offer, NodeIndex(at))).collect();
+        if nodes.len() > DOORS {
+            nodes.select_nth_unstable(DOORS);
+            nodes.truncate(DOORS);
+        }
+        hot.extend(nodes.into_iter().map(|(_, node)| node));
+        state.steps += state.nodes.len() as u64 / 16;
+    }
+    hot.into_iter().collect()
+}
+
+/// Which nodes are rearranged together: of few, all twos, threes and fours; of many, each with the next ones.
+fn groups(hot: &[NodeIndex]) -> Vec<Vec<NodeIndex>> {
+    if hot.len() < 2 {
+        return vec![hot.to_vec()];
+    }
+    if hot.len() <= FEW {
+        return (2..=4).flat_map(|size| subsets(hot, size)).collect();
+    }
+    let pairs = hot.iter().enumerate().flat_map(|(at, one)| {
+        let others = hot[at + 1..].iter().take(OTHERS);
+        others.map(move |other| vec![*one, *other])
+    });
+    pairs.collect()
+}
+
+/// All subsets of this size.
+fn subsets(of: &[NodeIndex], size: usize) -> Vec<Vec<NodeIndex>> {
+    if size == 0 {
+        return vec![Vec::new()];
+    }
+    let mut all = Vec::new();
+    for (at, first) in of.iter().enumerate() {
+        for mut rest in subsets(&of[at + 1..], size - 1) {
+            rest.insert(0, *first);
+            all.push(rest);
+        }
+    }
+    all
+}
+
+/// Moves single units to where they cost less.
+fn relocate(state: &mut State, placed: &BTreeSet<ClassIndex>, end: u64) -> bool {
+    let mut gained = false;
+    for (class, from) in fresh(state, placed) {
+        if state.steps >= end {
+            break;
+        }
+        let saved = state.taking(class, from);
+        state.take(class, from);
+        let to = state.best(class, None).map(|(_, to)| to).filter(|to| state.adding(class, *to) < saved);
+        gained |= to.is_some();
+        state.put(class, to.unwrap_or(from));
+    }
+    gained
+}

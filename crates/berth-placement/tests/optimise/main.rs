@@ -1,0 +1,5 @@
+//! The optimiser's laws, and its answers against oracles.
+
+mod laws;
+mod milp;
+mod support;

@@ -1,0 +1,48 @@
+//! `berth sim cluster`: the production core with a large healthy cluster, measured.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use berth_sim::{ClusterOptions, Meter};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use crate::output::{Format, Progress};
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Measured {
+    #[serde(flatten)]
+    report: berth_sim::ClusterReport,
+    /// The most that the process has held, in megabytes.
+    rss_mb: u64,
+}
+
+/// The thread's processor time, and a line about what goes on.
+struct Watch<'a>(&'a Progress);
+
+impl Meter for Watch<'_> {
+    fn elapsed(&mut self) -> Duration {
+        let now = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::try_from(now).expect("processor time is not negative")
+    }
+
+    fn say(&mut self, what: String) {
+        self.0.say(what);
+    }
+}
+
+/// Fills the cluster, lets work come and go, and tells how long the core took.
+pub fn run(options: &ClusterOptions, format: Format) -> anyhow::Result<ExitCode> {
+    let progress = Progress::start(format);
+    let report = berth_sim::cluster(options, &mut Watch(&progress));
+    progress.end();
+    let status = procfs::process::Process::myself().and_then(|this| this.status());
+    let most_kib = status.context("cannot read how much memory this process has held")?.vmhwm;
+    let rss_mb = most_kib.unwrap_or(0) * 1024 / 1_000_000;
+    format.show(&Measured { report, rss_mb }, |measured| {
+        format!("{}memory                 {} MB\n", measured.report, measured.rss_mb)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
