@@ -9,7 +9,7 @@ use berth_model::{
     Alloc, AllocId, AllocState, CommandRecord, EventId, GroupName, IdempotencyKey, Job, JobId, JobSpec, JobState,
     JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Principal, Snapshot, WaitReason,
 };
-use berth_placement::{Board, Eligibility, Hold};
+use berth_placement::{Board, Class, Eligibility, Hold};
 
 use crate::index::{ClassKey, Index, Slot};
 use crate::journal::{Journal, Key, Takes};
@@ -199,6 +199,11 @@ impl State {
     pub(crate) fn put_job(&mut self, job: Job) {
         let id = job.spec.id.clone();
         self.index.add_templates(job.version, &job.spec);
+        if self.jobs.get(&id).is_none_or(|old| old.version != job.version) {
+            for group in &job.spec.groups {
+                self.board.expect(Class { job: &job.spec, group }, u64::from(group.count));
+            }
+        }
         self.journal.touch(Key::Job(id.clone()), Takes::Nothing);
         let version = job.version;
         if let Some(old) = self.jobs.insert(id.clone(), job)

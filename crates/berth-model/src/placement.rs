@@ -42,6 +42,9 @@ pub enum Policy {
     Spread,
     /// Full nodes first, so that whole nodes stay free.
     Pack,
+    /// Where the room that is left loses least of its worth for what is expected to be asked for. It weighs devices and
+    /// what stands beside them; nodes without devices cost nothing.
+    Fragmentation,
 }
 
 /// One named part of a node's cost, already weighed. Unit: thousandths of a node's worth of the term.
@@ -60,6 +63,9 @@ pub enum Term {
     Utilisation,
     /// How many allocations of the same group the node holds already.
     SameGroup,
+    /// What the node's room loses of its worth, in millionths of a device; from a little below 0 to the devices of a
+    /// node. After FGD (USENIX ATC 2023), with prices of our own: `berth_placement::fit`.
+    Fragmentation,
     /// Where the group's last allocation failed or was lost: a penalty that makes another node likelier.
     FailedHere,
     /// What the group prefers of a node and this one has not. Unit: thousandths of a node, the weights that the job gives;

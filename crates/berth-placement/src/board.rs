@@ -9,6 +9,9 @@ use berth_model::{
     Resources, Sense, Strength, Thousandths,
 };
 
+use crate::filter::Class;
+use crate::outlook::Outlook;
+
 /// Whether a node may be given new allocations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Eligibility {
@@ -166,6 +169,8 @@ pub struct Board {
     values: BTreeMap<String, BTreeMap<String, u32>>,
     /// Made by [`Board::emptied`]: where others would be is not known.
     imagined: bool,
+    /// What the policy `fragmentation` expects.
+    outlook: Outlook,
 }
 
 impl Board {
@@ -178,11 +183,16 @@ impl Board {
                 *self.values.entry(key.clone()).or_default().entry(value.clone()).or_default() += 1;
             }
         }
-        let seat = self.seats.entry(id).or_insert_with(|| Seat::new(fingerprint.clone(), eligibility));
+        let outlook = &mut self.outlook;
+        let seat = self.seats.entry(id).or_insert_with(|| {
+            outlook.see(id, &fingerprint.devices);
+            Seat::new(fingerprint.clone(), eligibility)
+        });
         seat.eligibility = eligibility;
         if seat.fingerprint == *fingerprint {
             return;
         }
+        self.outlook.see(id, &fingerprint.devices);
         // The devices may be others: what is held of them is counted anew.
         let holders = std::mem::take(&mut seat.holders);
         *seat = Seat::new(fingerprint.clone(), eligibility);
@@ -199,6 +209,7 @@ impl Board {
             self.release(alloc);
         }
         self.forget_values(id);
+        self.outlook.forget(id);
         self.seats.remove(&id);
     }
 
@@ -211,6 +222,21 @@ impl Board {
                 self.values.remove(key);
             }
         }
+    }
+
+    /// So many allocations of the class are expected, in proportion to what else is expected: the policy
+    /// `fragmentation` keeps room for them. Each class that is asked for adds to it once, or a known mix is told at once.
+    pub fn expect(&mut self, class: Class<'_>, weight: u64) {
+        self.outlook.expect(class.group, weight);
+    }
+
+    /// Has the prices of the policy `fragmentation` follow what has changed.
+    pub(crate) fn follow(&mut self) {
+        self.outlook.follow(&self.seats);
+    }
+
+    pub(crate) fn outlook(&self) -> &Outlook {
+        &self.outlook
     }
 
     /// An allocation holds this now, in place of whatever it held before. Without effect on a node that is not there.

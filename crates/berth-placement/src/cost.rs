@@ -9,27 +9,36 @@ use crate::constraint::holds;
 
 /// What a policy gives for each term. A term without weight does not appear in explanations.
 struct Weights {
+    /// For each millionth of a device that the room loses of its worth.
+    fragmentation: i64,
     /// For each thousandth of utilisation; negative where full nodes are liked.
     utilisation: i64,
     /// For each allocation of the same group that is there already.
     same_group: i64,
     /// For a node where the last instance failed.
     failed_here: i64,
+    /// For each thousandth that a group's own rules weigh.
+    rules: i64,
 }
 
 /// `Spread` puts the instances of a group on different nodes first (two on a node cost as much as half a node's
 /// fill), and evens the load second. `Pack` only fills. Both leave a node where the last instance failed, unless
-/// everything else is worse than two full nodes. What a group's own rules prefer has the weights that its job gives.
+/// everything else is worse than two full nodes. `Fragmentation` keeps room that others can use, and counts in
+/// millionths of a device. What a group's own rules prefer has the weights that its job gives.
 fn weights(policy: Policy) -> Weights {
     match policy {
-        Policy::Spread => Weights { utilisation: 1, same_group: 500, failed_here: 2_000 },
-        Policy::Pack => Weights { utilisation: -1, same_group: 0, failed_here: 2_000 },
+        Policy::Spread => Weights { fragmentation: 0, utilisation: 1, same_group: 500, failed_here: 2_000, rules: 1 },
+        Policy::Pack => Weights { fragmentation: 0, utilisation: -1, same_group: 0, failed_here: 2_000, rules: 1 },
+        Policy::Fragmentation => {
+            Weights { fragmentation: 1, utilisation: 0, same_group: 0, failed_here: 2_000_000, rules: 1_000 }
+        }
     }
 }
 
 /// Every term, in the order in which explanations tell them.
-const TERMS: [Term; 7] = [
+const TERMS: [Term; 8] = [
     Term::Utilisation,
+    Term::Fragmentation,
     Term::SameGroup,
     Term::FailedHere,
     Term::Preference,
@@ -61,13 +70,25 @@ impl Costs {
     }
 }
 
-/// What a node costs that would hold `used` of `capacity` with the allocation on it.
-pub(crate) fn of_node(policy: Policy, used: Resources, capacity: Resources, same_group: u32) -> Costs {
+/// What a node costs that would hold `used` of `capacity` with the allocation on it, and whose room would lose `loss`
+/// millionths of a device, which is asked only where it counts.
+pub(crate) fn of_node(
+    policy: Policy,
+    used: Resources,
+    capacity: Resources,
+    same_group: u32,
+    loss: impl FnOnce() -> i64,
+) -> Costs {
     let weights = weights(policy);
-    let full = i64::from(utilisation(used, capacity));
-    let utilisation = if weights.utilisation < 0 { 1_000 - full } else { full };
     let mut costs = Costs::default();
-    costs.add(Term::Utilisation, utilisation * weights.utilisation.abs());
+    if weights.utilisation != 0 {
+        let full = i64::from(utilisation(used, capacity));
+        let utilisation = if weights.utilisation < 0 { 1_000 - full } else { full };
+        costs.add(Term::Utilisation, utilisation * weights.utilisation.abs());
+    }
+    if weights.fragmentation != 0 {
+        costs.add(Term::Fragmentation, loss() * weights.fragmentation);
+    }
     if weights.same_group != 0 {
         costs.add(Term::SameGroup, i64::from(same_group) * weights.same_group);
     }
@@ -79,6 +100,15 @@ pub(crate) fn add_preferences(preferences: &[Preference], attributes: &BTreeMap<
     for preference in preferences {
         let missed = !holds(&preference.constraint, attributes);
         costs.add(Term::Preference, if missed { i64::from(preference.weight.0) } else { 0 });
+    }
+}
+
+/// What a group's own rules cost, as the policy weighs it.
+pub(crate) fn add_rules(policy: Policy, rules: Costs, costs: &mut Costs) {
+    for (term, cost) in TERMS.into_iter().zip(rules.0) {
+        if let Some(cost) = cost {
+            costs.add(term, cost * weights(policy).rules);
+        }
     }
 }
 

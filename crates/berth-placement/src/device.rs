@@ -29,6 +29,12 @@ pub(crate) fn missing<'a>(devices: &[Device], group: &'a GroupSpec) -> Option<&'
 
 /// The devices for every wish of the group, or the kind of which the furthest wish got none.
 pub(crate) fn choose<'a>(seat: &Seat, group: &'a GroupSpec) -> Result<DeviceGrants, &'a DeviceKind> {
+    choose_by(seat, group, &|_, free, _| i64::from(free))
+}
+
+/// The devices for every wish of the group, those first for which `rank` of the device, of what is free of it and of what
+/// is taken is least.
+pub(crate) fn choose_by<'a>(seat: &Seat, group: &'a GroupSpec, rank: Rank<'_>) -> Result<DeviceGrants, &'a DeviceKind> {
     let devices = &seat.fingerprint.devices;
     let wish = |spec| Wish {
         spec,
@@ -38,7 +44,7 @@ pub(crate) fn choose<'a>(seat: &Seat, group: &'a GroupSpec) -> Result<DeviceGran
     let mut wishes: Vec<Wish<'_>> = group.devices().map(wish).collect();
     wishes.sort_by_key(|wish| (wish.suitable.len(), std::cmp::Reverse(wish.spec.amount.of_each())));
     let free = seat.devices.iter().map(|taken| WHOLE.saturating_sub(*taken)).collect();
-    let mut search = Search { wishes, free, steps: STEPS, stuck: 0 };
+    let mut search = Search { wishes, free, rank, devices, steps: STEPS, stuck: 0 };
     if !search.serve(0) {
         return Err(&search.wishes[search.stuck].spec.kind);
     }
@@ -53,7 +59,12 @@ struct Wish<'a> {
     given: Vec<usize>,
 }
 
-struct Search<'a> {
+/// Orders devices: a number for a device, what is free of it and what would be taken.
+pub(crate) type Rank<'r> = &'r dyn Fn(&Device, u32, u32) -> i64;
+
+struct Search<'a, 'r> {
+    rank: Rank<'r>,
+    devices: &'r [Device],
     wishes: Vec<Wish<'a>>,
     /// What is left of each device.
     free: Vec<u32>,
@@ -62,7 +73,7 @@ struct Search<'a> {
     stuck: usize,
 }
 
-impl Search<'_> {
+impl Search<'_, '_> {
     /// Serves the wishes from this one on.
     fn serve(&mut self, at: usize) -> bool {
         let Some(wish) = self.wishes.get(at) else { return true };
@@ -85,14 +96,14 @@ impl Search<'_> {
         false
     }
 
-    /// Those that have enough, the fullest first. Whole ones of a wish are chosen in order of id: which comes first
-    /// makes no difference.
+    /// Those that have enough, in the order that is asked for. Whole ones of a wish are chosen in order of id: which comes
+    /// first makes no difference.
     fn candidates(&self, at: usize, each: u32) -> Vec<usize> {
         let wish = &self.wishes[at];
         let after = wish.given.last().map_or(0, |last| last + 1);
         let enough = wish.suitable.iter().copied().filter(|device| *device >= after && self.free[*device] >= each);
         let mut enough: Vec<usize> = enough.collect();
-        enough.sort_by_key(|device| (self.free[*device], *device));
+        enough.sort_by_cached_key(|device| ((self.rank)(&self.devices[*device], self.free[*device], each), *device));
         enough
     }
 }

@@ -7,12 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_model::{CostTerm, Explanation, Filter, Filtered, NodeId, Policy, Resources, Shortfall};
+use berth_model::{
+    CostTerm, Device, DeviceGrants, DeviceKind, Explanation, Filter, Filtered, NodeId, Policy, Resources, Shortfall,
+};
 
 use crate::around::Around;
 use crate::board::{Board, Seat};
 use crate::cost::{self, Costs};
+use crate::device;
 use crate::filter::{self, Block, Class};
+use crate::outlook::Valued;
 use crate::place::Want;
 
 /// Every node as a class sees it.
@@ -104,10 +108,39 @@ impl<'a> Field<'a> {
     /// What a node costs, its cell and the wish for it apart.
     fn costs_of(&self, board: &Board, node: NodeId, seat: &Seat) -> Costs {
         let same = board.same_group(&self.class.job.id, &self.class.group.name, node);
-        let mut costs = cost::of_node(self.policy, seat.used + self.wanted, seat.fingerprint.resources, same);
-        cost::add_preferences(&self.class.group.rules.preferences, &seat.fingerprint.attributes, &mut costs);
-        self.around.costs_on(node, &mut costs);
+        let used = seat.used + self.wanted;
+        let loss = || self.loss(board, node, seat);
+        let mut costs = cost::of_node(self.policy, used, seat.fingerprint.resources, same, loss);
+        let mut rules = Costs::default();
+        cost::add_preferences(&self.class.group.rules.preferences, &seat.fingerprint.attributes, &mut rules);
+        self.around.costs_on(node, &mut rules);
+        cost::add_rules(self.policy, rules, &mut costs);
         costs
+    }
+
+    /// What rules over attributes add to the costs of the nodes with these values.
+    fn add_costs_in(&self, values: &[Option<String>], costs: &mut Costs) {
+        let mut rules = Costs::default();
+        self.around.costs_in(&self.keys, values, &mut rules);
+        cost::add_rules(self.policy, rules, costs);
+    }
+
+    /// What the node's room would lose of its worth.
+    fn loss(&self, board: &Board, node: NodeId, seat: &Seat) -> i64 {
+        let value = board.outlook().value(node, seat);
+        let grants = self.devices(seat, &value).unwrap_or_default();
+        value.loss(self.wanted, self.class.group, &grants)
+    }
+
+    /// The devices of the node that the policy prefers.
+    pub(crate) fn devices(&self, seat: &Seat, value: &Valued<'_>) -> Result<DeviceGrants, &'a DeviceKind> {
+        match self.policy {
+            Policy::Spread | Policy::Pack => device::choose(seat, self.class.group),
+            Policy::Fragmentation => {
+                let rank = |device: &Device, free: u32, taken: u32| value.device_loss(device, free, taken);
+                device::choose_by(seat, self.class.group, &rank)
+            }
+        }
     }
 
     fn put(&mut self, node: NodeId, standing: Standing<'a>) {
@@ -123,9 +156,9 @@ impl<'a> Field<'a> {
         if let Some((cost, node)) = self.cells[at].head() {
             self.heads.remove(&(cost, node, at));
         }
-        let cell = &mut self.cells[at];
         let mut costs = Costs::default();
-        self.around.costs_in(&self.keys, &cell.values, &mut costs);
+        self.add_costs_in(&self.cells[at].values, &mut costs);
+        let cell = &mut self.cells[at];
         cell.cost = costs.total();
         cell.broken = self.around.broken_in(&self.keys, &cell.values);
         if let Some((cost, node)) = cell.head() {
@@ -182,7 +215,7 @@ impl<'a> Field<'a> {
             return Costs::default();
         };
         let mut costs = self.costs_of(board, node, seat);
-        self.around.costs_in(&self.keys, &self.cells[*cell].values, &mut costs);
+        self.add_costs_in(&self.cells[*cell].values, &mut costs);
         if want.leaving == Some(node) {
             cost::discount_leaving(self.policy, &mut costs);
         }

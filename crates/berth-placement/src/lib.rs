@@ -18,7 +18,9 @@ mod cost;
 mod device;
 mod field;
 mod filter;
+pub mod fit;
 pub mod optimise;
+mod outlook;
 mod place;
 mod preempt;
 

@@ -9,7 +9,6 @@ use berth_model::{
 
 use crate::around::Around;
 use crate::board::{Board, Hold, Seat};
-use crate::device;
 use crate::field::Field;
 use crate::filter::{self, Class};
 
@@ -46,6 +45,9 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
             outcome.waiting.push((WaitReason::NoNodes, wants.iter().map(|w| w.alloc).collect()));
         }
         return outcome;
+    }
+    if policy == Policy::Fragmentation {
+        board.follow();
     }
     let mut field = Field::evaluate(board, class, policy);
     let mut stuck = Vec::new();
@@ -207,7 +209,8 @@ fn take(
     let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
     let free = || filter::choose_ports(seat, class).expect("a node in the open has its ports free");
     let ports = want.ports.clone().unwrap_or_else(free);
-    let devices = device::choose(seat, class.group).expect("a node in the open has its devices free");
+    let devices =
+        field.devices(seat, &board.outlook().value(node, seat)).expect("a node in the open has its devices free");
     let placement = Placement { node, ports, devices, decision, explanation };
     board.hold(want.alloc, Hold::of(&class.job.id, class.group, &placement));
     field.taken(board, node);

@@ -18,6 +18,7 @@ mod log;
 mod machine;
 mod network;
 mod outcome;
+pub mod pack;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod profile;

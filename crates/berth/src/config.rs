@@ -138,7 +138,8 @@ impl FromStr for PolicyName {
         match text {
             "spread" => Ok(PolicyName(Policy::Spread)),
             "pack" => Ok(PolicyName(Policy::Pack)),
-            _ => Err("expected `spread` or `pack`"),
+            "fragmentation" => Ok(PolicyName(Policy::Fragmentation)),
+            _ => Err("expected `spread`, `pack` or `fragmentation`"),
         }
     }
 }

@@ -78,6 +78,23 @@ impl Progress {
         }))
     }
 
+    /// A bar that is full after so many steps.
+    pub fn counting(format: Format, steps: usize) -> Progress {
+        let visible = format == Format::Text && io::stderr().is_terminal();
+        Progress(visible.then(|| {
+            let style = indicatif::ProgressStyle::with_template("{msg} {bar:40} {pos}/{len}");
+            let style = style.expect("the template is a constant");
+            indicatif::ProgressBar::new(u64::try_from(steps).unwrap_or(u64::MAX)).with_style(style)
+        }))
+    }
+
+    /// One step more.
+    pub fn step(&self) {
+        if let Some(bar) = &self.0 {
+            bar.inc(1);
+        }
+    }
+
     /// What goes on now.
     pub fn say(&self, text: String) {
         if let Some(bar) = &self.0 {

@@ -34,7 +34,9 @@ stored! {
         Complete,
         Stopped,
         Preempted { by: String, job: JobId },
-        Failed(failure: Failure), Lost(node: String) }
+        Failed(failure: Failure),
+        Lost(node: String),
+    }
 
     struct TaskStatus = TaskStatus { state: TaskState, restarts: u32, last_exit: Option<Exit> }
 
@@ -89,11 +91,20 @@ stored! {
         runner_up: Option<(String, Vec<CostTerm>)>,
     }
 
-    enum Policy = Policy { Spread, Pack }
+    enum Policy = Policy { Spread, Pack, Fragmentation }
 
     struct CostTerm = CostTerm { term: Term, cost: i64 }
 
-    enum Term = Term { Utilisation, SameGroup, FailedHere, Preference, Affinity, AntiAffinity, Spread }
+    enum Term = Term {
+        Utilisation,
+        SameGroup,
+        Fragmentation,
+        FailedHere,
+        Preference,
+        Affinity,
+        AntiAffinity,
+        Spread,
+    }
 
     enum Filter = Filter {
         NodeLost,

@@ -387,6 +387,9 @@ pub enum SimCommand {
     /// Measure the decision core with a large healthy cluster: fill it, then let work end and arrive
     #[command(after_help = "Example: berth sim cluster --machines 5000 --utilisation 90 --rounds 100 --json")]
     Cluster(ClusterArgs),
+    /// Pack the pods of a trace one after the other, and see how much of the GPUs is allocated
+    #[command(after_help = PACK_HELP)]
+    Pack(PackArgs),
 }
 
 /// `berth sim cluster`
@@ -418,4 +421,54 @@ impl ClusterArgs {
         let ClusterArgs { machines, utilisation, rounds, churn, seed, policy: PolicyName(policy) } = *self;
         berth_sim::ClusterOptions { machines, utilisation, rounds, churn, seed, policy }
     }
+}
+
+/// What is said below the flags of `berth sim pack`.
+const PACK_HELP: &str = "\
+NODES.csv has the columns sn, cpu_milli, memory_mib, gpu (how many) and model; PODS.csv has name, cpu_milli, \
+memory_mib, num_gpu, gpu_milli and gpu_spec (models, with | between them); ORDER.txt has a pod's number a line (0255 \
+for openb-pod-0255), with a `t` behind it for a copy. Every pod is placed when it arrives or turned away for good.
+
+With --json: {policy, placed, rejected, seconds, cells: [{arrived_pct, allocated_pct}…]}, one document per order.
+
+Example: berth sim pack --nodes nodes.csv --pods pods.csv --order seed42.txt.xz --policy fragmentation";
+
+/// `berth sim pack`
+#[derive(Clone, Debug, Args)]
+pub struct PackArgs {
+    /// The nodes
+    #[arg(long, value_name = "FILE")]
+    pub nodes: PathBuf,
+    /// The pods
+    #[arg(long, value_name = "FILE")]
+    pub pods: PathBuf,
+    /// The order in which they arrive, plain or compressed with xz; several are packed one after the other
+    #[arg(long, value_name = "FILE", required = true)]
+    pub order: Vec<PathBuf>,
+    /// Where pods are placed
+    #[arg(long, value_enum)]
+    pub policy: PackPolicy,
+    /// What the policy is told of the shapes that will arrive
+    #[arg(long, value_enum, default_value = "known")]
+    pub mix: PackMix,
+}
+
+/// Policies that `berth sim pack` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PackPolicy {
+    /// Even load
+    Spread,
+    /// Full nodes first
+    Pack,
+    /// Where the room that is left loses least of its worth
+    Fragmentation,
+}
+
+/// What a policy is told of the shapes that will arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PackMix {
+    /// How often each shape comes in the list of pods
+    Known,
+    /// Nothing: it learns from what has arrived
+    Learned,
 }

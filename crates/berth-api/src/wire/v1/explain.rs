@@ -58,6 +58,8 @@ pub enum Policy {
     Spread,
     /// Full nodes first.
     Pack,
+    /// Where the room that is left loses least of its worth.
+    Fragmentation,
 }
 
 /// One named part of a node's cost, already weighed.
@@ -65,7 +67,7 @@ pub enum Policy {
 pub struct CostTerm {
     /// Which term.
     pub term: Term,
-    /// Its value, in thousandths of a node's worth of the term.
+    /// Its value, in thousandths of a node's worth of the term; of fragmentation in millionths of a device.
     pub cost: Signed,
 }
 
@@ -77,6 +79,8 @@ pub enum Term {
     Utilisation,
     /// How many allocations of the same group the node holds already.
     SameGroup,
+    /// What the node's room loses of its worth for what is expected to be asked for.
+    Fragmentation,
     /// Where the group's last allocation failed or was lost.
     FailedHere,
     /// What the group prefers of a node and this one has not.
@@ -89,8 +93,11 @@ pub enum Term {
     Spread,
 }
 
-same!(Policy, model::Policy { Spread, Pack });
-same!(Term, model::Term { Utilisation, SameGroup, FailedHere, Preference, Affinity, AntiAffinity, Spread });
+same!(Policy, model::Policy { Spread, Pack, Fragmentation });
+same!(
+    Term,
+    model::Term { Utilisation, SameGroup, Fragmentation, FailedHere, Preference, Affinity, AntiAffinity, Spread }
+);
 
 impl From<&model::CostTerm> for CostTerm {
     fn from(term: &model::CostTerm) -> CostTerm {

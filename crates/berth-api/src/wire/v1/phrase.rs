@@ -184,6 +184,7 @@ impl fmt::Display for Term {
         f.write_str(match self {
             Term::Utilisation => "utilisation",
             Term::SameGroup => "same group",
+            Term::Fragmentation => "fragmentation",
             Term::FailedHere => "failed here",
             Term::Preference => "preference",
             Term::Affinity => "affinity",
@@ -235,6 +236,7 @@ impl fmt::Display for Policy {
         f.write_str(match self {
             Policy::Spread => "spread",
             Policy::Pack => "pack",
+            Policy::Fragmentation => "fragmentation",
         })
     }
 }

@@ -1,12 +1,14 @@
 //! `berth sim`: simulated clusters, with faults or to be measured.
 
 mod cluster;
+mod pack;
 
 use std::process::ExitCode;
 
 use crate::output::{Format, Progress};
 
 pub use cluster::run as cluster;
+pub use pack::pack;
 
 /// Runs the seeds one after the other. A seed that breaks an invariant makes the command fail.
 pub fn run(first: u64, seeds: u64, format: Format) -> anyhow::Result<ExitCode> {
