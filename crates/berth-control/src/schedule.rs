@@ -120,7 +120,20 @@ impl Core {
             return;
         }
         let cause = self.cause_of_placing(id);
-        self.wait(id, reason.clone(), true, cause);
+        self.wait(id, reason.clone(), is_news(&known, reason), cause);
+    }
+}
+
+/// Whether a change of reasons belongs in the ledger. Which filters are in the way changes with every move in a crowded
+/// cluster, for everybody who waits: that would fill it.
+fn is_news(known: &WaitReason, now: &WaitReason) -> bool {
+    std::mem::discriminant(known) != std::mem::discriminant(now) || verdict(known) != verdict(now)
+}
+
+fn verdict(reason: &WaitReason) -> Option<Verdict> {
+    match reason {
+        WaitReason::NoNodeFits { verdict, .. } | WaitReason::GangIncomplete { verdict, .. } => Some(*verdict),
+        WaitReason::Queued | WaitReason::NoNodes | WaitReason::Preempting { .. } | WaitReason::BackOff { .. } => None,
     }
 }
 
