@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use berth_model::{Cause, Epoch, Meta, NodeId, Order, Snapshot, Timer, Timestamp};
 
 use crate::Settings;
-use crate::bound::Bound;
 use crate::event::{Effect, Event, SessionId};
 use crate::nodes::Link;
 use crate::pipeline::{Held, Lead, Pipeline};
@@ -31,8 +30,6 @@ pub struct Core {
     pub(crate) now: Timestamp,
     /// The counters of the last commit that went out, or of the store.
     pub(crate) written: Meta,
-    /// What a plan under which a command was sent has yet to place.
-    pub(crate) bound: Option<Bound>,
     /// What set off the step.
     pub(crate) root: Option<Cause>,
 }
@@ -59,7 +56,6 @@ impl Core {
             links: BTreeMap::new(),
             now,
             written,
-            bound: None,
             root: None,
         };
         core.resume();
@@ -117,9 +113,6 @@ impl Core {
     /// Reconciles and places until nothing is left to do.
     fn settle(&mut self) {
         for _ in 0..MAX_ROUNDS {
-            if std::mem::take(&mut self.state.dirty.unforeseen) {
-                self.unbind();
-            }
             let slots = std::mem::take(&mut self.state.dirty.slots);
             let jobs = std::mem::take(&mut self.state.dirty.jobs);
             let due = !slots.is_empty() || !jobs.is_empty();
@@ -186,7 +179,6 @@ impl Core {
                 Due::MinReady(alloc) => self.min_ready_due(alloc, due),
                 Due::Reschedule(alloc) => self.reschedule_due(alloc, due),
                 Due::Collect => self.collect(due),
-                Due::Unbind => self.unbind(),
             }
         }
     }

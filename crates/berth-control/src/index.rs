@@ -72,7 +72,7 @@ impl ClassKey {
 }
 
 /// What is known of a version of a job for good.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Template {
     /// Of each group, see [`template_digest`].
     digests: BTreeMap<GroupName, u64>,
@@ -81,7 +81,7 @@ struct Template {
 }
 
 /// All indexes.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Index {
     pub(crate) agents: BTreeMap<AgentKey, NodeId>,
     pub(crate) jobs: BTreeMap<JobId, BTreeMap<GroupName, GroupIndex>>,
@@ -106,11 +106,6 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// The indexes of a copy, which has neither ledger nor commands.
-    pub(crate) fn copy(&self) -> Index {
-        Index { commands_at: BTreeSet::new(), ledger_of: BTreeSet::new(), ..self.clone() }
-    }
-
     pub(crate) fn group(&self, job: &JobId, group: &GroupName) -> Option<&GroupIndex> {
         self.jobs.get(job)?.get(group)
     }

@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
 
-mod bound;
 mod collect;
 mod commands;
 mod core;
@@ -16,7 +15,6 @@ mod journal;
 mod lifecycle;
 mod nodes;
 mod pipeline;
-mod plan;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod preempt;
@@ -33,7 +31,6 @@ mod why;
 
 pub use crate::core::Core;
 pub use event::*;
-pub use plan::Planner;
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use view::Summary;

@@ -36,7 +36,7 @@ impl Core {
         let hopeful = |reason: &WaitReason| matches!(reason, WaitReason::NoNodeFits { verdict: Verdict::Waiting, .. });
         let under_way = self.state.index.waiting.get(key).into_iter().flatten().any(|id| self.waits_for_victims(*id));
         let Some((by, _)) = stuck.iter().find(|(_, reason)| hopeful(reason)).filter(|_| !under_way) else { return };
-        let only = self.want(*by).only;
+        let only = self.alloc(*by).bound_to;
         let judge = Judge { core: self, below: spec.priority };
         let Some(eviction) = evict(&self.state.board, Class { job: spec, group }, only, &judge) else { return };
         let (by, job) = (*by, key.job.clone());

@@ -38,25 +38,18 @@ impl Core {
         true
     }
 
-    /// Higher priority first, then those that take another's place, then whoever waits with the lower id. What stopped to
-    /// make room for its successor has not stopped for somebody else.
+    /// Higher priority first, then whoever waits with the lower id.
     fn in_order(&self, mut classes: Vec<ClassKey>) -> Vec<ClassKey> {
         classes.sort_by_key(|class| {
             let priority = self.state.spec(&class.job, class.version).map(|spec| spec.priority);
-            let ids = self.state.index.waiting.get(class);
-            let succeeds = ids.into_iter().flatten().any(|id| self.alloc(*id).replaces.is_some());
-            let first = ids.and_then(|ids| ids.first().copied());
-            (std::cmp::Reverse(priority), !succeeds, first)
+            let first = self.state.index.waiting.get(class).and_then(|ids| ids.first().copied());
+            (std::cmp::Reverse(priority), first)
         });
         classes
     }
 
     fn place_class(&mut self, key: &ClassKey, decision: DecisionId) {
-        let ids = self.state.index.waiting.get(key).into_iter().flatten().copied();
-        let ids: Vec<AllocId> = ids.filter(|id| self.may_be_placed(*id)).collect();
-        if ids.is_empty() {
-            return;
-        }
+        let ids: Vec<AllocId> = self.state.index.waiting.get(key).into_iter().flatten().copied().collect();
         let wants: Vec<Want> = ids.iter().map(|id| self.want(*id)).collect();
         let Some(spec) = self.state.spec(&key.job, key.version).cloned() else { return };
         let Some(group) = spec.group(&key.group) else { return };
@@ -76,17 +69,10 @@ impl Core {
         self.preempt(key, &stuck, decision);
     }
 
-    pub(crate) fn want(&self, id: AllocId) -> Want {
+    fn want(&self, id: AllocId) -> Want {
         let alloc = self.alloc(id);
         let leaving = alloc.replaces.and_then(|old| self.state.allocs.get(&old)).and_then(Alloc::occupies);
-        let pin = self.pin(id).map(|pin| &pin.target);
-        Want {
-            alloc: id,
-            only: alloc.bound_to.or(pin.map(|target| target.node)),
-            ports: pin.map(|target| target.ports.clone()),
-            avoid: self.failed_nodes(id),
-            leaving,
-        }
+        Want { alloc: id, only: alloc.bound_to, avoid: self.failed_nodes(id), leaving }
     }
 
     /// Where the latest instances of the slot failed, one after the other.

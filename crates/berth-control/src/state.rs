@@ -25,8 +25,6 @@ pub(crate) struct Dirty {
     pub(crate) classes: BTreeSet<ClassKey>,
     /// Room has appeared somewhere: every class that waits is tried again.
     pub(crate) room: bool,
-    /// Something has happened that no plan foresees.
-    pub(crate) unforeseen: bool,
     /// Nodes whose desired state has changed.
     pub(crate) desired: BTreeSet<NodeId>,
     /// Nodes on which an allocation has changed in any way.
@@ -58,8 +56,6 @@ pub(crate) struct State {
     pub(crate) board: Board,
     pub(crate) journal: Journal,
     pub(crate) dirty: Dirty,
-    /// Nodes of which a plan is to tell what would be without them. Only a copy has any.
-    pub(crate) drained: BTreeSet<NodeId>,
     #[cfg(feature = "planted-bugs")]
     pub(crate) bug: Option<crate::planted::Bug>,
 }
@@ -125,11 +121,6 @@ impl State {
                 == self.index.template(&alloc.job, alloc.version, &alloc.group)
     }
 
-    /// Whether an allocation is where, and runs what, it should: else it is to be replaced.
-    pub(crate) fn is_in_place(&self, alloc: &Alloc) -> bool {
-        self.is_current(alloc) && !alloc.occupies().is_some_and(|node| self.drained.contains(&node))
-    }
-
     pub(crate) fn put_node(&mut self, node: Node) {
         let eligibility = match (node.is_eligible(), node.takes_work()) {
             (true, true) => Eligibility::Ready,
@@ -142,9 +133,7 @@ impl State {
             let same = old.is_eligible() == node.is_eligible() && old.takes_work() == node.takes_work();
             !same || old.fingerprint != node.fingerprint
         });
-        if !self.drained.contains(&node.id) {
-            self.board.put_node(node.id, &node.fingerprint, eligibility);
-        }
+        self.board.put_node(node.id, &node.fingerprint, eligibility);
         #[cfg(feature = "planted-bugs")]
         if self.bug == Some(crate::planted::Bug::CapacityOffByOne) {
             let mut larger = node.fingerprint.clone();
@@ -152,7 +141,6 @@ impl State {
             self.board.put_node(node.id, &larger, eligibility);
         }
         self.dirty.room |= room;
-        self.dirty.unforeseen |= room;
         self.index.agents.insert(node.agent.clone(), node.id);
         self.journal.touch(Key::Node(node.id), Takes::Nothing);
         self.nodes.insert(node.id, node);
@@ -259,9 +247,6 @@ impl State {
             if old.is_none_or(|old| is_wanted(old) != is_wanted(new)) {
                 self.dirty.desired.insert(node);
             }
-        }
-        if let Some(Outcome::Failed(_) | Outcome::Lost(_) | Outcome::Complete) = outcome(new) {
-            self.dirty.unforeseen = true;
         }
         if new.is_ended() {
             self.dirty.jobs.insert(new.job.clone());

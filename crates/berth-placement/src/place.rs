@@ -1,10 +1,7 @@
 //! Placing the allocations of a class, one after the other, over nodes that were evaluated once.
 
-use std::collections::BTreeMap;
-
 use berth_model::{
-    AllocId, DecisionId, Explanation, Filter, Filtered, Gang, NodeId, Placement, Policy, Port, PortName, Verdict,
-    WaitReason,
+    AllocId, DecisionId, Explanation, Filter, Filtered, Gang, NodeId, Placement, Policy, Verdict, WaitReason,
 };
 
 use crate::around::Around;
@@ -19,8 +16,6 @@ pub struct Want {
     pub alloc: AllocId,
     /// The one node it is for, as with system jobs.
     pub only: Option<NodeId>,
-    /// The numbers of its ports, where they are decided already.
-    pub ports: Option<BTreeMap<PortName, Port>>,
     /// Where earlier instances failed of late.
     pub avoid: Vec<NodeId>,
     /// The node of the instance that this one replaces, while that still holds its place there. It does not count as
@@ -52,12 +47,6 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
     let mut field = Field::evaluate(board, class, policy);
     let mut stuck = Vec::new();
     for want in wants {
-        if let Some(port) = taken_port(board, want) {
-            let filtered = Filtered::from([(Filter::PortTaken(port), 1)]);
-            let reason = WaitReason::NoNodeFits { decision, filtered, nearest: None, verdict: Verdict::Waiting };
-            outcome.waiting.push((reason, vec![want.alloc]));
-            continue;
-        }
         match field.choose(board, want) {
             Some((node, explanation)) => {
                 let placement = take(board, &mut field, class, want, node, explanation, decision);
@@ -78,12 +67,6 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
         hold_back(board, class, wants, policy, decision, &mut outcome);
     }
     outcome
-}
-
-/// The first of the decided ports that is taken on the one node that is wanted.
-fn taken_port(board: &Board, want: &Want) -> Option<Port> {
-    let seat = board.seats().get(&want.only?)?;
-    want.ports.as_ref()?.values().copied().find(|port| seat.ports.contains_key(port))
 }
 
 /// Not all of a gang fit: none is placed.
@@ -135,13 +118,7 @@ fn how_many_fit(board: &mut Board, class: Class<'_>, wanted: usize, policy: Poli
     let last = berth_model::Incarnation(u32::MAX);
     (0..wanted)
         .take_while(|nth| {
-            let want = Want {
-                alloc: AllocId::new(last, *nth as u64),
-                only: None,
-                ports: None,
-                avoid: Vec::new(),
-                leaving: None,
-            };
+            let want = Want { alloc: AllocId::new(last, *nth as u64), only: None, avoid: Vec::new(), leaving: None };
             let Some((node, explanation)) = field.choose(board, &want) else { return false };
             take(board, &mut field, class, &want, node, explanation, decision);
             true
@@ -207,8 +184,7 @@ fn take(
     decision: DecisionId,
 ) -> Placement {
     let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
-    let free = || filter::choose_ports(seat, class).expect("a node in the open has its ports free");
-    let ports = want.ports.clone().unwrap_or_else(free);
+    let ports = filter::choose_ports(seat, class).expect("a node in the open has its ports free");
     let devices =
         field.devices(seat, &board.outlook().value(node, seat)).expect("a node in the open has its devices free");
     let placement = Placement { node, ports, devices, decision, explanation };

@@ -58,6 +58,22 @@ fn devices_that_only_some_can_use_instead_of_others_are_dear() {
 }
 
 #[test]
+fn what_comes_for_the_first_time_does_not_upset_the_prices() {
+    let admitted = [ClassSet::ALL, ClassSet::of([NodeClass::new(1)])];
+    let bound = Shape { wish: 1, ..shape(Ask::Whole(1)) };
+    let mut mix = mix(&[(shape(Ask::Whole(1)), 1_000), (bound, 1_000)]);
+    let (plenty, few) = ([1_000; 90], [1_000; 10]);
+    let rooms = [room(0, &plenty), room(1, &few)];
+    let mut prices = Prices::settle(&mix, &admitted, &rooms);
+    let dearer = |prices: &Prices| worth(prices, &room(1, &[1_000])) - worth(prices, &room(0, &[1_000]));
+    let before = dearer(&prices);
+    (3_000..3_040).for_each(|cpu| mix.add(Shape { cpu, ..shape(Ask::Whole(1)) }, 1));
+    prices.follow(&mix, &admitted, &rooms);
+    let after = dearer(&prices);
+    assert!(after > before * 3 / 4, "the scarce were dearer by {before} and are by {after}");
+}
+
+#[test]
 fn idle_devices_without_cpu_or_memory_are_worth_next_to_nothing() {
     let prices = Prices::settle(&mix(&[(shape(Ask::Whole(1)), 1)]), &[], &[room(0, &[1_000; 8])]);
     let full = worth(&prices, &room(0, &[1_000; 4]));

@@ -40,7 +40,7 @@ fn class(spec: &Spec) -> Class<'_> {
 }
 
 fn put(board: &mut Board, spec: &Spec, from: u64, count: u64, policy: Policy) -> Outcome {
-    let want = |n| Want { alloc: alloc(n), only: None, ports: None, avoid: Vec::new(), leaving: None };
+    let want = |n| Want { alloc: alloc(n), only: None, avoid: Vec::new(), leaving: None };
     let wants: Vec<Want> = (from..from + count).map(want).collect();
     place(board, class(spec), &wants, policy, DecisionId::new(LIFE, 1))
 }
@@ -175,31 +175,6 @@ fn a_gang_is_placed_whole_or_not_at_all() {
     let six = gang(6, 4_000);
     let why = why_waiting(&board, class(&six), 6, None, Policy::Spread, DecisionId::new(LIFE, 1)).unwrap();
     assert!(matches!(why, WaitReason::GangIncomplete { fit: 0, wanted: 6, verdict: Verdict::Waiting, .. }), "{why:?}");
-}
-
-#[test]
-fn a_gang_whose_places_are_decided_is_placed_whole_or_not_at_all() {
-    let mut board = cluster();
-    let port = |number| Some(BTreeMap::from([(name("http"), Port(number))]));
-    let other = service("other").fixed_port("http", 80);
-    assert_eq!(places(&mut board, &other, 1, 6).0.len(), 6);
-    let gang = service("gang").count(2).dynamic_port("http").gang();
-    let pinned = |n, at, number| Want {
-        alloc: alloc(n),
-        only: Some(node(at)),
-        ports: port(number),
-        avoid: Vec::new(),
-        leaving: None,
-    };
-    let decision = DecisionId::new(LIFE, 1);
-    let mut ask = |wants: &[Want]| place(&mut board, class(&gang), wants, Policy::Spread, decision);
-    let outcome = ask(&[pinned(10, 1, 20_000), pinned(11, 2, 80)]);
-    let [(WaitReason::GangIncomplete { fit: 1, wanted: 2, filtered, .. }, ids)] = &outcome.waiting[..] else {
-        panic!("{outcome:?}")
-    };
-    assert_eq!((filtered, ids.len()), (&Filtered::from([(Filter::PortTaken(Port(80)), 1)]), 2));
-    assert_eq!(outcome.placed, []);
-    assert_eq!(ask(&[pinned(10, 1, 20_000), pinned(11, 2, 20_000)]).placed.len(), 2);
 }
 
 #[test]

@@ -12,7 +12,6 @@ mod driver;
 mod error;
 mod folder;
 mod http;
-mod plans;
 mod run;
 mod tunnels;
 mod view;

@@ -13,7 +13,6 @@ mod clock;
 mod cluster;
 mod facts;
 mod faults;
-mod foresee;
 mod log;
 mod machine;
 mod network;
@@ -29,7 +28,6 @@ mod store;
 mod world;
 
 pub use cluster::{ClusterOptions, ClusterReport, Meter, Milliseconds, cluster};
-pub use foresee::{Foreseen, foresee};
 pub use outcome::{Broken, Invariant, Outcome};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;

@@ -266,7 +266,6 @@ impl World {
             principal: Principal("root".to_owned()),
             namespace: Namespace::default(),
             key: IdempotencyKey(key.to_owned()),
-            plan: None,
             command,
         });
         self.event(Event::Command { request, command });

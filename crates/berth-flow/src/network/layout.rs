@@ -172,7 +172,10 @@ impl Layout {
         } else {
             self.bundled.remove(tail);
         }
-        self.tell(tail);
+        // What sends nothing is passed through by no search.
+        if !self.out.live(self.ends[tail as usize].out).is_empty() {
+            self.tell(tail);
+        }
         self.live.remove(id);
         self.open.remove(id);
         self.out.insert(&mut self.ends[tail as usize].out, id);

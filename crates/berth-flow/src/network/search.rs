@@ -6,9 +6,10 @@
 //! arcs are looked at by chunks in turn with the others; only nodes further away go through a heap.
 //!
 //! Leaves, the nodes that nothing enters, are passed through in one hop, from an arc that carries flow to
-//! each other arc of the leaf: they need no label and no price, and they are most of a scheduler's nodes.
+//! each other arc of the leaf: they need no label and no price, and they are most of a scheduler's nodes. A hop
+//! that is too long is left out unseen, as long as what was remembered of it says so.
 //!
-//! A search reads the network and changes nothing but its own labels.
+//! A search reads the network and changes nothing but its own labels and what it remembers.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

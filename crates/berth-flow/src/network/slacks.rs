@@ -18,6 +18,9 @@ const VALUE_BITS: u32 = u32::BITS - CLASS_BITS;
 /// For costs of so many bits nothing is cut off.
 const EXACT_BITS: u32 = 16;
 
+/// More than this is remembered as this: what is cut off can be put back then.
+const MOST_KEY: i64 = 1 << 62;
+
 /// What is remembered of a slack. That it may be nothing at all is 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Memo(u32);
@@ -72,8 +75,8 @@ impl Slacks {
 
     /// What to remember of a hop forward with this slack from a node with this price.
     pub(super) fn memo_forward(&self, slack: i64, price: i64) -> Memo {
-        let value = (slack + price + self.falls) >> self.shift;
-        Memo(u32::try_from(value.max(0)).unwrap_or(u32::MAX))
+        let key = slack.saturating_add(price).saturating_add(self.falls);
+        Memo(self.value(key, u32::MAX))
     }
 
     /// The least that the slack of a hop forward can be by now, from a node that has this price.
@@ -81,20 +84,57 @@ impl Slacks {
         if memo == 0 {
             return 0;
         }
-        ((i64::from(memo) << self.shift) - price - self.falls).max(0)
+        (i64::from(memo) << self.shift).saturating_sub(price).saturating_sub(self.falls).max(0)
     }
 
     /// What to remember of a hop backward with this slack to the node where the flow is.
     pub(super) fn memo_backward(&self, slack: i64, node: u32) -> Memo {
         let class = class(node);
-        let value = (slack + self.falls + self.rises[class]) >> self.shift;
-        let value = u32::try_from(value).unwrap_or(u32::MAX).min((1 << VALUE_BITS) - 1);
-        Memo(value << CLASS_BITS | class as u32)
+        let key = slack.saturating_add(self.falls).saturating_add(self.rises[class]);
+        Memo(self.value(key, (1 << VALUE_BITS) - 1) << CLASS_BITS | class as u32)
+    }
+
+    /// A key without the bits that are cut off, and not more than can be remembered.
+    fn value(&self, key: i64, most: u32) -> u32 {
+        let value = key.clamp(0, MOST_KEY) >> self.shift;
+        u32::try_from(value).unwrap_or(u32::MAX).min(most)
     }
 
     /// The least that the slack of a hop backward can be by now.
     pub(super) fn bound_backward(&self, Memo(memo): Memo) -> i64 {
         let value = i64::from(memo >> CLASS_BITS) << self.shift;
-        (value - self.falls - self.rises[class(memo)]).max(0)
+        value.saturating_sub(self.falls).saturating_sub(self.rises[class(memo)]).max(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Slacks;
+
+    #[test]
+    fn a_bound_is_never_more_than_the_slack() {
+        for largest_cost in [0, 1000, 1 << 30, 1 << 57] {
+            for slack in [0, 1, 999, 1 << 31, 1 << 57, 1 << 61] {
+                let mut slacks = Slacks::new(largest_cost);
+                for price in [-(1 << 61), -5, 0, 5, 1 << 33, 1 << 62] {
+                    let memo = slacks.memo_forward(slack, price);
+                    assert!(slacks.bound_forward(memo, price) <= slack);
+                }
+                let (forward, backward) = (slacks.memo_forward(slack, 7), slacks.memo_backward(slack, 3));
+                assert!(slacks.bound_backward(backward) <= slack);
+                slacks.fall(2);
+                slacks.rise(3, 4);
+                assert!(slacks.bound_forward(forward, 7 + 4) <= (slack - 6).max(0));
+                assert!(slacks.bound_backward(backward) <= (slack - 6).max(0));
+            }
+        }
+    }
+
+    #[test]
+    fn small_slacks_are_remembered_exactly() {
+        let slacks = Slacks::new(5000);
+        assert_eq!(slacks.bound_forward(slacks.memo_forward(700, 1200), 1200), 700);
+        assert_eq!(slacks.bound_forward(slacks.memo_forward(700, 1200), 1300), 600);
+        assert_eq!(slacks.bound_backward(slacks.memo_backward(700, 9)), 700);
     }
 }

@@ -146,16 +146,30 @@ impl Prices {
             let at = known.binary_search_by(|priced| priced.shape.cmp(shape)).ok()?;
             known.get(at).map(|priced| priced.price)
         };
+        let classes = |shape: &Shape| admitted.get(shape.wish).copied().unwrap_or(ClassSet::ALL);
         let priced = |(shape, weight): (&Shape, u64)| Priced {
             shape: *shape,
-            classes: admitted.get(shape.wish).copied().unwrap_or(ClassSet::ALL),
+            classes: classes(shape),
             weight: weight * u64::from(shape.ask.devices()),
-            price: price(shape).unwrap_or(0),
+            price: price(shape).unwrap_or_else(|| self.entry(shape, classes(shape))),
         };
         self.shapes = mix.shapes().map(priced).collect();
         self.tried = tried(&self.shapes);
         let classes = rooms.iter().map(|room| room.class.index() + 1).max().unwrap_or(0);
         self.worths.resize(classes.max(self.worths.len()), vec![[0; STEPS + 1]; TRIED.len()]);
+    }
+
+    /// The price at which a shape that is new is just worth what it takes at its best place. Any lower, and what comes for
+    /// the first time would seem to be what all room is for.
+    fn entry(&self, shape: &Shape, classes: ClassSet) -> i64 {
+        let (steps, devices) = (shape.ask.steps(), u64::from(shape.ask.devices().max(1)));
+        let admitted = self.worths.iter().enumerate().filter(|(class, _)| classes.contains(NodeClass::new(*class)));
+        let takes = admitted.flat_map(|(_, worths)| self.tried.iter().zip(worths)).map(|(tried, worth)| {
+            let least = (steps..=STEPS).map(|free| worth[free] - worth[free - steps]).min().unwrap_or(0);
+            least + tried.of(shape.cpu / devices, shape.memory / devices)
+        });
+        let size = DEVICE * i64::from(shape.ask.thousandths()) / i64::from(WHOLE);
+        takes.min().map_or(0, |least| (size - least).max(0))
     }
 
     /// One round: fills all room at the present prices, and raises the price of what was placed too often.

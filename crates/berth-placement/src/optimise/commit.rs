@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::drawing::Wish;
-use super::problem::{ClassIndex, Gang, NodeIndex, ShapeIndex};
+use super::problem::{Amounts, Class, ClassIndex, Gang, NodeIndex, ShapeIndex};
 use super::state::State;
 
 /// Places what waits. `wishes` say where the relaxed problem wants it. The classes that waited.
@@ -36,17 +36,17 @@ pub(super) fn place(state: &mut State, wishes: &[Wish]) -> BTreeSet<ClassIndex> 
 
 /// Classes with units that wait: those first that cost most for what they need of the cluster.
 fn in_order(state: &State) -> Vec<ClassIndex> {
+    let largest = state.nodes.iter().flatten().map(|node| node.node.capacity).reduce(|a, b| a.max(&b));
+    let largest = largest.unwrap_or_default();
     let waiting = state.class_ids().filter(|id| state.class(*id).waiting() > 0);
-    let mut order: Vec<(Reverse<i128>, ClassIndex)> = waiting.map(|id| (Reverse(density(state, id)), id)).collect();
+    let mut order: Vec<(Reverse<i128>, ClassIndex)> =
+        waiting.map(|id| (Reverse(density(&state.class(id).class, &largest)), id)).collect();
     order.sort_unstable();
     order.into_iter().map(|(_, id)| id).collect()
 }
 
 /// What it costs that a unit waits, for its greatest share of the largest node.
-fn density(state: &State, id: ClassIndex) -> i128 {
-    let class = &state.class(id).class;
-    let largest = state.nodes.iter().flatten().map(|node| node.node.capacity).reduce(|a, b| a.max(&b));
-    let largest = largest.unwrap_or_default();
+fn density(class: &Class, largest: &Amounts) -> i128 {
     let shares = class.demand.0.iter().zip(&largest.0).filter(|(_, all)| **all > 0);
     let share = shares.map(|(amount, all)| (u128::from(*amount) << 20) / u128::from(*all)).max().unwrap_or(0);
     (i128::from(class.waiting) << 20) / i128::try_from(share.max(1)).expect("a share is small")

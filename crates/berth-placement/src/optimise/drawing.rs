@@ -11,15 +11,12 @@
 //! share its columns, and of those only the ones are drawn that may carry flow: whether another would pay is seen from
 //! the prices of the flow, by one look at the shape's row of offers (column generation, as in Gilmore and Gomory 1961).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use berth_flow::{Arc, ArcId, Budget, Network, NodeId as Vertex, Outcome, certify};
 
 use super::problem::{ClassIndex, DIMENSIONS, NodeIndex, ShapeIndex};
 use super::state::{NOWHERE, State};
-
-/// The cost of an arc that must not be used but is kept.
-const CLOSED: i64 = 0;
 
 /// An arc with what it was last told.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +32,20 @@ struct ClassPart {
     vertex: Vertex,
     supply: i64,
     wait: Drawn,
-    /// To the shape.
-    come: Drawn,
+    /// To the shape, if some unit waits or would rather be elsewhere.
+    come: Option<Drawn>,
     shape: ShapeIndex,
     /// In order of nodes.
     stays: Vec<(NodeIndex, Drawn)>,
+}
+
+/// A shape in the network.
+#[derive(Clone, Debug)]
+struct ShapePart {
+    vertex: Vertex,
+    classes: BTreeSet<ClassIndex>,
+    /// Where it has columns.
+    columns: BTreeSet<NodeIndex>,
 }
 
 /// A node in the network.
@@ -48,8 +54,20 @@ struct NodePart {
     vertex: Vertex,
     out: Drawn,
     /// In order of shapes.
-    columns: Vec<(ShapeIndex, Drawn)>,
+    columns: Vec<(ShapeIndex, Column)>,
 }
+
+/// An arc that is opened as far as the flow asks for it.
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    drawn: Drawn,
+    /// How many units may pass.
+    pieces: i64,
+}
+
+/// How far a column is open at first. The solver fills every arc that has become cheaper than its prices say, and takes
+/// back unit by unit what nobody wanted: the less there is, the better.
+const AJAR: i64 = 2;
 
 /// What the relaxed problem wants of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +84,7 @@ pub(super) struct Drawing {
     sink: Vertex,
     supply: i64,
     nodes: Vec<Option<NodePart>>,
-    shapes: Vec<Option<Vertex>>,
+    shapes: Vec<Option<ShapePart>>,
     classes: Vec<Option<ClassPart>>,
     /// What all that runs would pay for moving.
     all_moving: i128,
@@ -144,6 +162,9 @@ impl Drawing {
             }
             (None, true) => {
                 let part = self.nodes[id.at()].take().expect("just looked at");
+                for (shape, _) in &part.columns {
+                    self.shapes[shape.at()].as_mut().expect("it has a column").columns.remove(&id);
+                }
                 self.network.remove_node(part.vertex).expect("drawn before");
             }
             (None, false) => {}
@@ -169,9 +190,8 @@ impl Drawing {
         if self.classes[id.at()].is_none() {
             let vertex = self.network.add_node(0).expect(BOUNDED);
             let wait = add(&mut self.network, vertex, self.sink, 0, 0);
-            let shape_vertex = self.shape(shape);
-            let come = add(&mut self.network, vertex, shape_vertex, 0, 0);
-            self.classes[id.at()] = Some(ClassPart { vertex, supply: 0, wait, come, shape, stays: Vec::new() });
+            self.shape(shape).classes.insert(id);
+            self.classes[id.at()] = Some(ClassPart { vertex, supply: 0, wait, come: None, shape, stays: Vec::new() });
         }
         let part = self.classes[id.at()].as_mut().expect("just drawn");
         if part.supply != supply {
@@ -180,7 +200,13 @@ impl Drawing {
             part.supply = supply;
         }
         tell(&mut self.network, &mut part.wait, supply, owner.class.waiting);
-        tell(&mut self.network, &mut part.come, supply, 0);
+        if let Some(come) = part.come.take() {
+            self.network.remove_arc(come.arc).expect("drawn before");
+        }
+        if owner.waiting() > 0 {
+            let to = self.shapes[shape.at()].as_ref().expect("drawn with its classes").vertex;
+            part.come = Some(add(&mut self.network, part.vertex, to, supply, 0));
+        }
         self.draw_stays(state, id);
     }
 
@@ -212,29 +238,40 @@ impl Drawing {
     fn erase_class(&mut self, id: ClassIndex) {
         if let Some(part) = self.classes[id.at()].take() {
             self.supply -= part.supply;
+            self.shapes[part.shape.at()].as_mut().expect("drawn with its classes").classes.remove(&id);
             self.network.remove_node(part.vertex).expect("drawn before");
         }
     }
 
-    fn shape(&mut self, id: ShapeIndex) -> Vertex {
+    fn shape(&mut self, id: ShapeIndex) -> &mut ShapePart {
         grow(&mut self.shapes, id.at());
-        *self.shapes[id.at()].get_or_insert_with(|| self.network.add_node(0).expect(BOUNDED))
+        let network = &mut self.network;
+        self.shapes[id.at()].get_or_insert_with(|| ShapePart {
+            vertex: network.add_node(0).expect(BOUNDED),
+            classes: BTreeSet::new(),
+            columns: BTreeSet::new(),
+        })
     }
 
     /// Tells the arcs at a node what they cost now.
     fn price_node(&mut self, state: &State, id: NodeIndex) {
         let Some(part) = self.nodes[id.at()].as_mut() else { return };
         let capacity = state.capacity(id);
-        for (shape, drawn) in &mut part.columns {
-            let shape = state.shape(*shape);
-            let offer = shape.offers[id.at()];
-            if offer == NOWHERE {
-                tell(&mut self.network, drawn, 0, CLOSED);
+        let (network, shapes) = (&mut self.network, &mut self.shapes);
+        part.columns.retain_mut(|(shape, column)| {
+            let entry = state.shape(*shape);
+            let offer = entry.offers[id.at()];
+            // What has become cheaper is drawn anew, if it pays: see `redraw_shape`.
+            let stays = offer != NOWHERE && offer >= column.drawn.cost;
+            if stays {
+                column.pieces = i64::from(entry.shape.least.pieces(&capacity, state.node(id).node.slots));
+                tell(network, &mut column.drawn, column.pieces.min(AJAR), offer);
             } else {
-                let pieces = shape.shape.least.pieces(&capacity, state.node(id).node.slots);
-                tell(&mut self.network, drawn, i64::from(pieces), offer);
+                network.remove_arc(column.drawn.arc).expect("drawn before");
+                shapes[shape.at()].as_mut().expect("it has a column").columns.remove(&id);
             }
-        }
+            stays
+        });
         for class in &state.node(id).residents {
             let Some(part) = self.classes.get_mut(class.at()).and_then(Option::as_mut) else { continue };
             let Ok(at) = part.stays.binary_search_by_key(&id, |(node, _)| *node) else { continue };
@@ -248,13 +285,14 @@ impl Drawing {
     /// without what capacity brings in; `None` when the steps are used up before.
     pub(super) fn solve(&mut self, state: &State, budget: Budget) -> Option<i128> {
         self.update(state);
+        self.draw_first(state);
         let begun = self.steps;
         loop {
             let left = Budget(budget.0.saturating_sub(self.steps - begun));
             match self.network.resolve(if budget == Budget::UNLIMITED { budget } else { left }) {
                 Outcome::Optimal { cost, steps } => {
                     self.steps += steps;
-                    if !self.draw_columns(state) {
+                    if !(self.draw_columns(state) || self.open_columns(state) || self.draw_restless()) {
                         return Some(cost + self.all_moving);
                     }
                 }
@@ -264,6 +302,21 @@ impl Drawing {
                 }
                 Outcome::Infeasible { .. } | Outcome::Unbounded { .. } => {
                     unreachable!("every unit can wait, and no arc leads back")
+                }
+            }
+        }
+    }
+
+    /// Gives shapes that have no column some, so that the flow has prices for them.
+    fn draw_first(&mut self, state: &State) {
+        for id in (0..).map(ShapeIndex).take(self.shapes.len()) {
+            let is_bare = |part: &&ShapePart| part.columns.is_empty() && !part.classes.is_empty();
+            if self.shapes[id.at()].as_ref().filter(is_bare).is_some() {
+                let offers = (0..).zip(&state.shape(id).offers).filter(|(_, offer)| **offer != NOWHERE);
+                let ranked: Vec<(i64, NodeIndex)> = offers.map(|(at, offer)| (*offer, NodeIndex(at))).collect();
+                self.steps += state.nodes.len() as u64 / 16;
+                if !ranked.is_empty() {
+                    self.redraw_shape(state, id, ranked);
                 }
             }
         }
@@ -282,37 +335,111 @@ impl Drawing {
     /// Draws the columns that would make the flow cheaper, the best of each shape first. Whether there were any.
     fn draw_columns(&mut self, state: &State) -> bool {
         let exits = self.exits();
-        let mut pending: BTreeMap<ShapeIndex, usize> = BTreeMap::new();
-        for part in self.classes.iter().flatten().filter(|part| part.supply > 0) {
-            let stays: i64 = part.stays.iter().map(|(_, stay)| stay.capacity).sum();
-            *pending.entry(part.shape).or_default() += usize::try_from(part.supply - stays).unwrap_or(0);
-        }
         let mut drawn = false;
-        for (id, units) in pending {
-            const SPARE: usize = 8;
-            let vertex = self.shapes[id.at()].expect("drawn with its classes");
-            let price = self.network.price(vertex).expect("never removed");
-            let shape = state.shape(id);
-            let mut cheap: Vec<(i64, NodeIndex)> = Vec::new();
-            for (at, (offer, exit)) in (0..).zip(shape.offers.iter().zip(&exits)) {
-                if *offer != NOWHERE && *offer + exit < price {
-                    cheap.push((*offer + exit, NodeIndex(at)));
-                }
-            }
+        for id in (0..).map(ShapeIndex).take(self.shapes.len()) {
+            let Some(part) = self.shapes[id.at()].as_ref().filter(|part| !part.classes.is_empty()) else { continue };
+            let price = self.network.price(part.vertex).expect("never removed");
+            let offers = &state.shape(id).offers;
+            let cheap = |(offer, exit): (&i64, &i64)| *offer != NOWHERE && *offer + exit < price;
             self.steps += exits.len() as u64 / 16;
-            cheap.retain(|(_, node)| self.column(*node, id).is_err());
-            let most = units + SPARE;
-            if cheap.len() > most {
-                cheap.select_nth_unstable(most);
-                cheap.truncate(most);
-            }
-            cheap.sort_unstable();
-            for (_, node) in cheap {
-                self.draw_column(state, node, id, vertex);
+            let found: Vec<NodeIndex> = (0..)
+                .zip(offers.iter().zip(&exits))
+                .filter(|(_, pair)| cheap(*pair))
+                .map(|(at, _)| NodeIndex(at))
+                .collect();
+            if found.iter().any(|node| !part.columns.contains(node)) {
+                let ranked = found.into_iter().map(|node| (offers[node.at()] + exits[node.at()], node)).collect();
+                self.redraw_shape(state, id, ranked);
                 drawn = true;
             }
         }
         drawn
+    }
+
+    /// Draws a shape anew, with the columns that carry flow and the best of these.
+    ///
+    /// Not only the new columns: the solver fills an arc that is cheaper than its prices say and then takes back what
+    /// nobody wanted, unit by unit. A new vertex has no price that could be wrong.
+    fn redraw_shape(&mut self, state: &State, id: ShapeIndex, mut cheap: Vec<(i64, NodeIndex)>) {
+        const SPARE: usize = 8;
+        let part = self.shapes[id.at()].as_ref().expect("the caller has seen it");
+        let (vertex, classes, old) = (part.vertex, part.classes.clone(), part.columns.clone());
+        let waiting = classes.iter().map(|class| state.class(*class).waiting() as usize).sum::<usize>();
+        let most = 2 * waiting + SPARE;
+        if cheap.len() > most {
+            cheap.select_nth_unstable(most);
+            cheap.truncate(most);
+        }
+        self.network.remove_node(vertex).expect("drawn before");
+        let vertex = self.network.add_node(0).expect(BOUNDED);
+        let columns: BTreeSet<NodeIndex> = cheap.into_iter().map(|(_, node)| node).chain(old).collect();
+        for node in &columns {
+            self.draw_column(state, *node, id, vertex);
+        }
+        for class in &classes {
+            let part = self.classes[class.at()].as_mut().expect("a class of the shape");
+            if let Some(come) = &mut part.come {
+                *come = add(&mut self.network, part.vertex, vertex, come.capacity, 0);
+            }
+        }
+        self.shapes[id.at()] = Some(ShapePart { vertex, classes, columns });
+    }
+
+    /// Removes columns without flow when there are many.
+    pub(super) fn prune(&mut self) {
+        let columns: usize = self.shapes.iter().flatten().map(|part| part.columns.len()).sum();
+        if columns <= self.nodes.len() {
+            return;
+        }
+        for (at, part) in (0..).zip(&mut self.nodes) {
+            let Some(part) = part else { continue };
+            part.columns.retain(|(shape, column)| {
+                let is_used = self.network.flow(column.drawn.arc).is_some_and(|flow| flow > 0);
+                if !is_used {
+                    self.network.remove_arc(column.drawn.arc).expect("drawn before");
+                    let part = self.shapes[shape.at()].as_mut().expect("it has a column");
+                    part.columns.remove(&NodeIndex(at));
+                }
+                is_used
+            });
+        }
+    }
+
+    /// Lets those classes come to their shape of which a unit pays more than the shape's price. Whether there were any.
+    fn draw_restless(&mut self) -> bool {
+        let exits = self.exits();
+        let end = self.network.price(self.sink).expect("never removed");
+        let prices: Vec<Option<i64>> =
+            self.shapes.iter().map(|part| self.network.price(part.as_ref()?.vertex)).collect();
+        let mut found = false;
+        for part in self.classes.iter_mut().flatten().filter(|part| part.come.is_none()) {
+            let shape = self.shapes[part.shape.at()].as_ref().expect("drawn with its classes");
+            let price = prices[part.shape.at()].filter(|_| !shape.columns.is_empty());
+            let pays = |drawn: &Drawn, exit: i64| price.is_some_and(|price| drawn.cost + exit > price);
+            let moves = |(node, drawn): &(NodeIndex, Drawn)| pays(drawn, exits[node.at()]);
+            if part.supply > 0 && (pays(&part.wait, end) || part.stays.iter().any(moves)) {
+                let stays = part.stays.iter().any(|stay| moves(stay) && self.network.flow(stay.1.arc) > Some(0));
+                if stays || self.network.flow(part.wait.arc) > Some(0) {
+                    part.come = Some(add(&mut self.network, part.vertex, shape.vertex, part.supply, 0));
+                    found = true;
+                }
+            }
+        }
+        found
+    }
+
+    /// Opens the columns that are full but could take more. Whether there were any.
+    fn open_columns(&mut self, state: &State) -> bool {
+        let mut full = BTreeSet::new();
+        for (shape, column) in self.nodes.iter_mut().flatten().flat_map(|part| &mut part.columns) {
+            let Drawn { arc, capacity, .. } = column.drawn;
+            if capacity < column.pieces && self.network.flow(arc) == Some(capacity) {
+                column.drawn.capacity = column.pieces.min(4 * capacity);
+                full.insert(*shape);
+            }
+        }
+        full.iter().for_each(|shape| self.redraw_shape(state, *shape, Vec::new()));
+        !full.is_empty()
     }
 
     fn column(&self, node: NodeIndex, shape: ShapeIndex) -> Result<usize, usize> {
@@ -320,25 +447,22 @@ impl Drawing {
         part.columns.binary_search_by_key(&shape, |(shape, _)| *shape)
     }
 
+    /// As far open as it was, where it was drawn before.
     fn draw_column(&mut self, state: &State, node: NodeIndex, shape: ShapeIndex, from: Vertex) {
-        let pieces = state.shape(shape).shape.least.pieces(&state.capacity(node), state.node(node).node.slots);
+        let pieces =
+            i64::from(state.shape(shape).shape.least.pieces(&state.capacity(node), state.node(node).node.slots));
         let offer = state.shape(shape).offers[node.at()];
-        let Err(at) = self.column(node, shape) else { return };
-        let part = self.nodes[node.at()].as_mut().expect("just looked at");
-        let drawn = add(&mut self.network, from, part.vertex, i64::from(pieces), offer);
-        part.columns.insert(at, (shape, drawn));
-    }
-
-    /// Removes columns without flow, so that there are never many more than carry some.
-    pub(super) fn prune(&mut self) {
-        for part in self.nodes.iter_mut().flatten() {
-            part.columns.retain(|(_, drawn)| {
-                let is_used = self.network.flow(drawn.arc).unwrap_or(0) > 0;
-                if !is_used {
-                    self.network.remove_arc(drawn.arc).expect("drawn before");
-                }
-                is_used
-            });
+        let at = self.column(node, shape);
+        let part = self.nodes[node.at()].as_mut().expect("an offer is of a node that is there");
+        match at {
+            Ok(at) => {
+                let drawn = &mut part.columns[at].1.drawn;
+                *drawn = add(&mut self.network, from, part.vertex, drawn.capacity, drawn.cost);
+            }
+            Err(at) => {
+                let drawn = add(&mut self.network, from, part.vertex, pieces.min(AJAR), offer);
+                part.columns.insert(at, (shape, Column { drawn, pieces }));
+            }
         }
     }
 
@@ -351,8 +475,8 @@ impl Drawing {
     pub(super) fn wishes(&self) -> Vec<Wish> {
         let mut wishes = Vec::new();
         for (at, part) in (0..).zip(&self.nodes) {
-            for (shape, drawn) in part.iter().flat_map(|part| &part.columns) {
-                let units = self.flow(drawn);
+            for (shape, column) in part.iter().flat_map(|part| &part.columns) {
+                let units = self.flow(&column.drawn);
                 if units > 0 {
                     wishes.push(Wish { node: NodeIndex(at), shape: *shape, units });
                 }
@@ -380,10 +504,10 @@ impl Drawing {
         loads
     }
 
-    /// The units of the class that stay where they run, by node.
-    pub(super) fn stays(&self, class: ClassIndex) -> impl Iterator<Item = (NodeIndex, u32)> + '_ {
-        let part = self.classes.get(class.at()).and_then(Option::as_ref);
-        part.into_iter().flat_map(|part| &part.stays).map(|(node, drawn)| (*node, self.flow(drawn)))
+    /// The nodes that units leave which run there.
+    pub(super) fn left(&self) -> BTreeSet<NodeIndex> {
+        let stays = self.classes.iter().flatten().flat_map(|part| &part.stays);
+        stays.filter(|(_, drawn)| i64::from(self.flow(drawn)) < drawn.capacity).map(|(node, _)| *node).collect()
     }
 
     fn flow(&self, drawn: &Drawn) -> u32 {

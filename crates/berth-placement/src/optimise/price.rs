@@ -101,8 +101,8 @@ fn clear_one(prices: NodePrices, at: usize, bids: &[Bid], capacity: &Amounts, cu
     for bid in bids.iter().filter(|bid| bid.demand.0[at] > 0) {
         let left = bid.value - charge(&rates, &bid.demand);
         if left > 0 {
-            // Rounded up: at this price it goes, or does not mind.
-            let density = (i128::from(left) * whole + i128::from(bid.demand.0[at]) - 1) / i128::from(bid.demand.0[at]);
+            // At this price it goes, and is not only indifferent.
+            let density = (i128::from(left) + 1) * whole / i128::from(bid.demand.0[at]) + 1;
             let density = i64::try_from(density).unwrap_or(MOST_PRICE).min(MOST_PRICE);
             ranked.push((density, bid.demand.0[at], bid.units));
         }

@@ -192,13 +192,12 @@ impl Curve {
         if used >= capacity {
             return if used == 0 { 0 } else { last };
         }
-        let (used, capacity) = (i128::from(used) * 1_000, i128::from(capacity));
+        let used = used * 1_000;
         for pair in self.0.windows(2) {
             let ((from, low), (to, high)) = (pair[0], pair[1]);
-            if used <= i128::from(to) * capacity {
-                let (width, rise) = (i128::from(to - from) * capacity, i128::from(high - low));
-                let part = (used - i128::from(from) * capacity) * rise;
-                return low + i64::try_from((part + width - 1) / width).expect("no more than the rise");
+            if used <= u64::from(to) * capacity {
+                let (part, width) = (used - u64::from(from) * capacity, u64::from(to - from) * capacity);
+                return low + share(high.abs_diff(low), part, width);
             }
         }
         last
@@ -206,8 +205,8 @@ impl Curve {
 
     /// The slope just above this use, per whole capacity; that of the last piece where all is used.
     pub(super) fn slope(&self, used: u64, capacity: u64) -> i64 {
-        let used = i128::from(used.min(capacity)) * 1_000;
-        let above = self.0.windows(2).find(|pair| used < i128::from(pair[1].0) * i128::from(capacity));
+        let used = used.min(capacity) * 1_000;
+        let above = self.0.windows(2).find(|pair| used < u64::from(pair[1].0) * capacity);
         let piece = above.unwrap_or(&self.0[self.0.len() - 2..]);
         (piece[1].1 - piece[0].1) * 1_000 / i64::from(piece[1].0 - piece[0].0)
     }
@@ -235,4 +234,14 @@ impl Curve {
         };
         self.0.iter().filter_map(at).min().unwrap_or(0).min(0)
     }
+}
+
+/// A part of a width's share of an amount, rounded up.
+fn share(amount: u64, part: u64, width: u64) -> i64 {
+    // Mostly all of it is small, and a division of 64 bits is several times as fast.
+    let share = match amount.checked_mul(part) {
+        Some(product) => product.div_ceil(width),
+        None => u64::try_from((u128::from(amount) * u128::from(part)).div_ceil(u128::from(width))).expect("a part"),
+    };
+    i64::try_from(share).expect("no more than the amount")
 }

@@ -2,7 +2,7 @@
 //!
 //! Looked at are the nodes that the relaxed problem wants running units to leave, and those where it wants what waits.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::drawing::Drawing;
 use super::improve;
@@ -35,20 +35,12 @@ pub struct Proposal {
 
 /// Proposals that gain, each judged as if those before it were done.
 pub(super) fn propose(state: &mut State, drawing: &Drawing, budget: Budget) -> Vec<Proposal> {
-    let ids: Vec<ClassIndex> = state.class_ids().collect();
-    let restless: BTreeSet<NodeIndex> = ids.iter().flat_map(|id| leaving(state, drawing, *id)).collect();
-    let found = improve::rethink(state, restless, budget.proposals, budget.search);
+    let found = improve::rethink(state, drawing.left(), budget.proposals, budget.search);
     for (_, changes) in found.iter().rev() {
         let back: Vec<Change> = changes.iter().map(|change| Change { by: -change.by, ..*change }).collect();
         apply(state, &back);
     }
     found.into_iter().map(|(gain, changes)| proposal(gain, &changes)).collect()
-}
-
-/// The nodes that the relaxed problem wants units of the class to leave.
-fn leaving(state: &State, drawing: &Drawing, class: ClassIndex) -> Vec<NodeIndex> {
-    let running = |node| state.class(class).seat(node).map_or(0, |seat| seat.running);
-    drawing.stays(class).filter(|(node, stays)| *stays < running(*node)).map(|(node, _)| node).collect()
 }
 
 /// Pairs the units that leave with those that come.

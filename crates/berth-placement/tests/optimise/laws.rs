@@ -1,6 +1,8 @@
 //! What holds for every cluster.
 
-use berth_placement::optimise::{Budget, ClassIndex, Gang, Limits, NodeIndex, Optimiser, Round};
+use berth_placement::optimise::{
+    Budget, Class, ClassIndex, Curve, Gang, Limits, Node, NodeIndex, Optimiser, Round, Shape, ShapeIndex,
+};
 use proptest::prelude::*;
 
 use crate::support::{Cluster, Like, Random, amounts, assignment, cluster, judge, optimiser};
@@ -86,7 +88,7 @@ proptest! {
     fn more_capacity_never_costs_more(seed in any::<u64>(), like in tiny(), more in 1_u64..20_000) {
         let mut cluster = cluster(seed, like);
         // Use that costs is a share of capacity, so that more of it can cost more to those that need little.
-        cluster.curve = berth_placement::optimise::Curve::flat();
+        cluster.curve = Curve::flat();
         cluster.corners = vec![(0, 0), (1_000, 0)];
         let before = optimiser(&cluster).round(THOROUGH);
         let before = judge(&cluster, &assignment(&cluster, &before, &before.proposals));
@@ -171,6 +173,28 @@ proptest! {
             }
         }
     }
+}
+
+/// Every placement is dear to the next one at once, so a burst does not herd.
+#[test]
+fn a_burst_on_the_fast_path_spreads() {
+    let corners: Vec<(u32, i64)> = (0..=10).map(|tenth| (100 * tenth, 1_000 * i64::from(tenth * tenth))).collect();
+    let mut optimiser = Optimiser::new(Curve::new(&corners).expect("convex"));
+    let (capacity, demand) = (amounts(&[16_000, 32_000, 0]), amounts(&[1_000, 2_000, 0]));
+    for at in 0..1_000 {
+        optimiser.put_node(NodeIndex(at), Node { capacity, slots: 100, rack: at / 40, zone: at / 250 });
+    }
+    optimiser.put_shape(ShapeIndex(0), Shape { least: demand, most: demand, costs: vec![Some(0); 1_000] });
+    let (limits, gang) = (Limits::NONE, Gang::Apart);
+    let class =
+        Class { shape: ShapeIndex(0), demand, wanted: 5_000, waiting: 9_000, moving: 0, crowding: 1, limits, gang };
+    optimiser.put_class(ClassIndex(0), class);
+    let mut there = vec![0; 1_000];
+    for _ in 0..5_000 {
+        let (node, _) = optimiser.place(ClassIndex(0)).expect("there is room");
+        there[node.0 as usize] += 1;
+    }
+    assert_eq!(there, vec![5; 1_000]);
 }
 
 /// Some units end, some counts change, a node comes back with another size.

@@ -98,14 +98,3 @@ fn the_optima_are_those_of_an_integer_program() {
         assert!((optimum(&instance(seed)) - best as f64).abs() <= 1.0, "seed {seed}");
     }
 }
-
-#[test]
-#[ignore = "minutes to hours of work for the integer program; `-- --ignored --nocapture` prints them for optima.txt"]
-fn all_optima_are_those_of_an_integer_program() {
-    for seed in 0..200 {
-        let known = optima().into_iter().find(|(other, _)| *other == seed);
-        let best = optimum(&instance(seed)).round() as i64;
-        println!("{seed} {best}");
-        assert!(known.is_none_or(|(_, known)| (known - best).abs() <= 1), "seed {seed}: {best}, not {known:?}");
-    }
-}

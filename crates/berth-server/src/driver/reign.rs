@@ -145,7 +145,6 @@ impl<'a> Reign<'a> {
                 // Whoever asked may have gone away since.
                 let _ = reply.send(self.core.wait_reason(alloc));
             }
-            Input::Planner { reply } => drop(reply.send(self.core.planner())),
             Input::Connected { session, hello, outbox, guard } => {
                 tracing::info!(session = session.0, node = %hello.fingerprint.name, "agent connected");
                 self.sessions.insert(session, Session { outbox, _guard: guard });

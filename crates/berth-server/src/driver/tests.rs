@@ -71,7 +71,6 @@ impl Rig {
             principal: Principal("operator".to_owned()),
             namespace: Namespace::default(),
             key: IdempotencyKey(spec.0.id.name.to_string()),
-            plan: None,
             command: Command::Run(Box::new(spec.0)),
         };
         self.inputs.command(request).await

@@ -164,7 +164,6 @@ impl<'a> Cluster<'a> {
             namespace: Namespace::default(),
             key: IdempotencyKey(format!("key-{}", self.requests)),
             command: Command::Run(Box::new(job)),
-            plan: None,
         };
         let event = Event::Command { request: RequestId(self.requests), command: Box::new(command) };
         let begun = self.meter.elapsed();
