@@ -355,7 +355,7 @@ pub struct ClusterArgs {
     /// What chance begins with
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The placement policy: `spread` or `pack`
+    /// The placement policy: `spread`, `pack` or `fragmentation`
     #[arg(long, default_value = "spread")]
     pub policy: PolicyName,
 }
