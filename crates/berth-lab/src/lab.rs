@@ -149,10 +149,8 @@ pub fn down(dir: &LabsDir, name: &LabName) -> Result<Down, LabError> {
         }
         net::delete(&name.host_link(index))?;
     }
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LabError::io("remove", &folder)(error)),
-        Ok(()) | Err(_) => Ok(if traces { Down::Removed } else { Down::NothingThere }),
-    }
+    berth_runtime::tree::remove(&folder).map_err(LabError::io("remove", &folder))?;
+    Ok(if traces { Down::Removed } else { Down::NothingThere })
 }
 
 /// What taking a lab down found.

@@ -305,6 +305,21 @@ fn down_works_after_everything_was_killed() {
     scene.assert_nothing_left();
 }
 
+/// As deep as no path reaches, and deeper than a process may have files open or a stack has frames.
+fn down_removes_folders_of_any_depth() {
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    let scene = Scene::new('k');
+    let lab = scene.up(&["a"]);
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = openat(CWD, lab.node_dir(&node("a")).join("data"), flags, Mode::empty()).unwrap();
+    for _ in 0..20_000 {
+        mkdirat(&at, "d", Mode::RWXU).unwrap();
+        at = openat(&at, "d", flags, Mode::empty()).unwrap();
+    }
+    assert_eq!(down(&scene.labs(), &scene.name).unwrap(), Down::Removed);
+    scene.assert_nothing_left();
+}
+
 fn down_works_after_up_was_killed() {
     let scene = Scene::new('h');
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -373,13 +388,14 @@ fn down_of_a_lab_that_never_was_changes_nothing() {
 
 type Case = (&'static str, fn());
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     ("two_labs_side_by_side", two_labs_side_by_side),
     ("a_node_is_a_machine_of_its_own", a_node_is_a_machine_of_its_own),
     ("power_off_and_on_again", power_off_and_on_again),
     ("a_role_can_die_without_its_node", a_role_can_die_without_its_node),
     ("a_partition_cuts_both_ways_and_heals", a_partition_cuts_both_ways_and_heals),
     ("down_works_after_everything_was_killed", down_works_after_everything_was_killed),
+    ("down_removes_folders_of_any_depth", down_removes_folders_of_any_depth),
     ("down_works_after_up_was_killed", down_works_after_up_was_killed),
     ("an_up_that_fails_cleans_up", an_up_that_fails_cleans_up),
     ("frozen_processes_do_not_hold_up_a_power_off", frozen_processes_do_not_hold_up_a_power_off),

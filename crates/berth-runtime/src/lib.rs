@@ -16,7 +16,7 @@ mod plan;
 mod runtime;
 pub mod seccomp;
 pub mod shim;
-mod tree;
+pub mod tree;
 mod usage;
 
 pub use error::RuntimeError;

@@ -19,8 +19,8 @@ use rustix::io::Errno;
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Removes a folder with all that is in it, or a file, or a link; fine where there is nothing. Blocks for as long as
-/// that takes.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
+/// that takes. Fails where a mount is in the way, or the disk is too full to move anything.
+pub fn remove(path: &Path) -> io::Result<()> {
     let removed = match openat(CWD, path, FOLDER, Mode::empty()) {
         Ok(top) => empty(&top).and_then(|()| unlinkat(CWD, path, AtFlags::REMOVEDIR)),
         Err(Errno::NOTDIR | Errno::LOOP) => unlinkat(CWD, path, AtFlags::empty()),
