@@ -16,6 +16,8 @@ fn main() {
     match find().and_then(|archive| offer(&archive, &folder)) {
         Ok(()) => println!("cargo::rustc-link-search=native={}", folder.display()),
         Err(error) => {
+            // A file that is not there: the next build looks again, when the archive may have been installed.
+            println!("cargo::rerun-if-changed={}", folder.join(ARCHIVE).display());
             println!("cargo::warning=the program will need libseccomp.so.2 where it runs: {ARCHIVE}: {error}")
         }
     }
