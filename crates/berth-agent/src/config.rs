@@ -18,6 +18,10 @@ pub struct Config {
     pub name: NodeName,
     /// Where the node's ports are reached.
     pub address: String,
+    /// The rack that the node stands in: its attribute `node.rack`.
+    pub rack: Option<String>,
+    /// The zone that the node stands in: its attribute `node.zone`.
+    pub zone: Option<String>,
     /// Attributes `label.KEY` that jobs can ask for.
     pub labels: BTreeMap<String, String>,
     /// What may be given to allocations instead of what was found.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use berth_model::{Bytes, CpuMillis, Fingerprint, Mbits, Resources};
+use berth_model::{Bytes, CpuMillis, Domain, Fingerprint, Mbits, Resources};
 use procfs::Current;
 
 use crate::{AgentError, Config};
@@ -95,6 +95,8 @@ fn attributes(config: &Config) -> Result<BTreeMap<String, String>, AgentError> {
         ("driver.exec".to_owned(), "1".to_owned()),
         ("agent.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
     ]);
+    let place = [(Domain::RACK, &config.rack), (Domain::ZONE, &config.zone)];
+    found.extend(place.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.clone()?))));
     found.extend(os_release());
     found.extend(config.labels.iter().map(|(key, value)| (format!("label.{key}"), value.clone())));
     Ok(found)

@@ -190,7 +190,7 @@ mod tests {
 
     use berth_model::{
         Driver, Goal, GroupSpec, Incarnation, JobId, JobKind, JobVersion, KillPolicy, Millis, Namespace, NetworkMode,
-        Resources, RestartPolicy, TaskSpec, UpdatePolicy,
+        Resources, RestartPolicy, Rules, TaskSpec, UpdatePolicy,
     };
     use berth_runtime::images::{Store, StoreConfig};
     use berth_runtime::{LogLimits, OciRuntime, RuntimeConfig, STARTING_AT_ONCE};
@@ -223,6 +223,7 @@ mod tests {
             name: "group".parse().unwrap(),
             count: 1,
             constraints: Vec::new(),
+            rules: Rules::default(),
             network: NetworkMode::Host,
             tasks: vec![task],
             restart: RestartPolicy { attempts: 0, interval: Millis(1), delay: Millis(1), max_delay: Millis(1) },

@@ -6,9 +6,10 @@ use std::str::FromStr;
 
 use berth_api::jobfile::{from_json, parse, to_json};
 use berth_model::{
-    Bytes, Constraint, ContainerSpec, CpuMillis, DeviceAmount, DeviceSpec, Driver, GroupSpec, JobId, JobKind, JobSpec,
-    KillPolicy, Mbits, Millis, NetworkMode, Operator, Ordering, Port, PortSpec, Priority, Resources, RestartPolicy,
-    TaskSpec, Thousandths, UpdatePolicy,
+    AtMost, Bytes, Constraint, ContainerSpec, CpuMillis, DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec,
+    JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, NetworkMode, Operator, Ordering, Peer, Port, PortSpec,
+    Preemptible, Preference, Priority, Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength, TaskSpec,
+    Thousandths, UpdatePolicy, Weight,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -147,6 +148,43 @@ fn deal(given: (Vec<TaskSpec>, BTreeSet<String>, BTreeSet<String>, BTreeSet<u16>
     tasks
 }
 
+fn domain() -> impl Strategy<Value = Domain> {
+    let attribute = "label\\.[a-z]{1,6}".prop_map(Domain::Attribute);
+    prop_oneof![Just(Domain::Node), Just(Domain::rack()), Just(Domain::zone()), attribute]
+}
+
+fn weight() -> impl Strategy<Value = Weight> {
+    (1..=1000u16).prop_map(Weight)
+}
+
+/// Those that seek others before those that shun them, as a file tells them.
+fn relations() -> impl Strategy<Value = Vec<Relation>> {
+    let to = (name(), of(name())).prop_map(|(job, group)| Peer { job, group });
+    let strength = prop_oneof![Just(Strength::Required), weight().prop_map(Strength::Preferred)];
+    let sense = select(vec![Sense::Near, Sense::Apart]);
+    let relation = (to, sense, domain(), strength).prop_map(|(to, sense, within, strength)| Relation {
+        to,
+        sense,
+        within,
+        strength,
+    });
+    vec(relation, 0..4).prop_map(|mut relations| {
+        relations.sort_by_key(|relation| relation.sense);
+        relations
+    })
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let at_most = (1..=100_000u32, domain()).prop_map(|(count, per)| AtMost { count, per });
+    let preference = (constraint(), weight()).prop_map(|(constraint, weight)| Preference { constraint, weight });
+    let targets = btree_map("[ -;=-~]{1,10}", 0..=33u8, 0..3);
+    let spread = (domain(), weight(), targets).prop_map(|(over, weight, targets)| Spread { over, weight, targets });
+    let gang = select(vec![Gang::Free, Gang::Whole]);
+    (vec(at_most, 0..3), relations(), vec(preference, 0..3), vec(spread, 0..3), gang).prop_map(
+        |(at_most, relations, preferences, spread, gang)| Rules { at_most, relations, preferences, spread, gang },
+    )
+}
+
 fn group() -> impl Strategy<Value = GroupSpec> {
     let restart = (0..=1000u32, time(1), time(0), time(0)).prop_map(|(attempts, interval, a, b)| RestartPolicy {
         attempts,
@@ -156,12 +194,13 @@ fn group() -> impl Strategy<Value = GroupSpec> {
     });
     let update =
         (1..=100_000u32, time(0)).prop_map(|(max_parallel, min_ready)| UpdatePolicy { max_parallel, min_ready });
-    let parts = (vec(constraint(), 0..3), any::<bool>(), restart, update, meta());
+    let demands = (vec(constraint(), 0..3), rules());
+    let parts = (demands, any::<bool>(), restart, update, meta());
     (name(), 0..=100_000u32, tasks(), parts).prop_map(
-        |(name, count, tasks, (constraints, alone, restart, update, meta))| {
+        |(name, count, tasks, ((constraints, rules), alone, restart, update, meta))| {
             let ports = tasks.iter().any(|t| !t.ports.is_empty());
             let network = if alone && !ports { NetworkMode::None } else { NetworkMode::Host };
-            GroupSpec { name, count, constraints, network, tasks, restart, update, meta }
+            GroupSpec { name, count, constraints, rules, network, tasks, restart, update, meta }
         },
     )
 }
@@ -175,14 +214,15 @@ fn job() -> impl Strategy<Value = JobSpec> {
         }
         groups
     });
-    (id, kind, 0..=100u8, vec(constraint(), 0..3), groups, meta()).prop_map(
-        |(id, kind, priority, constraints, mut groups, meta)| {
-            if kind == JobKind::System {
-                groups.iter_mut().for_each(|group| group.count = 1);
-            }
-            JobSpec { id, kind, priority: Priority(priority), constraints, groups, meta }
-        },
-    )
+    let preemptible = select(vec![Preemptible::Yes, Preemptible::No]);
+    let demands = (preemptible, vec(constraint(), 0..3));
+    (id, kind, 0..=100u8, demands, groups, meta()).prop_map(|(id, kind, priority, demands, mut groups, meta)| {
+        if kind == JobKind::System {
+            groups.iter_mut().for_each(|group| (group.count, group.rules.gang) = (1, Gang::Free));
+        }
+        let (priority, (preemptible, constraints)) = (Priority(priority), demands);
+        JobSpec { id, kind, priority, preemptible, constraints, groups, meta }
+    })
 }
 
 proptest! {

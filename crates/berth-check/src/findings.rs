@@ -1,7 +1,8 @@
 //! What can be wrong with a plan.
 
 use berth_model::{
-    AllocId, Constraint, DeviceId, DeviceName, Dimension, Epoch, GroupName, JobId, NodeId, Port, PortName,
+    AllocId, Constraint, DeviceId, DeviceName, Dimension, Domain, Epoch, GroupName, JobId, NodeId, Port, PortName,
+    Relation,
 };
 
 /// A fault.
@@ -66,6 +67,86 @@ pub enum Finding {
         node: NodeId,
         /// The constraint.
         constraint: Constraint,
+    },
+    /// A part of the cluster has more of a group than it may have, or the node is in none.
+    #[error("allocation {alloc} is on node {node}, where {found} of its group are in one {per} and {allowed} may be")]
+    TooManyTogether {
+        /// The allocation.
+        alloc: AllocId,
+        /// The node.
+        node: NodeId,
+        /// What the part is of.
+        per: Domain,
+        /// How many there are.
+        found: u64,
+        /// How many there may be.
+        allowed: u32,
+    },
+    /// A relation to others that is required does not hold.
+    #[error("allocation {alloc} is on node {node}, where {relation:?} does not hold")]
+    RelationBroken {
+        /// The allocation.
+        alloc: AllocId,
+        /// The node.
+        node: NodeId,
+        /// The relation.
+        relation: Relation,
+    },
+    /// Another allocation must not have this one near.
+    #[error("allocation {alloc} is on node {node}, too near to {by}")]
+    Shunned {
+        /// The allocation.
+        alloc: AllocId,
+        /// The node.
+        node: NodeId,
+        /// The other one.
+        by: AllocId,
+    },
+    /// An allocation has to go for one that is not of higher priority.
+    #[error("{victim} has to go for {by}, which is not of higher priority")]
+    PriorityInverted {
+        /// Who goes.
+        victim: AllocId,
+        /// For whom.
+        by: AllocId,
+    },
+    /// An allocation has to go whose job does not allow it.
+    #[error("{victim} has to go for {by}, and its job is not preemptible")]
+    NotPreemptible {
+        /// Who goes.
+        victim: AllocId,
+        /// For whom.
+        by: AllocId,
+    },
+    /// Too many of a group are leaving for others.
+    #[error("{leaving} of the group of {victim} are leaving for others, {allowed} may be")]
+    GroupPreempted {
+        /// One of them.
+        victim: AllocId,
+        /// How many are.
+        leaving: usize,
+        /// How many may be.
+        allowed: u32,
+    },
+    /// Too many are leaving for others in the whole cluster.
+    #[error("{leaving} allocations are leaving for others, {allowed} may be")]
+    TooManyPreempted {
+        /// How many are.
+        leaving: usize,
+        /// How many may be.
+        allowed: u32,
+    },
+    /// Some of a group that is placed as a whole were placed and others wait.
+    #[error("{placed} of {job} {group} were placed and {waiting} wait, though all are placed together or none")]
+    GangBroken {
+        /// The job.
+        job: JobId,
+        /// The group.
+        group: GroupName,
+        /// How many were placed.
+        placed: usize,
+        /// How many wait for a place.
+        waiting: usize,
     },
     /// The chosen node is lost.
     #[error("allocation {alloc} is placed on node {node}, which is lost")]

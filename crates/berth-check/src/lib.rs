@@ -11,7 +11,11 @@ mod device;
 mod fence;
 mod findings;
 mod plan;
+mod preemption;
+mod rules;
 
 pub use fence::{Fence, MAX_MUTATIONS, check_commit};
 pub use findings::Finding;
-pub use plan::{Budget, Granted, NodeView, PlanView, check};
+pub use plan::{Budget, Gang, Granted, NodeView, PlanView, check};
+pub use preemption::Preemption;
+pub use rules::Occupant;

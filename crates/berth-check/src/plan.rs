@@ -10,6 +10,8 @@ use berth_model::{
 use crate::constraint::is_met;
 use crate::device;
 use crate::findings::Finding;
+use crate::preemption::{Preemption, check_preemptions};
+use crate::rules::{self, Occupant};
 
 /// A node with everything that holds a place on it once the plan is carried out.
 #[derive(Clone, Debug)]
@@ -46,6 +48,19 @@ pub struct Budget<'a> {
     pub allowed: u32,
 }
 
+/// A group that is placed as a whole, of which the plan places some.
+#[derive(Clone, Copy, Debug)]
+pub struct Gang<'a> {
+    /// The job.
+    pub job: &'a JobId,
+    /// The group.
+    pub group: &'a GroupName,
+    /// How many the plan places.
+    pub placed: usize,
+    /// How many still wait for a place.
+    pub waiting: usize,
+}
+
 /// All that there is to check of a plan.
 #[derive(Clone, Debug, Default)]
 pub struct PlanView<'a> {
@@ -53,6 +68,16 @@ pub struct PlanView<'a> {
     pub nodes: Vec<NodeView<'a>>,
     /// What it places.
     pub granted: Vec<Granted<'a>>,
+    /// Whatever holds a place of the jobs that the rules of what it places name, or that name these.
+    pub occupants: Vec<Occupant<'a>>,
+    /// Whom it makes go for others.
+    pub preemptions: Vec<Preemption<'a>>,
+    /// How many are leaving for others in the whole cluster.
+    pub leaving: usize,
+    /// How many may be.
+    pub may_leave: u32,
+    /// The groups that are placed as a whole.
+    pub gangs: Vec<Gang<'a>>,
     /// The groups in which it replaces something.
     pub budgets: Vec<Budget<'a>>,
     /// What it makes, each with the ledger's entry of that.
@@ -69,7 +94,9 @@ pub fn check(view: &PlanView<'_>) -> Vec<Finding> {
     }
     for granted in &view.granted {
         check_granted(granted, &mut findings);
+        rules::check_rules(granted, view, &mut findings);
     }
+    check_preemptions(view, &mut findings);
     for budget in &view.budgets {
         if budget.replacing > budget.allowed {
             findings.push(Finding::BudgetExceeded {
@@ -79,6 +106,10 @@ pub fn check(view: &PlanView<'_>) -> Vec<Finding> {
                 allowed: budget.allowed,
             });
         }
+    }
+    for gang in view.gangs.iter().filter(|gang| gang.placed > 0 && gang.waiting > 0) {
+        let Gang { placed, waiting, .. } = *gang;
+        findings.push(Finding::GangBroken { job: gang.job.clone(), group: gang.group.clone(), placed, waiting });
     }
     for (alloc, entry) in &view.created {
         if entry.is_none_or(|entry| entry.what.alloc() != Some(*alloc)) {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use berth_check::{Budget, Fence, Finding, Granted, NodeView, PlanView, check, check_commit};
-use berth_model::testkit::{machine, name, service};
+use berth_check::{
+    Budget, Fence, Finding, Gang, Granted, NodeView, Occupant, PlanView, Preemption, check, check_commit,
+};
+use berth_model::testkit::{Spec, machine, name, service};
 use berth_model::*;
 
 const LIFE: Incarnation = Incarnation(1);
@@ -14,6 +16,108 @@ struct Case {
     allocs: Vec<Alloc>,
     entries: Vec<Option<LedgerEntry>>,
     budget: (u32, u32),
+}
+
+impl Case {
+    fn occupants(&self) -> Vec<Occupant<'_>> {
+        let group = &self.job.groups[0];
+        self.allocs.iter().map(|alloc| Occupant { alloc, node: &self.node, group }).collect()
+    }
+}
+
+/// The findings about an allocation of `web` beside one of another job that is there already.
+fn beside(web: Spec, there: Spec, where_: fn(&mut Node)) -> Vec<Finding> {
+    let node = |id: u64| Node {
+        id: NodeId::new(LIFE, id),
+        agent: AgentKey("k".to_owned()),
+        fingerprint: machine("a").attribute(Domain::RACK, "r1").0,
+        state: NodeState::Ready { since: Timestamp(1) },
+        conditions: BTreeMap::new(),
+    };
+    let (own, mut other) = (node(1), node(1));
+    where_(&mut other);
+    let (mut new, mut old) = (alloc(&web.0, 1, 80, 20_000), alloc(&there.0, 2, 80, 20_000));
+    for alloc in [&mut new, &mut old] {
+        grants(alloc).clear();
+        ports(alloc).clear();
+    }
+    let group = &web.0.groups[0];
+    check(&PlanView {
+        granted: vec![Granted { alloc: &new, node: &own, job: &web.0, group }],
+        occupants: vec![
+            Occupant { alloc: &new, node: &own, group },
+            Occupant { alloc: &old, node: &other, group: &there.0.groups[0] },
+        ],
+        ..PlanView::default()
+    })
+}
+
+fn ports(alloc: &mut Alloc) -> &mut BTreeMap<PortName, Port> {
+    let AllocState::Placed { placement, .. } = &mut alloc.state else { unreachable!("that is how it was made") };
+    &mut placement.ports
+}
+
+#[test]
+fn every_planted_fault_of_rules_is_found() {
+    let elsewhere: fn(&mut Node) = |node| {
+        node.id = NodeId::new(LIFE, 2);
+        node.fingerprint.attributes.insert(Domain::RACK.to_owned(), "r2".to_owned());
+    };
+    let in_the_rack: fn(&mut Node) = |node| node.id = NodeId::new(LIFE, 2);
+    let relation = |sense| service("web").relation(sense, "cache", Domain::rack(), Strength::Required);
+
+    let twice = beside(service("web").at_most(1, Domain::rack()), service("web"), in_the_rack);
+    assert!(matches!(twice[..], [Finding::TooManyTogether { found: 2, allowed: 1, .. }]), "{twice:?}");
+    let apart = beside(service("web").at_most(1, Domain::rack()), service("web"), elsewhere);
+    assert_eq!(apart, []);
+    let nowhere = beside(service("web").at_most(1, Domain::zone()), service("web"), elsewhere);
+    assert!(matches!(nowhere[..], [Finding::TooManyTogether { .. }]), "in no zone at all: {nowhere:?}");
+
+    let far = beside(relation(Sense::Near), service("cache"), elsewhere);
+    assert!(matches!(far[..], [Finding::RelationBroken { .. }]), "{far:?}");
+    assert_eq!(beside(relation(Sense::Near), service("cache"), in_the_rack), []);
+    let near = beside(relation(Sense::Apart), service("cache"), in_the_rack);
+    assert!(matches!(near[..], [Finding::RelationBroken { .. }]), "{near:?}");
+    assert_eq!(beside(relation(Sense::Apart), service("cache"), elsewhere), []);
+
+    let shy = service("shy").relation(Sense::Apart, "web", Domain::rack(), Strength::Required);
+    let shunned = beside(service("web"), shy.clone(), in_the_rack);
+    assert!(matches!(shunned[..], [Finding::Shunned { .. }]), "{shunned:?}");
+    assert_eq!(beside(service("web"), shy, elsewhere), []);
+
+    let own = service("web").relation(Sense::Near, "web", Domain::rack(), Strength::Required);
+    let strayed = beside(own.clone(), service("web"), elsewhere);
+    assert!(matches!(strayed[..], [Finding::RelationBroken { .. }]), "{strayed:?}");
+    assert_eq!(beside(own, service("cache"), elsewhere), [], "the first of its kind");
+}
+
+#[test]
+fn a_gang_in_part_is_found() {
+    let job = service("web").gang().0;
+    let gang = |placed, waiting| Gang { job: &job.id, group: &job.groups[0].name, placed, waiting };
+    let found = |placed, waiting| check(&PlanView { gangs: vec![gang(placed, waiting)], ..PlanView::default() });
+    assert!(matches!(found(2, 1)[..], [Finding::GangBroken { placed: 2, waiting: 1, .. }]));
+    assert_eq!((found(3, 0), found(0, 3)), (vec![], vec![]));
+}
+
+#[test]
+fn every_planted_fault_of_preemption_is_found() {
+    let found = |of: Spec, by: Spec, leaving, (in_all, allowed)| {
+        let (victim, preemptor) = (AllocId::new(LIFE, 1), AllocId::new(LIFE, 2));
+        let group = &of.0.groups[0];
+        let preemption = Preemption { victim, of: &of.0, group, by: preemptor, preemptor: &by.0, leaving };
+        let preemptions = vec![preemption];
+        check(&PlanView { preemptions, leaving: in_all, may_leave: allowed, ..PlanView::default() })
+    };
+    let (low, high) = (|| service("low").priority(10), || service("high").priority(90));
+    assert_eq!(found(low(), high(), 1, (1, 1)), []);
+    for (of, by) in [(high(), low()), (low(), service("even").priority(10))] {
+        let inverted = found(of, by, 1, (1, 1));
+        assert!(matches!(inverted[..], [Finding::PriorityInverted { .. }]), "{inverted:?}");
+    }
+    assert!(matches!(found(low().unpreemptible(), high(), 1, (1, 1))[..], [Finding::NotPreemptible { .. }]));
+    assert!(matches!(found(low(), high(), 2, (2, 2))[..], [Finding::GroupPreempted { leaving: 2, allowed: 1, .. }]));
+    assert!(matches!(found(low(), high(), 1, (3, 2))[..], [Finding::TooManyPreempted { leaving: 3, allowed: 2 }]));
 }
 
 fn sound() -> Case {
@@ -109,6 +213,11 @@ fn findings(case: &Case) -> Vec<Finding> {
             replacing: case.budget.0,
             allowed: case.budget.1,
         }],
+        occupants: case.occupants(),
+        gangs: Vec::new(),
+        preemptions: Vec::new(),
+        leaving: 0,
+        may_leave: 0,
         created: case.allocs.iter().zip(&case.entries).map(|(a, e)| (a.id, e.as_ref())).collect(),
     })
 }

@@ -1,9 +1,9 @@
 //! Commands: who may ask, what was asked before, what is refused, and what is begun.
 
 use berth_model::{
-    Alloc, AllocId, Cause, Command, CommandId, CommandOutcome, CommandRecord, CommandRequest, DeviceAmount, GroupSpec,
-    Happening, Job, JobId, JobKind, JobSpec, JobState, JobVersion, Namespace, NetworkMode, Principal, Refusal,
-    Thousandths, limits,
+    Alloc, AllocId, Cause, Command, CommandId, CommandOutcome, CommandRecord, CommandRequest, DeviceAmount, Gang,
+    GroupSpec, Happening, Job, JobId, JobKind, JobSpec, JobState, JobVersion, Namespace, NetworkMode, Principal,
+    Refusal, Thousandths, limits,
 };
 
 use crate::core::Core;
@@ -109,6 +109,7 @@ impl Core {
         let cause = Cause::Command(id);
         let changed = (self.now, cause.clone());
         self.state.put_job(Job { spec, version, changed, state: JobState::Active });
+        self.budget_freed(&job);
         self.state.note(self.now, key.clone(), cause, Happening::JobVersion { job: job.clone(), version });
         self.mark_job(&job);
         Ok((CommandOutcome::JobVersion { job, version, changed: true }, key))
@@ -258,6 +259,10 @@ fn check_group(spec: &JobSpec, at: usize, group: &GroupSpec) -> Result<(), Refus
             let problem = format!("the port {} or its number is used twice", port.name);
             return Err(invalid(place(".tasks"), problem, "use each name and number once in a group"));
         }
+    }
+    if spec.kind == JobKind::System && group.rules.gang == Gang::Whole {
+        let problem = "the allocations of a system job are placed each for itself".to_owned();
+        return Err(invalid(place(".gang"), problem, "leave `gang` out, or make it a service"));
     }
     check_devices(group, place)
 }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 
 use berth_model::{
-    AgentKey, Alloc, AllocId, AllocState, EventId, GroupName, JobId, JobSpec, JobVersion, LedgerEntry, NodeId,
-    NodeName, Timestamp,
+    AgentKey, Alloc, AllocId, AllocState, Cause, EventId, GroupName, JobId, JobSpec, JobVersion, LedgerEntry, NodeId,
+    NodeName, Relation, Timestamp, WaitReason,
 };
 use siphasher::sip::SipHasher13;
 
@@ -71,6 +71,15 @@ impl ClassKey {
     }
 }
 
+/// What is known of a version of a job for good.
+#[derive(Debug)]
+struct Template {
+    /// Of each group, see [`template_digest`].
+    digests: BTreeMap<GroupName, u64>,
+    /// The jobs to which a group has a relation.
+    names: BTreeSet<JobId>,
+}
+
 /// All indexes.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
@@ -80,6 +89,10 @@ pub(crate) struct Index {
     pub(crate) jobs: BTreeMap<JobId, BTreeMap<GroupName, GroupIndex>>,
     /// Allocations that have not ended, per job.
     pub(crate) live: BTreeMap<JobId, u32>,
+    /// Those on their way out for one of higher priority.
+    pub(crate) preempted: BTreeSet<AllocId>,
+    /// Those for whom others go or have gone.
+    pub(crate) preempting: BTreeSet<AllocId>,
     pub(crate) live_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) ended_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) waiting: BTreeMap<ClassKey, BTreeSet<AllocId>>,
@@ -91,7 +104,9 @@ pub(crate) struct Index {
     pub(crate) ledger_of: BTreeSet<(AllocId, EventId)>,
     /// How many allocations there are of each version, ended ones too.
     pub(crate) version_refs: BTreeMap<(JobId, JobVersion), u32>,
-    templates: BTreeMap<(JobId, JobVersion), BTreeMap<GroupName, u64>>,
+    templates: BTreeMap<(JobId, JobVersion), Template>,
+    /// By job: the jobs of which some version has a relation to it, with how many versions.
+    related: BTreeMap<JobId, BTreeMap<JobId, u32>>,
 }
 
 impl Index {
@@ -109,7 +124,7 @@ impl Index {
 
     /// What decides whether an instance has to be replaced: see [`template_digest`].
     pub(crate) fn template(&self, job: &JobId, version: JobVersion, group: &GroupName) -> Option<u64> {
-        self.templates.get(&(job.clone(), version))?.get(group).copied()
+        self.templates.get(&(job.clone(), version))?.digests.get(group).copied()
     }
 
     pub(crate) fn add_templates(&mut self, version: JobVersion, spec: &JobSpec) {
@@ -118,11 +133,33 @@ impl Index {
             return;
         }
         let digests = spec.groups.iter().map(|group| (group.name.clone(), template_digest(spec, &group.name)));
-        self.templates.insert(key, digests.collect());
+        let names: BTreeSet<JobId> = relations_of(spec).map(|relation| relation.of(&spec.id.namespace)).collect();
+        for job in &names {
+            *self.related.entry(job.clone()).or_default().entry(spec.id.clone()).or_default() += 1;
+        }
+        self.templates.insert(key, Template { digests: digests.collect(), names });
+    }
+
+    /// The jobs of which some version has a relation to this one.
+    pub(crate) fn named_by(&self, job: &JobId) -> Option<impl Iterator<Item = &JobId>> {
+        self.related.get(job).map(BTreeMap::keys)
+    }
+
+    /// The allocations of a job, ended ones too.
+    pub(crate) fn of_job(&self, job: &JobId) -> impl Iterator<Item = AllocId> {
+        let slots = self.jobs.get(job).into_iter().flat_map(BTreeMap::values).flat_map(|group| group.slots.values());
+        slots.flat_map(|slot| slot.live.iter().chain(&slot.ended).copied())
     }
 
     pub(crate) fn drop_templates(&mut self, job: &JobId, version: JobVersion) {
-        self.templates.remove(&(job.clone(), version));
+        let Some(template) = self.templates.remove(&(job.clone(), version)) else { return };
+        for named in template.names {
+            let Some(by) = self.related.get_mut(&named) else { continue };
+            take_one(by, job);
+            if by.is_empty() {
+                self.related.remove(&named);
+            }
+        }
     }
 
     pub(crate) fn add_alloc(&mut self, alloc: &Alloc) {
@@ -137,6 +174,12 @@ impl Index {
         if let Some(placement) = alloc.placement() {
             let on = if alloc.is_ended() { &mut self.ended_on } else { &mut self.live_on };
             on.entry(placement.node).or_default().insert(alloc.id);
+        }
+        if is_leaving_for_another(alloc) {
+            self.preempted.insert(alloc.id);
+        }
+        if preempting_on(alloc).is_some() {
+            self.preempting.insert(alloc.id);
         }
         if is_queued(alloc) {
             self.waiting.entry(ClassKey::of(alloc)).or_default().insert(alloc.id);
@@ -184,6 +227,8 @@ impl Index {
             let on = if alloc.is_ended() { &mut self.ended_on } else { &mut self.live_on };
             drop_member(on, &placement.node, alloc.id);
         }
+        self.preempted.remove(&alloc.id);
+        self.preempting.remove(&alloc.id);
         if is_queued(alloc) {
             drop_member(&mut self.waiting, &ClassKey::of(alloc), alloc.id);
         }
@@ -243,6 +288,10 @@ impl Index {
     }
 }
 
+fn relations_of(spec: &JobSpec) -> impl Iterator<Item = &Relation> {
+    spec.groups.iter().flat_map(|group| &group.rules.relations)
+}
+
 /// A digest of all that an instance of the group is made from. Two versions with the same digest differ in nothing
 /// that a running instance would notice, so it is not replaced.
 fn template_digest(spec: &JobSpec, group: &GroupName) -> u64 {
@@ -251,11 +300,29 @@ fn template_digest(spec: &JobSpec, group: &GroupName) -> u64 {
     spec.constraints.hash(&mut hasher);
     if let Some(group) = spec.group(group) {
         group.constraints.hash(&mut hasher);
+        group.rules.hash(&mut hasher);
         group.network.hash(&mut hasher);
         group.tasks.hash(&mut hasher);
         group.restart.hash(&mut hasher);
     }
     hasher.finish()
+}
+
+/// The node on which others go or have gone for it, if it waits for that.
+pub(crate) fn preempting_on(alloc: &Alloc) -> Option<NodeId> {
+    match &alloc.state {
+        AllocState::Waiting { reason: WaitReason::Preempting { node, .. }, .. } => Some(*node),
+        AllocState::Waiting { .. }
+        | AllocState::Placed { .. }
+        | AllocState::Running { .. }
+        | AllocState::Stopping { .. }
+        | AllocState::Ended { .. } => None,
+    }
+}
+
+/// Whether it was told to stop for one of higher priority.
+fn is_leaving_for_another(alloc: &Alloc) -> bool {
+    matches!(alloc.state, AllocState::Stopping { cause: Cause::Preemption { .. }, .. })
 }
 
 fn take_one<K: Ord + Clone>(counts: &mut BTreeMap<K, u32>, key: &K) {

@@ -17,6 +17,7 @@ mod nodes;
 mod pipeline;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod preempt;
 mod reconcile;
 mod replace;
 mod reports;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub heartbeat_grace: Millis,
     /// The placement policy.
     pub policy: Policy,
+    /// How many allocations may be on their way out for others of higher priority at once; 0 for none ever.
+    pub preempt_max: u32,
     /// How long ended jobs and allocations are kept for questions.
     pub keep_ended: Millis,
     /// How many ended allocations, and how many ended jobs, are kept for questions within that time. What a wanted job
@@ -62,6 +65,7 @@ impl Default for Settings {
             heartbeat: Millis(1000),
             heartbeat_grace: Millis(5000),
             policy: Policy::Spread,
+            preempt_max: 10,
             keep_ended: Millis::from_secs(24 * 3600),
             keep_ended_max: 10_000,
             keep_ledger: 20_000,

@@ -67,7 +67,9 @@ impl Core {
     fn is_only_obstacle(&self, newcomer: AllocId, incumbent: AllocId) -> bool {
         let new = self.alloc(newcomer);
         match &new.state {
-            AllocState::Waiting { reason: WaitReason::NoNodeFits { .. }, .. } => {}
+            AllocState::Waiting {
+                reason: WaitReason::NoNodeFits { .. } | WaitReason::GangIncomplete { .. }, ..
+            } => {}
             AllocState::Waiting { .. }
             | AllocState::Placed { .. }
             | AllocState::Running { .. }

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
-    AllocId, AllocState, Cause, Ended, Failure, FailureKind, Happening, NodeId, NodeReport, ObservedAlloc, Outcome,
-    Phase, TaskName, TaskState, TaskStatus, Timer, Timestamp,
+    Alloc, AllocId, AllocState, Cause, Ended, Failure, FailureKind, Happening, NodeId, NodeReport, ObservedAlloc,
+    Outcome, Phase, TaskName, TaskState, TaskStatus, Timer, Timestamp,
 };
 
 use crate::core::Core;
@@ -135,7 +135,7 @@ impl Core {
         let outcome = match ended {
             Ended::Complete => Outcome::Complete,
             // It was asked to end: with which status it did so is the tasks' business.
-            Ended::Stopped | Ended::Failed(_) if told => Outcome::Stopped,
+            Ended::Stopped | Ended::Failed(_) if told => stopped(self.alloc(observed.id)),
             Ended::Failed(failure) => Outcome::Failed(failure.clone()),
             Ended::Stopped => Outcome::Failed(Failure {
                 kind: FailureKind::Runtime,
@@ -157,7 +157,7 @@ impl Core {
                 let failure = Failure { kind: FailureKind::Runtime, message: message.to_owned() };
                 self.end(id, Outcome::Failed(failure), cause.clone());
             }
-            AllocState::Stopping { .. } => self.end(id, Outcome::Stopped, cause.clone()),
+            AllocState::Stopping { .. } => self.end(id, stopped(self.alloc(id)), cause.clone()),
             AllocState::Waiting { .. } | AllocState::Placed { .. } | AllocState::Ended { .. } => {}
         }
     }
@@ -258,4 +258,18 @@ fn restarting(
         (!over && known != Some(exit)).then(|| (name.clone(), exit.clone()))
     });
     news.collect()
+}
+
+/// How one ends that was told to stop.
+fn stopped(alloc: &Alloc) -> Outcome {
+    match &alloc.state {
+        AllocState::Stopping { cause: Cause::Preemption { by, job }, .. } => {
+            Outcome::Preempted { by: *by, job: job.clone() }
+        }
+        AllocState::Stopping { .. }
+        | AllocState::Waiting { .. }
+        | AllocState::Placed { .. }
+        | AllocState::Running { .. }
+        | AllocState::Ended { .. } => Outcome::Stopped,
+    }
 }

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use berth_model::{Alloc, AllocId, AllocState, Cause, DecisionId, Filter, NodeId, Outcome, Verdict, WaitReason};
+use berth_model::{
+    Alloc, AllocId, AllocState, Cause, DecisionId, Filter, NodeId, Outcome, Priority, Verdict, WaitReason,
+};
 use berth_placement::{Class, Want, place};
 
 use crate::core::Core;
@@ -54,16 +56,41 @@ impl Core {
         let Some(spec) = self.state.spec(&key.job, key.version).cloned() else { return };
         let Some(group) = spec.group(&key.group) else { return };
         let class = Class { job: &spec, group };
-        let outcome = place(&mut self.state.board, class, &wants, self.settings.policy, decision);
+        let own: Vec<AllocId> = ids.iter().filter(|id| self.state.index.preempting.contains(id)).copied().collect();
+        self.state.lift(&own);
+        let mut outcome = place(&mut self.state.board, class, &wants, self.settings.policy, decision);
+        let below = if outcome.waiting.is_empty() { Vec::new() } else { self.reserved_below(spec.priority) };
+        if !below.is_empty() {
+            self.state.lift(&below);
+            let stuck: BTreeSet<AllocId> = outcome.waiting.drain(..).flat_map(|(_, ids)| ids).collect();
+            let wants: Vec<Want> = wants.into_iter().filter(|want| stuck.contains(&want.alloc)).collect();
+            let again = place(&mut self.state.board, class, &wants, self.settings.policy, decision);
+            outcome.placed.extend(again.placed);
+            outcome.waiting = again.waiting;
+        }
         for (id, placement) in outcome.placed {
             let cause = self.cause_of_placing(id);
             self.placed(id, placement, cause);
         }
+        let mut stuck = Vec::new();
         for (reason, ids) in outcome.waiting {
             for id in ids {
                 self.note_reason(id, &reason);
+                stuck.push((id, reason.clone()));
             }
         }
+        self.preempt(key, &stuck, decision);
+        self.state.reserve(&own);
+        self.state.reserve(&below);
+    }
+
+    /// Those of a lower priority for whom room is kept: it is theirs only while nobody else has no other place.
+    fn reserved_below(&self, priority: Priority) -> Vec<AllocId> {
+        let is_below = |id: &&AllocId| {
+            let alloc = self.alloc(**id);
+            self.state.spec(&alloc.job, alloc.version).is_some_and(|spec| spec.priority < priority)
+        };
+        self.state.index.preempting.iter().filter(is_below).copied().collect()
     }
 
     fn want(&self, id: AllocId) -> Want {
@@ -79,7 +106,7 @@ impl Core {
         let ended = slot.into_iter().flat_map(|slot| slot.ended.iter().rev());
         let failed = ended.take(AVOIDED).map(|id| self.alloc(*id)).take_while(|old| match outcome(old) {
             Some(Outcome::Failed(_) | Outcome::Lost(_)) => true,
-            Some(Outcome::Complete | Outcome::Stopped) | None => false,
+            Some(Outcome::Complete | Outcome::Stopped | Outcome::Preempted { .. }) | None => false,
         });
         let nodes: BTreeSet<NodeId> = failed.filter_map(|old| old.placement().map(|p| p.node)).collect();
         nodes.into_iter().collect()
@@ -99,7 +126,7 @@ impl Core {
             let slot = (alloc.job.clone(), alloc.group.clone(), crate::index::Slot::of(alloc));
             self.state.dirty.slots.insert(slot);
         }
-        if kind(&known) == kind(reason) {
+        if kind(&known) == kind(reason) || self.waits_for_victims(id) {
             return;
         }
         let cause = self.cause_of_placing(id);
@@ -115,8 +142,8 @@ fn is_news(known: &WaitReason, now: &WaitReason) -> bool {
 
 fn verdict(reason: &WaitReason) -> Option<Verdict> {
     match reason {
-        WaitReason::NoNodeFits { verdict, .. } => Some(*verdict),
-        WaitReason::Queued | WaitReason::NoNodes | WaitReason::BackOff { .. } => None,
+        WaitReason::NoNodeFits { verdict, .. } | WaitReason::GangIncomplete { verdict, .. } => Some(*verdict),
+        WaitReason::Queued | WaitReason::NoNodes | WaitReason::Preempting { .. } | WaitReason::BackOff { .. } => None,
     }
 }
 
@@ -126,6 +153,8 @@ enum Kind<'a> {
     Queued,
     NoNodes,
     NoNodeFits(Vec<&'a Filter>, Verdict),
+    GangIncomplete(Vec<&'a Filter>, Verdict),
+    Preempting,
     BackOff,
 }
 
@@ -134,6 +163,10 @@ fn kind(reason: &WaitReason) -> Kind<'_> {
         WaitReason::Queued => Kind::Queued,
         WaitReason::NoNodes => Kind::NoNodes,
         WaitReason::NoNodeFits { filtered, verdict, .. } => Kind::NoNodeFits(filtered.keys().collect(), *verdict),
+        WaitReason::GangIncomplete { filtered, verdict, .. } => {
+            Kind::GangIncomplete(filtered.keys().collect(), *verdict)
+        }
+        WaitReason::Preempting { .. } => Kind::Preempting,
         WaitReason::BackOff { .. } => Kind::BackOff,
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Alloc, AllocState, CommandOutcome, Constraint, Device, Driver, ExitKind, Filter, Filtered, GroupSpec, Happening,
-    JobSpec, LedgerEntry, Mutation, Node, Operator, Outcome, Placement, TaskSpec, TaskStatus, WaitReason,
+    Alloc, AllocState, AtMost, CommandOutcome, Constraint, Device, Domain, Driver, ExitKind, Filter, Filtered,
+    GroupSpec, Happening, JobSpec, LedgerEntry, Mutation, Node, Operator, Outcome, Placement, Rules, Spread, TaskSpec,
+    TaskStatus, WaitReason,
 };
 
 /// What the names and numbers of a small object take.
@@ -56,6 +57,7 @@ pub(crate) fn of_group(group: &GroupSpec) -> usize {
     SMALL
         + of_texts(group.meta.iter().flat_map(|(k, v)| [k, v]))
         + group.constraints.iter().map(of_constraint).sum::<usize>()
+        + of_rules(&group.rules)
         + group.tasks.iter().map(of_task).sum::<usize>()
 }
 
@@ -80,6 +82,22 @@ fn of_task(task: &TaskSpec) -> usize {
             .iter()
             .map(|wish| 2 * ITEM + wish.constraints.iter().map(of_constraint).sum::<usize>())
             .sum::<usize>()
+}
+
+fn of_rules(rules: &Rules) -> usize {
+    let Rules { at_most, relations, preferences, spread, gang: _ } = rules;
+    let of_spread = |spread: &Spread| ITEM + of_domain(&spread.over) + of_texts(spread.targets.keys());
+    at_most.iter().map(|rule| ITEM + of_domain(&rule.per)).sum::<usize>()
+        + relations.iter().map(|relation| 3 * ITEM + of_domain(&relation.within)).sum::<usize>()
+        + preferences.iter().map(|preference| ITEM + of_constraint(&preference.constraint)).sum::<usize>()
+        + spread.iter().map(of_spread).sum::<usize>()
+}
+
+fn of_domain(domain: &Domain) -> usize {
+    match domain {
+        Domain::Node => 0,
+        Domain::Attribute(key) => key.len(),
+    }
 }
 
 fn of_constraint(constraint: &Constraint) -> usize {
@@ -119,7 +137,10 @@ fn of_exit(how: &ExitKind) -> usize {
 
 fn of_reason(reason: &WaitReason) -> usize {
     match reason {
-        WaitReason::NoNodeFits { filtered, .. } => SMALL + of_filtered(filtered),
+        WaitReason::NoNodeFits { filtered, .. } | WaitReason::GangIncomplete { filtered, .. } => {
+            SMALL + of_filtered(filtered)
+        }
+        WaitReason::Preempting { victims, .. } => ITEM + victims.len() * ITEM,
         WaitReason::Queued | WaitReason::NoNodes | WaitReason::BackOff { .. } => ITEM,
     }
 }
@@ -140,7 +161,10 @@ fn of_filtered(filtered: &Filtered) -> usize {
             | Filter::DiskFull
             | Filter::PortTaken(_)
             | Filter::DynamicPortsExhausted
-            | Filter::Exhausted(_) => ITEM,
+            | Filter::Exhausted(_)
+            | Filter::Shunned(_) => ITEM,
+            Filter::AtMost(AtMost { per, .. }) => ITEM + of_domain(per),
+            Filter::Relation(relation) => 2 * ITEM + of_domain(&relation.within),
         })
         .sum()
 }
@@ -148,7 +172,7 @@ fn of_filtered(filtered: &Filtered) -> usize {
 fn of_outcome(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Failed(failure) => failure.message.len(),
-        Outcome::Complete | Outcome::Stopped | Outcome::Lost(_) => 0,
+        Outcome::Complete | Outcome::Stopped | Outcome::Preempted { .. } | Outcome::Lost(_) => 0,
     }
 }
 

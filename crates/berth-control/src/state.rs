@@ -11,7 +11,7 @@ use berth_model::{
 };
 use berth_placement::{Board, Class, Eligibility, Hold};
 
-use crate::index::{ClassKey, Index, Slot};
+use crate::index::{ClassKey, Index, Slot, preempting_on};
 use crate::journal::{Journal, Key, Takes};
 
 /// What has to be looked at again before the step ends.
@@ -31,6 +31,8 @@ pub(crate) struct Dirty {
     pub(crate) touched: BTreeSet<NodeId>,
     /// What was placed in this step, for the checker.
     pub(crate) placed: BTreeSet<AllocId>,
+    /// Who was told to go in this step, and for whom, for the checker.
+    pub(crate) preempted: BTreeMap<AllocId, AllocId>,
     /// Groups in which this step began a replacement, for the checker.
     pub(crate) begun: BTreeSet<(JobId, GroupName)>,
     /// What was made in this step, for the checker.
@@ -261,9 +263,13 @@ impl State {
         }
     }
 
-    /// What the allocation holds on the board, by its state.
+    /// What the allocation holds on the board, by its state. One for whom others have to go holds what they leave behind
+    /// before they do, so that nobody of a lower priority takes it.
     fn rehold(&mut self, alloc: &Alloc) {
-        let held = self.hold_of(alloc, alloc.occupies().and(alloc.placement()));
+        let held = match preempting_on(alloc) {
+            Some(node) => self.reservation(alloc, node),
+            None => self.hold_of(alloc, alloc.occupies().and(alloc.placement())),
+        };
         match held {
             Some(hold) => self.board.hold(alloc.id, hold),
             None => {
@@ -277,6 +283,30 @@ impl State {
         let placement = placement?;
         let group = self.spec(&alloc.job, alloc.version)?.group(&alloc.group)?;
         Some(Hold::of(&alloc.job, group, placement))
+    }
+
+    /// What a node keeps free for an allocation: all but the dynamic ports and the devices, which are chosen when it is
+    /// placed.
+    fn reservation(&self, alloc: &Alloc, node: NodeId) -> Option<Hold> {
+        let group = self.spec(&alloc.job, alloc.version)?.group(&alloc.group)?;
+        Some(Hold::reserved(&alloc.job, group, node))
+    }
+
+    /// Gives up for a moment what is kept free for others to go, see [`State::reserve`].
+    pub(crate) fn lift(&mut self, reserved: &[AllocId]) {
+        for id in reserved {
+            self.board.release(*id);
+        }
+    }
+
+    /// Keeps room free again for those of them that still wait for it.
+    pub(crate) fn reserve(&mut self, lifted: &[AllocId]) {
+        for id in lifted.iter().filter(|id| self.index.preempting.contains(id)) {
+            let alloc = &self.allocs[id];
+            if let Some(hold) = preempting_on(alloc).and_then(|node| self.reservation(alloc, node)) {
+                self.board.hold(*id, hold);
+            }
+        }
     }
 
     pub(crate) fn delete_alloc(&mut self, id: AllocId) {
@@ -329,6 +359,11 @@ impl State {
         }
     }
 
+    /// Those on their way out for one of higher priority.
+    pub(crate) fn allocs_leaving(&self) -> impl Iterator<Item = &Alloc> {
+        self.index.preempted.iter().filter_map(|id| self.allocs.get(id))
+    }
+
     /// Whether the job is wanted.
     pub(crate) fn is_active(&self, job: &JobId) -> bool {
         self.jobs.get(job).is_some_and(|job| match job.state {
@@ -347,7 +382,11 @@ pub(crate) fn command_key(record: &CommandRecord) -> CommandKey {
 pub(crate) fn is_queued(alloc: &Alloc) -> bool {
     match &alloc.state {
         AllocState::Waiting { reason, .. } => match reason {
-            WaitReason::Queued | WaitReason::NoNodes | WaitReason::NoNodeFits { .. } => true,
+            WaitReason::Queued
+            | WaitReason::NoNodes
+            | WaitReason::NoNodeFits { .. }
+            | WaitReason::GangIncomplete { .. }
+            | WaitReason::Preempting { .. } => true,
             WaitReason::BackOff { .. } => false,
         },
         AllocState::Placed { .. }

@@ -1,13 +1,18 @@
 //! Every plan is looked at by code that did not make it before it is written. A finding is a fault of ours: a panic.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use berth_check::{Budget, Fence, Finding, Granted, NodeView, PlanView, check, check_commit};
-use berth_model::{Alloc, AllocId, AllocState, GroupName, GroupSpec, JobId, JobKind, JobSpec, Mutation, NodeId};
+use berth_check::{
+    Budget, Fence, Finding, Gang, Granted, NodeView, Occupant, PlanView, Preemption, check, check_commit,
+};
+use berth_model::{
+    Alloc, AllocId, AllocState, DecisionId, GroupName, GroupSpec, JobId, JobKind, JobSpec, Mutation, NodeId, Rules,
+    WaitReason,
+};
 
 use crate::core::Core;
 use crate::event::Effect;
-use crate::index::SlotIndex;
+use crate::index::{ClassKey, SlotIndex};
 
 impl Core {
     /// Checks what this step placed, made and began to replace.
@@ -15,6 +20,7 @@ impl Core {
         let findings = check(&self.plan_view());
         assert!(findings.is_empty(), "a plan with faults: {}", listed(&findings));
         self.state.dirty.placed.clear();
+        self.state.dirty.preempted.clear();
         self.state.dirty.created.clear();
         self.state.dirty.begun.clear();
     }
@@ -45,10 +51,78 @@ impl Core {
         let created = self.state.dirty.created.iter().filter(|id| self.state.allocs.contains_key(id));
         PlanView {
             nodes: nodes.iter().filter_map(|node| self.node_view(*node)).collect(),
+            occupants: self.occupants(&placed),
+            gangs: self.gangs(&placed),
+            preemptions: self.preemptions(),
+            leaving: self.state.allocs_leaving().count(),
+            may_leave: self.settings.preempt_max,
             granted: placed.iter().filter_map(|alloc| self.granted(alloc)).collect(),
             budgets: self.state.dirty.begun.iter().filter_map(|(job, group)| self.budget(job, group)).collect(),
             created: created.map(|id| (*id, self.ledger_of(*id).next())).collect(),
         }
+    }
+
+    /// What holds a place of every job that a rule of what was placed may be about.
+    fn occupants(&self, placed: &[&Alloc]) -> Vec<Occupant<'_>> {
+        let classes: BTreeSet<ClassKey> = placed.iter().map(|alloc| ClassKey::of(alloc)).collect();
+        let mut jobs = BTreeSet::new();
+        for class in &classes {
+            let Some(spec) = self.state.spec(&class.job, class.version) else { continue };
+            let Some(group) = spec.group(&class.group) else { continue };
+            let named = self.state.index.named_by(&class.job);
+            if group.rules == Rules::default() && named.is_none() {
+                continue;
+            }
+            let namespace = &class.job.namespace;
+            jobs.insert(class.job.clone());
+            jobs.extend(group.rules.relations.iter().map(|relation| relation.of(namespace)));
+            jobs.extend(named.into_iter().flatten().cloned());
+        }
+        let live = jobs.iter().flat_map(|job| self.state.index.of_job(job));
+        let holding = live.filter_map(|id| self.occupant(id));
+        holding.collect()
+    }
+
+    /// Anything that the board counts, also what ended and may still run.
+    fn occupant(&self, id: AllocId) -> Option<Occupant<'_>> {
+        let alloc = self.state.allocs.get(&id)?;
+        let node = self.state.board.held(id)?.node;
+        Some(Occupant { alloc, node: self.state.nodes.get(&node)?, group: self.spec_of(alloc)?.1 })
+    }
+
+    /// Whom this step told to go, with all of the same group that are leaving for others.
+    fn preemptions(&self) -> Vec<Preemption<'_>> {
+        let preemption = |(victim, by): (&AllocId, &AllocId)| {
+            let (victim, by) = (self.state.allocs.get(victim)?, self.state.allocs.get(by)?);
+            let (of, own) = self.spec_of(victim)?;
+            let newest = self.state.jobs.get(&victim.job).and_then(|job| job.spec.group(&victim.group));
+            let group = newest.unwrap_or(own);
+            let alike = |other: &&Alloc| other.job == victim.job && other.group == victim.group;
+            let leaving = self.state.allocs_leaving().filter(alike).count();
+            let preemptor = self.spec_of(by)?.0;
+            Some(Preemption { victim: victim.id, of, group, by: by.id, preemptor, leaving })
+        };
+        self.state.dirty.preempted.iter().filter_map(preemption).collect()
+    }
+
+    /// What was placed of each gang, and what one run of the core looked at and left behind. One that began to wait after
+    /// that run, such as the next instance of a member that this step told to go, is of the next gathering.
+    fn gangs(&self, placed: &[&Alloc]) -> Vec<Gang<'_>> {
+        let mut classes: BTreeMap<ClassKey, (usize, Option<DecisionId>)> = BTreeMap::new();
+        for alloc in placed {
+            let (count, last) = classes.entry(ClassKey::of(alloc)).or_default();
+            *count += 1;
+            *last = (*last).max(alloc.placement().map(|placement| placement.decision));
+        }
+        let gang = |(class, (placed, last)): (ClassKey, (usize, Option<DecisionId>))| {
+            let group = self.state.spec(&class.job, class.version)?.group(&class.group)?;
+            let (job, _) = self.state.jobs.get_key_value(&class.job)?;
+            let members = self.state.index.waiting.get(&class).into_iter().flatten();
+            let left = members.filter(|id| looked_at(&self.state.allocs[id]) <= last);
+            let whole = group.rules.gang == berth_model::Gang::Whole;
+            whole.then(|| Gang { job, group: &group.name, placed, waiting: left.count() })
+        };
+        classes.into_iter().filter_map(gang).collect()
     }
 
     fn spec_of(&self, alloc: &Alloc) -> Option<(&JobSpec, &GroupSpec)> {
@@ -92,4 +166,20 @@ impl Core {
 
 fn listed(findings: &[Finding]) -> String {
     findings.iter().map(Finding::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The run of the core that found no place for one that waits.
+fn looked_at(alloc: &Alloc) -> Option<DecisionId> {
+    match &alloc.state {
+        AllocState::Waiting { reason, .. } => match reason {
+            WaitReason::NoNodeFits { decision, .. }
+            | WaitReason::GangIncomplete { decision, .. }
+            | WaitReason::Preempting { decision, .. } => Some(*decision),
+            WaitReason::Queued | WaitReason::NoNodes | WaitReason::BackOff { .. } => None,
+        },
+        AllocState::Placed { .. }
+        | AllocState::Running { .. }
+        | AllocState::Stopping { .. }
+        | AllocState::Ended { .. } => None,
+    }
 }

@@ -118,6 +118,13 @@ pub enum Outcome {
     Complete,
     /// It was told to stop, and did.
     Stopped,
+    /// It was told to stop to make room for one of higher priority.
+    Preempted {
+        /// Which.
+        by: AllocId,
+        /// Of which job.
+        job: JobId,
+    },
     /// It failed beyond its restart policy.
     Failed(Failure),
     /// Its node was lost.

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Bytes, CpuMillis, DeviceSpec, GroupName, JobId, JobVersion, Millis, Port, PortName, Resources, TaskName, Timestamp,
+    Bytes, CpuMillis, DeviceSpec, GroupName, JobId, JobVersion, Millis, Port, PortName, Resources, Rules, TaskName,
+    Timestamp,
 };
 
 /// What running the job means.
@@ -31,6 +32,16 @@ impl std::fmt::Display for JobKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Priority(pub u8);
 
+/// Whether allocations of higher priority that fit nowhere may make those of a job go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Preemptible {
+    /// They may, within the disruption budgets.
+    #[default]
+    Yes,
+    /// They may not.
+    No,
+}
+
 /// A complete, validated specification.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct JobSpec {
@@ -40,6 +51,8 @@ pub struct JobSpec {
     pub kind: JobKind,
     /// Who is placed first.
     pub priority: Priority,
+    /// Whether allocations of higher priority may make its own go.
+    pub preemptible: Preemptible,
     /// Hold for every group.
     pub constraints: Vec<Constraint>,
     /// At least one; names are unique.
@@ -64,6 +77,8 @@ pub struct GroupSpec {
     pub count: u32,
     /// Hold beside the job's own.
     pub constraints: Vec<Constraint>,
+    /// Where its allocations go beside that.
+    pub rules: Rules,
     /// How the tasks see the network.
     pub network: NetworkMode,
     /// At least one; names are unique.
@@ -301,6 +316,8 @@ pub mod limits {
     pub const DEVICE_PATHS: usize = 32;
     /// Constraints of a job, a group or a wish for devices.
     pub const CONSTRAINTS: usize = 64;
+    /// Rules of each sort of a group.
+    pub const RULES: usize = 16;
     /// Values of one `in` or `not_in`.
     pub const VALUES: usize = 256;
     /// Bytes of a job file, and of the specification it means.

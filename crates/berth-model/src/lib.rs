@@ -18,6 +18,7 @@ pub mod node;
 pub mod order;
 pub mod placement;
 pub mod reason;
+pub mod rules;
 pub mod shim;
 #[cfg(feature = "testkit")]
 pub mod testkit;
@@ -34,5 +35,6 @@ pub use node::*;
 pub use order::*;
 pub use placement::*;
 pub use reason::*;
+pub use rules::*;
 pub use shim::*;
 pub use units::*;

@@ -68,6 +68,19 @@ pub enum Term {
     Fragmentation,
     /// Where the group's last allocation failed or was lost: a penalty that makes another node likelier.
     FailedHere,
+    /// What the group prefers of a node and this one has not. Unit: thousandths of a node, the weights that the job gives;
+    /// range: 0 to the sum of the weights. After the node affinity of Kubernetes' scheduler.
+    Preference,
+    /// Others that the group likes to be near to and that are not in this part of the cluster. Unit and range as for
+    /// preferences. After the pod affinity of Kubernetes' scheduler.
+    Affinity,
+    /// Others that the group likes to be apart from and that are in this part of the cluster. Unit and range as for
+    /// preferences.
+    AntiAffinity,
+    /// How much of what it should have of the group this part of the cluster would have with one more: the rule's weight
+    /// for all that it should, ten times the weight at most. After the spread block of Nomad; taking the least filled
+    /// part each time is D'Hondt's way of sharing out seats.
+    Spread,
 }
 
 /// How many nodes each filter removed.
@@ -92,6 +105,12 @@ pub enum Filter {
     DynamicPortsExhausted,
     /// Too little of this dimension is left.
     Exhausted(Dimension),
+    /// This part of the cluster has as many of the group as it may have.
+    AtMost(crate::AtMost),
+    /// This relation to others, which is required, does not hold in this part of the cluster.
+    Relation(crate::Relation),
+    /// Allocations of this job are in this part of the cluster, and must not have the group near.
+    Shunned(crate::JobId),
 }
 
 /// The dimensions of a node's resources.

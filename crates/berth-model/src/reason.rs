@@ -18,6 +18,13 @@ pub enum Cause {
         /// The report's number within the agent's session.
         serial: u64,
     },
+    /// An allocation of higher priority took the place.
+    Preemption {
+        /// Which.
+        by: AllocId,
+        /// Of which job.
+        job: JobId,
+    },
     /// A time had come.
     Timer {
         /// Which.
@@ -33,6 +40,7 @@ impl fmt::Display for Cause {
             Cause::Command(id) => write!(f, "command {id}"),
             Cause::Event(id) => write!(f, "event {id}"),
             Cause::Report { node, serial } => write!(f, "report {serial} of node {node}"),
+            Cause::Preemption { by, job } => write!(f, "preempted by {by} of job {job}"),
             Cause::Timer { timer, .. } => write!(f, "timer: {timer}"),
         }
     }
@@ -80,6 +88,30 @@ pub enum WaitReason {
         nearest: Option<(NodeId, Shortfall)>,
         /// Whether it would fit if the cluster were empty.
         verdict: Verdict,
+    },
+    /// All of the group are placed together, and only some would fit.
+    GangIncomplete {
+        /// The run that looked.
+        decision: DecisionId,
+        /// How many would fit.
+        fit: u32,
+        /// How many wait for a place.
+        wanted: u32,
+        /// How many nodes each filter removed, with those that fit in place.
+        filtered: Filtered,
+        /// The nearest miss of the first that does not fit.
+        nearest: Option<(NodeId, Shortfall)>,
+        /// Whether all would fit if the cluster were empty.
+        verdict: Verdict,
+    },
+    /// It fits nowhere, and allocations of lower priority were told to make room for it.
+    Preempting {
+        /// The run that chose them.
+        decision: DecisionId,
+        /// Where they are.
+        node: NodeId,
+        /// Which.
+        victims: Vec<AllocId>,
     },
     /// The earlier instance failed; the next try comes at `until`.
     BackOff {

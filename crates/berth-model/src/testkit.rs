@@ -7,9 +7,10 @@ pub mod store_cases;
 use std::collections::BTreeMap;
 
 use crate::{
-    AgentKey, Bytes, Constraint, CpuMillis, Device, DeviceAmount, DeviceSpec, Driver, Fingerprint, GroupSpec, Hello,
-    JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Port, PortSpec, Priority,
-    Resources, RestartPolicy, TaskSpec, Thousandths, UpdatePolicy,
+    AgentKey, AtMost, Bytes, Constraint, CpuMillis, Device, DeviceAmount, DeviceSpec, Domain, Driver, Fingerprint,
+    Gang, GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Peer,
+    Port, PortSpec, Preemptible, Priority, Relation, Resources, RestartPolicy, Rules, Sense, Strength, TaskSpec,
+    Thousandths, UpdatePolicy,
 };
 
 /// A name of any kind; for tests, which use good ones.
@@ -122,6 +123,7 @@ fn spec(job: &str, kind: JobKind) -> Spec {
         name: name("main"),
         count: 1,
         constraints: Vec::new(),
+        rules: Rules::default(),
         network: NetworkMode::Host,
         tasks: vec![task],
         restart: RestartPolicy {
@@ -137,6 +139,7 @@ fn spec(job: &str, kind: JobKind) -> Spec {
         id: JobId { namespace: Namespace::default(), name: name(job) },
         kind,
         priority: Priority(50),
+        preemptible: Preemptible::Yes,
         constraints: Vec::new(),
         groups: vec![group],
         meta: BTreeMap::new(),
@@ -179,9 +182,35 @@ impl Spec {
         self.0.priority = Priority(priority);
         self
     }
+    /// Not to be preempted.
+    pub fn unpreemptible(mut self) -> Self {
+        self.0.preemptible = Preemptible::No;
+        self
+    }
     /// Only on nodes of which this holds.
     pub fn constraint(mut self, attribute: &str, operator: Operator) -> Self {
         self.group().constraints.push(Constraint { attribute: attribute.to_owned(), operator });
+        self
+    }
+    /// With these rules.
+    pub fn rules(mut self, rules: Rules) -> Self {
+        self.group().rules = rules;
+        self
+    }
+    /// At most so many in each part of these.
+    pub fn at_most(mut self, count: u32, per: Domain) -> Self {
+        self.group().rules.at_most.push(AtMost { count, per });
+        self
+    }
+    /// With this relation to a job.
+    pub fn relation(mut self, sense: Sense, job: &str, within: Domain, strength: Strength) -> Self {
+        let to = Peer { job: name(job), group: None };
+        self.group().rules.relations.push(Relation { to, sense, within, strength });
+        self
+    }
+    /// Placed all together or not at all.
+    pub fn gang(mut self) -> Self {
+        self.group().rules.gang = Gang::Whole;
         self
     }
     /// Listens on this port number.

@@ -130,6 +130,22 @@ impl Resources {
     pub fn fits_in(&self, free: &Resources) -> bool {
         self.cpu <= free.cpu && self.memory <= free.memory && self.disk <= free.disk && self.network <= free.network
     }
+
+    /// The numbers alone, in the order of the fields.
+    pub fn dimensions(&self) -> [u64; 4] {
+        [self.cpu.0, self.memory.0, self.disk.0, self.network.0]
+    }
+
+    /// Of each dimension the larger.
+    #[must_use]
+    pub fn max_of_each(self, other: Resources) -> Resources {
+        Resources {
+            cpu: self.cpu.max(other.cpu),
+            memory: self.memory.max(other.memory),
+            disk: self.disk.max(other.disk),
+            network: self.network.max(other.network),
+        }
+    }
 }
 
 impl Add for Resources {

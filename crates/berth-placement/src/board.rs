@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
-    AllocId, DeviceId, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Placement, Port, Resources, Thousandths,
+    AllocId, DeviceId, Domain, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Peer, Placement, Port, Relation,
+    Resources, Sense, Strength, Thousandths,
 };
 
 use crate::filter::Class;
@@ -37,6 +38,8 @@ pub struct Hold {
     pub ports: Vec<Port>,
     /// Its devices, and how much of each.
     pub devices: Vec<(DeviceId, Thousandths)>,
+    /// Those whom it must not have near, and within what.
+    pub shuns: Vec<(Peer, Domain)>,
 }
 
 impl Hold {
@@ -53,9 +56,43 @@ impl Hold {
             resources: group.resources(),
             ports: placement.ports.values().copied().collect(),
             devices: granted.collect(),
+            shuns: group.rules.relations.iter().filter_map(shunned).collect(),
         }
     }
+
+    /// What is kept free on a node for an allocation of a group that will be placed there when others have gone: its
+    /// resources and fixed ports.
+    pub fn reserved(job: &JobId, group: &GroupSpec, node: NodeId) -> Hold {
+        Hold {
+            node,
+            job: job.clone(),
+            group: group.name.clone(),
+            resources: group.resources(),
+            ports: group.ports().filter_map(|spec| spec.fixed).collect(),
+            devices: Vec::new(),
+            shuns: group.rules.relations.iter().filter_map(shunned).collect(),
+        }
+    }
+
+    /// The job that is meant by somebody whom it shuns.
+    fn shunned_job(&self, peer: &Peer) -> JobId {
+        JobId { namespace: self.job.namespace.clone(), name: peer.job.clone() }
+    }
+
+    /// Whether it must not have this group near within `domain`.
+    pub(crate) fn shuns(&self, job: &JobId, group: &GroupName, domain: &Domain) -> bool {
+        let same_namespace = self.job.namespace == job.namespace;
+        same_namespace && self.shuns.iter().any(|(peer, within)| within == domain && peer.is(&job.name, group))
+    }
 }
+
+fn shunned(relation: &Relation) -> Option<(Peer, Domain)> {
+    let required = relation.sense == Sense::Apart && relation.strength == Strength::Required;
+    required.then(|| (relation.to.clone(), relation.within.clone()))
+}
+
+/// How many allocations of something a node holds.
+pub(crate) type ByNode = BTreeMap<NodeId, u32>;
 
 /// One node with the sum of what is held on it.
 #[derive(Clone, Debug)]
@@ -83,6 +120,11 @@ impl Seat {
         }
     }
 
+    /// Who holds something here.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = AllocId> {
+        self.holders.iter().copied()
+    }
+
     pub(crate) fn free(&self) -> Resources {
         self.fingerprint.resources - self.used
     }
@@ -92,7 +134,7 @@ impl Seat {
         Seat::new(self.fingerprint.clone(), Eligibility::Ready)
     }
 
-    fn take(&mut self, hold: &Hold) {
+    pub(crate) fn take(&mut self, hold: &Hold) {
         self.used = self.used + hold.resources;
         for port in &hold.ports {
             *self.ports.entry(*port).or_default() += 1;
@@ -134,7 +176,13 @@ pub struct Board {
     seats: BTreeMap<NodeId, Seat>,
     holds: BTreeMap<AllocId, Hold>,
     /// How many allocations of each group a node holds.
-    groups: BTreeMap<(JobId, GroupName), BTreeMap<NodeId, u32>>,
+    groups: BTreeMap<JobId, BTreeMap<GroupName, ByNode>>,
+    /// By the job that is shunned: by which job, whom of it and within what, and where that one is.
+    shunning: BTreeMap<JobId, BTreeMap<(JobId, Peer, Domain), ByNode>>,
+    /// How many nodes have each value of each attribute.
+    values: BTreeMap<String, BTreeMap<String, u32>>,
+    /// Made by [`Board::emptied`]: where others would be is not known.
+    imagined: bool,
     /// What the policy `fragmentation` expects.
     outlook: Outlook,
 }
@@ -142,6 +190,13 @@ pub struct Board {
 impl Board {
     /// Adds a node, or tells what has changed about it. What it holds stays.
     pub fn put_node(&mut self, id: NodeId, fingerprint: &Fingerprint, eligibility: Eligibility) {
+        let known = self.seats.get(&id).map(|seat| &seat.fingerprint.attributes);
+        if known != Some(&fingerprint.attributes) {
+            self.forget_values(id);
+            for (key, value) in &fingerprint.attributes {
+                *self.values.entry(key.clone()).or_default().entry(value.clone()).or_default() += 1;
+            }
+        }
         let outlook = &mut self.outlook;
         let seat = self.seats.entry(id).or_insert_with(|| {
             outlook.see(id, &fingerprint.devices);
@@ -167,8 +222,20 @@ impl Board {
         for alloc in holders {
             self.release(alloc);
         }
+        self.forget_values(id);
         self.outlook.forget(id);
         self.seats.remove(&id);
+    }
+
+    fn forget_values(&mut self, id: NodeId) {
+        let Some(seat) = self.seats.get(&id) else { return };
+        for (key, value) in &seat.fingerprint.attributes {
+            let Some(values) = self.values.get_mut(key) else { continue };
+            take_one(values, value);
+            if values.is_empty() {
+                self.values.remove(key);
+            }
+        }
     }
 
     /// So many allocations of the class are expected, in proportion to what else is expected: the policy
@@ -195,7 +262,13 @@ impl Board {
         let Some(seat) = self.seats.get_mut(&hold.node) else { return };
         seat.take(&hold);
         seat.holders.insert(alloc);
-        *self.groups.entry((hold.job.clone(), hold.group.clone())).or_default().entry(hold.node).or_default() += 1;
+        let groups = self.groups.entry(hold.job.clone()).or_default();
+        *groups.entry(hold.group.clone()).or_default().entry(hold.node).or_default() += 1;
+        for (peer, domain) in &hold.shuns {
+            let key = (hold.job.clone(), peer.clone(), domain.clone());
+            let shunned = self.shunning.entry(hold.shunned_job(peer)).or_default();
+            *shunned.entry(key).or_default().entry(hold.node).or_default() += 1;
+        }
         self.holds.insert(alloc, hold);
     }
 
@@ -206,17 +279,10 @@ impl Board {
             seat.give_back(&hold);
             seat.holders.remove(&alloc);
         }
-        let key = (hold.job, hold.group);
-        if let Some(counts) = self.groups.get_mut(&key) {
-            match counts.get_mut(&hold.node) {
-                Some(count) if *count > 1 => *count -= 1,
-                Some(_) | None => {
-                    counts.remove(&hold.node);
-                }
-            }
-            if counts.is_empty() {
-                self.groups.remove(&key);
-            }
+        take_from(&mut self.groups, &hold.job, &hold.group, hold.node);
+        for (peer, domain) in &hold.shuns {
+            let key = (hold.job.clone(), peer.clone(), domain.clone());
+            take_from(&mut self.shunning, &hold.shunned_job(peer), &key, hold.node);
         }
         true
     }
@@ -224,7 +290,7 @@ impl Board {
     /// The board as if nothing were held and no node lost.
     pub(crate) fn emptied(&self) -> Board {
         let seats = self.seats.iter().map(|(node, seat)| (*node, seat.emptied())).collect();
-        Board { seats, ..Board::default() }
+        Board { seats, values: self.values.clone(), imagined: true, ..Board::default() }
     }
 
     /// What an allocation holds.
@@ -236,7 +302,62 @@ impl Board {
         &self.seats
     }
 
-    pub(crate) fn same_group(&self, job: &JobId, group: &GroupName) -> Option<&BTreeMap<NodeId, u32>> {
-        self.groups.get(&(job.clone(), group.clone()))
+    /// Whether it tells nothing of where others are.
+    pub(crate) fn is_imagined(&self) -> bool {
+        self.imagined
+    }
+
+    /// How many of the group a node holds.
+    pub(crate) fn same_group(&self, job: &JobId, group: &GroupName, node: NodeId) -> u32 {
+        let on = self.groups.get(job).and_then(|groups| groups.get(group));
+        on.and_then(|nodes| nodes.get(&node)).copied().unwrap_or(0)
+    }
+
+    /// Where the allocations of a job are, or of one group of it. A node comes once per group.
+    pub(crate) fn members(&self, job: &JobId, group: Option<&GroupName>) -> impl Iterator<Item = (NodeId, u32)> {
+        let groups = self.groups.get(job).into_iter().flatten();
+        let wanted = groups.filter(move |(name, _)| group.is_none_or(|group| group == *name));
+        wanted.flat_map(|(_, nodes)| nodes.iter().map(|(node, count)| (*node, *count)))
+    }
+
+    /// Those who must not have the group near: which job, within what, and where it is.
+    pub(crate) fn shunning(&self, job: &JobId, group: &GroupName) -> impl Iterator<Item = (&JobId, &Domain, &ByNode)> {
+        let of_job = self.shunning.get(job).into_iter().flatten();
+        let of_group = of_job.filter(|((_, peer, _), _)| peer.is(&job.name, group));
+        of_group.map(|((by, _, domain), nodes)| (by, domain, nodes))
+    }
+
+    /// How many parts of these there are whose value is `counted`.
+    pub(crate) fn parts(&self, domain: &Domain, counted: impl Fn(&str) -> bool) -> u32 {
+        let parts = match domain {
+            Domain::Node => self.seats.len(),
+            Domain::Attribute(key) => {
+                self.values.get(key).into_iter().flat_map(BTreeMap::keys).filter(|value| counted(value)).count()
+            }
+        };
+        u32::try_from(parts).unwrap_or(u32::MAX)
+    }
+}
+
+fn take_one<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) if *count > 1 => *count -= 1,
+        Some(_) | None => {
+            counts.remove(key);
+        }
+    }
+}
+
+/// One less on a node, and nothing kept of what is nowhere.
+fn take_from<A: Ord, B: Ord>(all: &mut BTreeMap<A, BTreeMap<B, ByNode>>, outer: &A, inner: &B, node: NodeId) {
+    let Some(groups) = all.get_mut(outer) else { return };
+    if let Some(nodes) = groups.get_mut(inner) {
+        take_one(nodes, &node);
+        if nodes.is_empty() {
+            groups.remove(inner);
+        }
+    }
+    if groups.is_empty() {
+        all.remove(outer);
     }
 }

@@ -6,7 +6,7 @@
 //! counts as full: only groups with many different shares of few devices come near.
 
 use berth_model::{
-    Device, DeviceAmount, DeviceGrants, DeviceSpec, Dimension, Filter, GroupSpec, Shortfall, Thousandths,
+    Device, DeviceAmount, DeviceGrants, DeviceKind, DeviceSpec, Dimension, GroupSpec, Shortfall, Thousandths,
 };
 
 use crate::board::Seat;
@@ -22,19 +22,19 @@ fn suits(spec: &DeviceSpec, device: &Device) -> bool {
 }
 
 /// The first kind of which a node has too few for a wish, taken or not.
-pub(crate) fn missing(devices: &[Device], group: &GroupSpec) -> Option<Filter> {
-    let short = |spec: &&DeviceSpec| devices.iter().filter(|d| suits(spec, d)).count() < spec.amount.devices();
-    group.devices().find(short).map(|spec| Filter::DeviceMissing(spec.kind.clone()))
+pub(crate) fn missing<'a>(devices: &[Device], group: &'a GroupSpec) -> Option<&'a DeviceKind> {
+    let short = |spec: &&'a DeviceSpec| devices.iter().filter(|d| suits(spec, d)).count() < spec.amount.devices();
+    group.devices().find(short).map(|spec| &spec.kind)
 }
 
-/// The devices for every wish of the group.
-pub(crate) fn choose(seat: &Seat, group: &GroupSpec) -> Result<DeviceGrants, Filter> {
+/// The devices for every wish of the group, or the kind of which the furthest wish got none.
+pub(crate) fn choose<'a>(seat: &Seat, group: &'a GroupSpec) -> Result<DeviceGrants, &'a DeviceKind> {
     choose_by(seat, group, &|_, free, _| i64::from(free))
 }
 
 /// The devices for every wish of the group, those first for which `rank` of the device, of what is free of it and of what
 /// is taken is least.
-pub(crate) fn choose_by(seat: &Seat, group: &GroupSpec, rank: Rank<'_>) -> Result<DeviceGrants, Filter> {
+pub(crate) fn choose_by<'a>(seat: &Seat, group: &'a GroupSpec, rank: Rank<'_>) -> Result<DeviceGrants, &'a DeviceKind> {
     let devices = &seat.fingerprint.devices;
     let wish = |spec| Wish {
         spec,
@@ -46,8 +46,7 @@ pub(crate) fn choose_by(seat: &Seat, group: &GroupSpec, rank: Rank<'_>) -> Resul
     let free = seat.devices.iter().map(|taken| WHOLE.saturating_sub(*taken)).collect();
     let mut search = Search { wishes, free, rank, devices, steps: STEPS, stuck: 0 };
     if !search.serve(0) {
-        let kind = search.wishes[search.stuck].spec.kind.clone();
-        return Err(Filter::Exhausted(Dimension::Device(kind)));
+        return Err(&search.wishes[search.stuck].spec.kind);
     }
     let ids = |given: Vec<usize>| given.into_iter().map(|at| devices[at].id.clone()).collect();
     Ok(search.wishes.into_iter().map(|wish| (wish.spec.name.clone(), ids(wish.given))).collect())
@@ -61,11 +60,11 @@ struct Wish<'a> {
 }
 
 /// Orders devices: a number for a device, what is free of it and what would be taken.
-pub(crate) type Rank<'a> = &'a dyn Fn(&Device, u32, u32) -> i64;
+pub(crate) type Rank<'r> = &'r dyn Fn(&Device, u32, u32) -> i64;
 
-struct Search<'a> {
-    rank: Rank<'a>,
-    devices: &'a [Device],
+struct Search<'a, 'r> {
+    rank: Rank<'r>,
+    devices: &'r [Device],
     wishes: Vec<Wish<'a>>,
     /// What is left of each device.
     free: Vec<u32>,
@@ -74,7 +73,7 @@ struct Search<'a> {
     stuck: usize,
 }
 
-impl Search<'_> {
+impl Search<'_, '_> {
     /// Serves the wishes from this one on.
     fn serve(&mut self, at: usize) -> bool {
         let Some(wish) = self.wishes.get(at) else { return true };
@@ -97,8 +96,8 @@ impl Search<'_> {
         false
     }
 
-    /// Those that have enough, in the order that is asked for. Whole ones of a wish are chosen in order of id: which comes first
-    /// makes no difference.
+    /// Those that have enough, in the order that is asked for. Whole ones of a wish are chosen in order of id: which comes
+    /// first makes no difference.
     fn candidates(&self, at: usize, each: u32) -> Vec<usize> {
         let wish = &self.wishes[at];
         let after = wish.given.last().map_or(0, |last| last + 1);

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Constraint, Dimension, Driver, Filter, Fingerprint, GroupSpec, JobSpec, Port, PortName, Resources, Shortfall,
+    Constraint, DeviceKind, Dimension, Driver, Filter, Fingerprint, GroupSpec, JobSpec, Port, PortName, Resources,
+    Shortfall,
 };
 
+use crate::around::Around;
 use crate::board::{Eligibility, Seat};
 use crate::constraint::holds;
 use crate::device;
@@ -32,6 +34,53 @@ impl<'a> Class<'a> {
     }
 }
 
+/// Why a node cannot take an allocation, as it is found: every node of every class is asked, and only what is told is
+/// made into a [`Filter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Block<'a> {
+    NodeLost,
+    DiskFull,
+    DriverMissing(&'static str),
+    Constraint(&'a Constraint),
+    DeviceMissing(&'a DeviceKind),
+    PortTaken(Port),
+    DynamicPortsExhausted,
+    /// One of the dimensions that every node has.
+    Exhausted(Space),
+    DevicesTaken(&'a DeviceKind),
+    /// The rule of this number.
+    Rule(usize),
+}
+
+/// The dimensions that every node has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Space {
+    Cpu,
+    Memory,
+    Disk,
+    Network,
+}
+
+impl Block<'_> {
+    pub(crate) fn told(&self, around: &Around<'_>) -> Filter {
+        match self {
+            Block::NodeLost => Filter::NodeLost,
+            Block::DiskFull => Filter::DiskFull,
+            Block::DriverMissing(driver) => Filter::DriverMissing((*driver).to_owned()),
+            Block::Constraint(constraint) => Filter::Constraint((*constraint).clone()),
+            Block::DeviceMissing(kind) => Filter::DeviceMissing((*kind).clone()),
+            Block::PortTaken(port) => Filter::PortTaken(*port),
+            Block::DynamicPortsExhausted => Filter::DynamicPortsExhausted,
+            Block::Exhausted(Space::Cpu) => Filter::Exhausted(Dimension::Cpu),
+            Block::Exhausted(Space::Memory) => Filter::Exhausted(Dimension::Memory),
+            Block::Exhausted(Space::Disk) => Filter::Exhausted(Dimension::Disk),
+            Block::Exhausted(Space::Network) => Filter::Exhausted(Dimension::Network),
+            Block::DevicesTaken(kind) => Filter::Exhausted(Dimension::Device((*kind).clone())),
+            Block::Rule(rule) => around.filter(*rule),
+        }
+    }
+}
+
 /// Whether a node of this kind may run the class at all: its drivers and devices are there and its constraints hold.
 /// Says nothing of room.
 pub fn admits(fingerprint: &Fingerprint, class: Class<'_>) -> bool {
@@ -39,48 +88,71 @@ pub fn admits(fingerprint: &Fingerprint, class: Class<'_>) -> bool {
 }
 
 /// The first filter of those that only a change of the machine or the job could lift.
-fn unsuited(fingerprint: &Fingerprint, class: Class<'_>) -> Option<Filter> {
+fn unsuited<'a>(fingerprint: &Fingerprint, class: Class<'a>) -> Option<Block<'a>> {
     let missing = class.drivers().find(|driver| !has_driver(fingerprint, driver));
     if let Some(driver) = missing {
-        return Some(Filter::DriverMissing(driver.to_owned()));
+        return Some(Block::DriverMissing(driver));
     }
     let broken = class.constraints().find(|constraint| !holds(constraint, &fingerprint.attributes));
-    let broken = broken.map(|constraint| Filter::Constraint(constraint.clone()));
-    broken.or_else(|| device::missing(&fingerprint.devices, class.group))
+    broken
+        .map(Block::Constraint)
+        .or_else(|| device::missing(&fingerprint.devices, class.group).map(Block::DeviceMissing))
 }
 
 /// An agent tells of a driver by the attribute `driver.NAME`; `false` says that it is there but does not work.
 fn has_driver(fingerprint: &Fingerprint, driver: &str) -> bool {
-    fingerprint.attributes.get(&format!("driver.{driver}")).is_some_and(|value| value != "false")
+    let key = match driver {
+        "container" => "driver.container",
+        _ => "driver.exec",
+    };
+    fingerprint.attributes.get(key).is_some_and(|value| value != "false")
 }
 
-/// The first filter that removes the node; none when the allocation fits now.
-pub(crate) fn first(seat: &Seat, class: Class<'_>, wanted: Resources) -> Option<Filter> {
+/// The first filter that removes the node, its rules apart; none when the allocation fits now.
+pub(crate) fn first<'a>(seat: &Seat, class: Class<'a>, wanted: Resources) -> Option<Block<'a>> {
     match seat.eligibility {
         Eligibility::Ready => {}
-        Eligibility::Lost => return Some(Filter::NodeLost),
-        Eligibility::DiskFull => return Some(Filter::DiskFull),
+        Eligibility::Lost => return Some(Block::NodeLost),
+        Eligibility::DiskFull => return Some(Block::DiskFull),
     }
-    if let Some(filter) = unsuited(&seat.fingerprint, class) {
-        return Some(filter);
+    unsuited(&seat.fingerprint, class).or_else(|| no_room(seat, class, wanted))
+}
+
+/// The first filter of those that less on the node would lift.
+pub(crate) fn no_room<'a>(seat: &Seat, class: Class<'a>, wanted: Resources) -> Option<Block<'a>> {
+    if let Some(block) = no_port(seat, class) {
+        return Some(block);
     }
-    if let Err(filter) = choose_ports(seat, class) {
-        return Some(filter);
+    if let Some(space) = exhausted(seat.used + wanted, seat.fingerprint.resources) {
+        return Some(Block::Exhausted(space));
     }
-    let exhausted = exhausted(seat.used + wanted, seat.fingerprint.resources).map(Filter::Exhausted);
-    exhausted.or_else(|| device::choose(seat, class.group).err())
+    class.group.devices().next()?;
+    device::choose(seat, class.group).err().map(Block::DevicesTaken)
+}
+
+/// What [`choose_ports`] would fail for.
+fn no_port<'a>(seat: &Seat, class: Class<'_>) -> Option<Block<'a>> {
+    let mut dynamic = 0;
+    for spec in class.group.ports() {
+        match spec.fixed {
+            Some(port) if seat.ports.contains_key(&port) => return Some(Block::PortTaken(port)),
+            Some(_) => {}
+            None => dynamic += 1,
+        }
+    }
+    if dynamic == 0 {
+        return None;
+    }
+    let own = |port: &Port| class.group.ports().any(|spec| spec.fixed == Some(*port));
+    let (first, last) = seat.fingerprint.dynamic_ports;
+    let free = (first.0..=last.0).map(Port).filter(|port| !seat.ports.contains_key(port) && !own(port));
+    (free.take(dynamic).count() < dynamic).then_some(Block::DynamicPortsExhausted)
 }
 
 /// A number for every port of the group: the fixed as asked, the dynamic ones the lowest that are free.
-pub(crate) fn choose_ports(seat: &Seat, class: Class<'_>) -> Result<BTreeMap<PortName, Port>, Filter> {
-    let mut chosen = BTreeMap::new();
-    for spec in class.group.ports() {
-        let Some(port) = spec.fixed else { continue };
-        if seat.ports.contains_key(&port) || chosen.values().any(|other| *other == port) {
-            return Err(Filter::PortTaken(port));
-        }
-        chosen.insert(spec.name.clone(), port);
-    }
+pub(crate) fn choose_ports(seat: &Seat, class: Class<'_>) -> Option<BTreeMap<PortName, Port>> {
+    let fixed = class.group.ports().filter_map(|spec| Some((spec.name.clone(), spec.fixed?)));
+    let mut chosen: BTreeMap<PortName, Port> = fixed.collect();
     let (first, last) = seat.fingerprint.dynamic_ports;
     let mut candidates = first.0..=last.0;
     for spec in class.group.ports().filter(|spec| spec.fixed.is_none()) {
@@ -88,22 +160,22 @@ pub(crate) fn choose_ports(seat: &Seat, class: Class<'_>) -> Result<BTreeMap<Por
             .by_ref()
             .map(Port)
             .find(|port| !seat.ports.contains_key(port) && !chosen.values().any(|other| other == port));
-        chosen.insert(spec.name.clone(), free.ok_or(Filter::DynamicPortsExhausted)?);
+        chosen.insert(spec.name.clone(), free?);
     }
-    Ok(chosen)
+    Some(chosen)
 }
 
 /// The first dimension that would be promised beyond what there is. A machine that has shrunk below its promises takes
 /// nothing, not even what wants nothing of it.
-fn exhausted(promised: Resources, capacity: Resources) -> Option<Dimension> {
+fn exhausted(promised: Resources, capacity: Resources) -> Option<Space> {
     if promised.cpu > capacity.cpu {
-        Some(Dimension::Cpu)
+        Some(Space::Cpu)
     } else if promised.memory > capacity.memory {
-        Some(Dimension::Memory)
+        Some(Space::Memory)
     } else if promised.disk > capacity.disk {
-        Some(Dimension::Disk)
+        Some(Space::Disk)
     } else if promised.network > capacity.network {
-        Some(Dimension::Network)
+        Some(Space::Network)
     } else {
         None
     }

@@ -1,25 +1,31 @@
 //! Chooses nodes, ports and devices for allocations, and says why.
 //!
 //! Allocations of one job version and group are one [`Class`]: every node is looked at once per class, and the result
-//! is reused for each of its allocations. Filters count what they removed; what is left is ordered by a sum of named
-//! integer costs; the exact vector of cpu, memory, disk, network, ports and devices decides what fits. Ties fall to the lower node id.
+//! is reused for each of its allocations; what its rules make of where others are is looked at per part of the
+//! cluster. Filters count what they removed; what is left is ordered by a sum of named integer costs; the exact vector
+//! of cpu, memory, disk, network, ports and devices decides what fits. Ties fall to the lower node id. Where nothing
+//! fits, [`evict`] tells who would have to go.
 //!
 //! Invariant: nothing here knows commits, agents, timers or the history of a job beyond what a [`Want`] carries.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
 
+mod around;
 mod board;
 mod constraint;
 mod cost;
 mod device;
+mod field;
 mod filter;
 pub mod fit;
 pub mod optimise;
 mod outlook;
 mod place;
+mod preempt;
 
 pub use board::{Board, Eligibility, Hold};
 pub use constraint::holds;
 pub use filter::{Class, admits};
 pub use place::{Outcome, Want, fits_in_place_of, place, why_waiting};
+pub use preempt::{Eviction, Prices, evict};

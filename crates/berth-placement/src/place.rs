@@ -1,16 +1,13 @@
 //! Placing the allocations of a class, one after the other, over nodes that were evaluated once.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use berth_model::{
-    AllocId, CostTerm, DecisionId, Device, DeviceGrants, Explanation, Filter, Filtered, NodeId, Placement, Policy,
-    Resources, Shortfall, Verdict, WaitReason,
+    AllocId, DecisionId, Explanation, Filter, Filtered, Gang, NodeId, Placement, Policy, Verdict, WaitReason,
 };
 
+use crate::around::Around;
 use crate::board::{Board, Hold, Seat};
+use crate::field::Field;
 use crate::filter::{self, Class};
-use crate::outlook::{Outlook, Valued};
-use crate::{cost, device};
 
 /// An allocation that is to be placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,27 +47,90 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
     let mut field = Field::evaluate(board, class, policy);
     let mut stuck = Vec::new();
     for want in wants {
-        match field.choose(want) {
+        match field.choose(board, want) {
             Some((node, explanation)) => {
-                let placement = field.take(board, want.alloc, node, explanation, decision);
+                let placement = take(board, &mut field, class, want, node, explanation, decision);
                 outcome.placed.push((want.alloc, placement));
             }
             None => match want.only {
-                Some(node) => outcome.waiting.push((field.why_not_on(board, node, decision), vec![want.alloc])),
+                Some(node) => {
+                    outcome.waiting.push((why_not_on(&field, board, class, node, decision), vec![want.alloc]))
+                }
                 None => stuck.push(want.alloc),
             },
         }
     }
     if !stuck.is_empty() {
-        outcome.waiting.push((field.why_nowhere(board, decision), stuck));
+        outcome.waiting.push((why_nowhere(&field, board, class, policy, decision), stuck));
+    }
+    if class.group.rules.gang == Gang::Whole && !outcome.waiting.is_empty() {
+        hold_back(board, class, wants, policy, decision, &mut outcome);
     }
     outcome
 }
 
-/// Why an allocation of the class is not placed, with the numbers of this moment. None: there is room for it.
+/// Not all of a gang fit: none is placed.
+fn hold_back(
+    board: &mut Board,
+    class: Class<'_>,
+    wants: &[Want],
+    policy: Policy,
+    decision: DecisionId,
+    outcome: &mut Outcome,
+) {
+    let waiting = std::mem::take(&mut outcome.waiting);
+    let Some((first_stuck, _)) = waiting.into_iter().next() else { return };
+    let fit = count(outcome.placed.len());
+    for (alloc, _) in outcome.placed.drain(..) {
+        board.release(alloc);
+    }
+    let reason = gang_reason(board, class, wants.len(), fit, first_stuck, policy, decision);
+    outcome.waiting.push((reason, wants.iter().map(|want| want.alloc).collect()));
+}
+
+/// The reason of a gang of which only some fit, from that of the first who does not.
+fn gang_reason(
+    board: &Board,
+    class: Class<'_>,
+    gang: usize,
+    fit: u32,
+    first_stuck: WaitReason,
+    policy: Policy,
+    decision: DecisionId,
+) -> WaitReason {
+    let WaitReason::NoNodeFits { decision: _, filtered, nearest, verdict } = first_stuck else { return first_stuck };
+    let verdict = match verdict {
+        Verdict::Waiting if how_many_fit(&mut board.emptied(), class, gang, policy, decision) == gang => {
+            Verdict::Waiting
+        }
+        Verdict::Waiting | Verdict::Never => Verdict::Never,
+    };
+    WaitReason::GangIncomplete { decision, fit, wanted: count(gang), filtered, nearest, verdict }
+}
+
+fn count(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
+}
+
+/// How many of so many of a class find a place on the board, which holds them from then on.
+fn how_many_fit(board: &mut Board, class: Class<'_>, wanted: usize, policy: Policy, decision: DecisionId) -> usize {
+    let mut field = Field::evaluate(board, class, policy);
+    let last = berth_model::Incarnation(u32::MAX);
+    (0..wanted)
+        .take_while(|nth| {
+            let want = Want { alloc: AllocId::new(last, *nth as u64), only: None, avoid: Vec::new(), leaving: None };
+            let Some((node, explanation)) = field.choose(board, &want) else { return false };
+            take(board, &mut field, class, &want, node, explanation, decision);
+            true
+        })
+        .count()
+}
+
+/// Why `waiting` allocations of the class are not placed, with the numbers of this moment. None: there is room for them.
 pub fn why_waiting(
     board: &Board,
     class: Class<'_>,
+    waiting: usize,
     only: Option<NodeId>,
     policy: Policy,
     decision: DecisionId,
@@ -79,11 +139,20 @@ pub fn why_waiting(
         return Some(WaitReason::NoNodes);
     }
     let field = Field::evaluate(board, class, policy);
-    match only {
-        Some(node) if field.fits_on(node) => None,
-        Some(node) => Some(field.why_not_on(board, node, decision)),
-        None if field.open.is_empty() => Some(field.why_nowhere(board, decision)),
-        None => None,
+    if let Some(node) = only {
+        return (!field.fits_on(node)).then(|| why_not_on(&field, board, class, node, decision));
+    }
+    match class.group.rules.gang {
+        Gang::Free => (!field.has_room()).then(|| why_nowhere(&field, board, class, policy, decision)),
+        Gang::Whole => {
+            let mut copy = board.clone();
+            let fit = how_many_fit(&mut copy, class, waiting, policy, decision);
+            (fit < waiting).then(|| {
+                let stuck = Field::evaluate(&copy, class, policy);
+                let reason = why_nowhere(&stuck, &copy, class, policy, decision);
+                gang_reason(board, class, waiting, count(fit), reason, policy, decision)
+            })
+        }
     }
 }
 
@@ -96,201 +165,63 @@ pub fn fits_in_place_of(board: &Board, class: Class<'_>, only: Option<NodeId>, h
     let Some(seat) = board.seats().get(&hold.node) else { return false };
     let mut without = seat.clone();
     without.give_back(hold);
-    filter::first(&without, class, class.group.resources()).is_none()
+    if filter::first(&without, class, class.group.resources()).is_some() {
+        return false;
+    }
+    let mut around = Around::of(board, class);
+    around.without(class, hold, &seat.fingerprint);
+    around.allows(hold.node, &seat.fingerprint)
 }
 
-/// Every node as the class sees it.
-struct Field<'a> {
-    class: Class<'a>,
-    policy: Policy,
-    wanted: Resources,
-    standings: BTreeMap<NodeId, Standing>,
-    /// The nodes that fit, by cost and id.
-    open: BTreeSet<(i64, NodeId)>,
-    filtered: Filtered,
+/// Holds the chosen node for `alloc`.
+fn take(
+    board: &mut Board,
+    field: &mut Field<'_>,
+    class: Class<'_>,
+    want: &Want,
+    node: NodeId,
+    explanation: Explanation,
+    decision: DecisionId,
+) -> Placement {
+    let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
+    let ports = filter::choose_ports(seat, class).expect("a node in the open has its ports free");
+    let devices =
+        field.devices(seat, &board.outlook().value(node, seat)).expect("a node in the open has its devices free");
+    let placement = Placement { node, ports, devices, decision, explanation };
+    board.hold(want.alloc, Hold::of(&class.job.id, class.group, &placement));
+    field.taken(board, node);
+    placement
 }
 
-enum Standing {
-    Fits { terms: Vec<CostTerm>, cost: i64 },
-    Filtered(Filter),
+/// Why the node takes none. Where it never will, it is looked at as if it were empty: what is on it now is not what
+/// stands in the way.
+fn why_not_on(field: &Field<'_>, board: &Board, class: Class<'_>, node: NodeId, decision: DecisionId) -> WaitReason {
+    let Some(seat) = board.seats().get(&node) else {
+        // A node that is not on the board was collected: it is as lost as can be.
+        let filtered = Filtered::from([(Filter::NodeLost, 1)]);
+        return WaitReason::NoNodeFits { decision, filtered, nearest: None, verdict: Verdict::Never };
+    };
+    let empty = seat.emptied();
+    let (verdict, seat, filter) = match (filter::first(&empty, class, field.wanted), field.filter_of(node)) {
+        (Some(block), _) => (Verdict::Never, &empty, block.told(&Around::none())),
+        (None, Some(filter)) => (Verdict::Waiting, seat, filter),
+        (None, None) => (Verdict::Waiting, seat, Filter::NodeLost),
+    };
+    let lack = matches!(filter, Filter::Exhausted(_)).then(|| filter::shortfall(seat, class, field.wanted)).flatten();
+    let nearest = lack.map(|(_, shortfall)| (node, shortfall));
+    WaitReason::NoNodeFits { decision, filtered: Filtered::from([(filter, 1)]), nearest, verdict }
 }
 
-impl<'a> Field<'a> {
-    fn evaluate(board: &Board, class: Class<'a>, policy: Policy) -> Self {
-        let mut field = Field {
-            class,
-            policy,
-            wanted: class.group.resources(),
-            standings: BTreeMap::new(),
-            open: BTreeSet::new(),
-            filtered: Filtered::new(),
-        };
-        let same_group = board.same_group(&class.job.id, &class.group.name);
-        for (node, seat) in board.seats() {
-            let same = same_group.and_then(|counts| counts.get(node)).copied().unwrap_or(0);
-            field.put(*node, seat, same, board.outlook());
-        }
-        field
+/// Why no node takes any. Where none ever will, all are looked at as if they were empty. What others do may change: a
+/// class that looks for a job that is not there waits.
+fn why_nowhere(field: &Field<'_>, board: &Board, class: Class<'_>, policy: Policy, decision: DecisionId) -> WaitReason {
+    let fits_empty = |seat: &Seat| filter::first(&seat.emptied(), class, field.wanted).is_none();
+    if board.seats().values().any(fits_empty) {
+        let (filtered, nearest) = (field.filtered(), field.nearest(board));
+        return WaitReason::NoNodeFits { decision, filtered, nearest, verdict: Verdict::Waiting };
     }
-
-    fn put(&mut self, node: NodeId, seat: &Seat, same_group: u32, outlook: &Outlook) {
-        let standing = match filter::first(seat, self.class, self.wanted) {
-            Some(filter) => {
-                *self.filtered.entry(filter.clone()).or_default() += 1;
-                Standing::Filtered(filter)
-            }
-            None => {
-                let used = seat.used + self.wanted;
-                let loss = self.loss(node, seat, outlook);
-                let terms = cost::terms(self.policy, used, seat.fingerprint.resources, same_group, loss);
-                let cost = cost::total(&terms);
-                self.open.insert((cost, node));
-                Standing::Fits { terms, cost }
-            }
-        };
-        self.standings.insert(node, standing);
-    }
-
-    /// What the node's room would lose of its worth; nothing where the policy does not ask.
-    fn loss(&self, node: NodeId, seat: &Seat, outlook: &Outlook) -> i64 {
-        if self.policy != Policy::Fragmentation {
-            return 0;
-        }
-        let value = outlook.value(node, seat);
-        let grants = self.devices(seat, &value).unwrap_or_default();
-        value.loss(self.wanted, self.class.group, &grants)
-    }
-
-    /// The devices of the node that the policy prefers.
-    fn devices(&self, seat: &Seat, value: &Valued<'_>) -> Result<DeviceGrants, Filter> {
-        match self.policy {
-            Policy::Spread | Policy::Pack => device::choose(seat, self.class.group),
-            Policy::Fragmentation => {
-                let rank = |device: &Device, free: u32, taken: u32| value.device_loss(device, free, taken);
-                device::choose_by(seat, self.class.group, &rank)
-            }
-        }
-    }
-
-    /// The cheapest node for `want`, with the reasons. Nodes to avoid are dearer by a penalty, not forbidden.
-    fn choose(&self, want: &Want) -> Option<(NodeId, Explanation)> {
-        if let Some(only) = want.only {
-            return match self.standings.get(&only)? {
-                Standing::Fits { terms, .. } => Some((only, self.explain(1, Filtered::new(), terms.clone(), None))),
-                Standing::Filtered(_) => None,
-            };
-        }
-        let special: BTreeSet<NodeId> = want.avoid.iter().copied().chain(want.leaving).collect();
-        let mut ranked: Vec<(i64, NodeId)> = Vec::new();
-        ranked.extend(self.open.iter().filter(|(_, node)| !special.contains(node)).take(2));
-        for node in special {
-            if let Some(Standing::Fits { .. }) = self.standings.get(&node) {
-                ranked.push((cost::total(&self.terms(node, want)), node));
-            }
-        }
-        ranked.sort_unstable();
-        let (_, node) = *ranked.first()?;
-        let runner_up = ranked.get(1).map(|(_, other)| (*other, self.terms(*other, want)));
-        let considered = u32::try_from(self.standings.len()).unwrap_or(u32::MAX);
-        Some((node, self.explain(considered, self.filtered.clone(), self.terms(node, want), runner_up)))
-    }
-
-    fn explain(
-        &self,
-        considered: u32,
-        filtered: Filtered,
-        chosen: Vec<CostTerm>,
-        runner_up: Option<(NodeId, Vec<CostTerm>)>,
-    ) -> Explanation {
-        Explanation { policy: self.policy, considered, filtered, chosen, runner_up }
-    }
-
-    fn terms(&self, node: NodeId, want: &Want) -> Vec<CostTerm> {
-        let mut terms = match self.standings.get(&node) {
-            Some(Standing::Fits { terms, .. }) => terms.clone(),
-            Some(Standing::Filtered(_)) | None => Vec::new(),
-        };
-        if want.leaving == Some(node) {
-            cost::discount_leaving(self.policy, &mut terms);
-        }
-        if want.avoid.contains(&node) {
-            terms.push(cost::failed_here(self.policy));
-        }
-        terms
-    }
-
-    /// Holds the chosen node for `alloc` and evaluates that node anew.
-    fn take(
-        &mut self,
-        board: &mut Board,
-        alloc: AllocId,
-        node: NodeId,
-        explanation: Explanation,
-        decision: DecisionId,
-    ) -> Placement {
-        let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
-        let ports = filter::choose_ports(seat, self.class).expect("a node in the open has its ports free");
-        let value = board.outlook().value(node, seat);
-        let devices = self.devices(seat, &value).expect("a node in the open has its devices free");
-        let placement = Placement { node, ports, devices, decision, explanation };
-        board.hold(alloc, Hold::of(&self.class.job.id, self.class.group, &placement));
-        if let Some(Standing::Fits { cost, .. }) = self.standings.get(&node) {
-            self.open.remove(&(*cost, node));
-        }
-        let same = board.same_group(&self.class.job.id, &self.class.group.name);
-        let same = same.and_then(|counts| counts.get(&node)).copied().unwrap_or(0);
-        let seat = board.seats().get(&node).expect("still there");
-        self.put(node, seat, same, board.outlook());
-        placement
-    }
-
-    fn fits_on(&self, node: NodeId) -> bool {
-        matches!(self.standings.get(&node), Some(Standing::Fits { .. }))
-    }
-
-    /// Why the node takes none. Where it never will, it is looked at as if it were empty: what is on it now is not
-    /// what stands in the way.
-    fn why_not_on(&self, board: &Board, node: NodeId, decision: DecisionId) -> WaitReason {
-        let Some(seat) = board.seats().get(&node) else {
-            // A node that is not on the board was collected: it is as lost as can be.
-            let filtered = Filtered::from([(Filter::NodeLost, 1)]);
-            return WaitReason::NoNodeFits { decision, filtered, nearest: None, verdict: Verdict::Never };
-        };
-        let empty = seat.emptied();
-        let (verdict, seat, filter) = match (filter::first(&empty, self.class, self.wanted), self.standings.get(&node))
-        {
-            (Some(filter), _) => (Verdict::Never, &empty, filter),
-            (None, Some(Standing::Filtered(filter))) => (Verdict::Waiting, seat, filter.clone()),
-            (None, Some(Standing::Fits { .. }) | None) => (Verdict::Waiting, seat, Filter::NodeLost),
-        };
-        let lack =
-            matches!(filter, Filter::Exhausted(_)).then(|| filter::shortfall(seat, self.class, self.wanted)).flatten();
-        let nearest = lack.map(|(_, shortfall)| (node, shortfall));
-        WaitReason::NoNodeFits { decision, filtered: Filtered::from([(filter, 1)]), nearest, verdict }
-    }
-
-    /// Why no node takes any. Where none ever will, all are looked at as if they were empty.
-    fn why_nowhere(&self, board: &Board, decision: DecisionId) -> WaitReason {
-        let fits_empty = |seat: &Seat| filter::first(&seat.emptied(), self.class, self.wanted).is_none();
-        if board.seats().values().any(fits_empty) {
-            let (filtered, nearest) = (self.filtered.clone(), self.nearest(board));
-            return WaitReason::NoNodeFits { decision, filtered, nearest, verdict: Verdict::Waiting };
-        }
-        let board = board.emptied();
-        let field = Field::evaluate(&board, self.class, self.policy);
-        let nearest = field.nearest(&board);
-        WaitReason::NoNodeFits { decision, filtered: field.filtered, nearest, verdict: Verdict::Never }
-    }
-
-    /// Of the nodes that only lack room, the one that lacks least.
-    fn nearest(&self, board: &Board) -> Option<(NodeId, Shortfall)> {
-        let misses = self.standings.iter().filter_map(|(node, standing)| match standing {
-            Standing::Filtered(Filter::Exhausted(_)) => {
-                let (lack, shortfall) = filter::shortfall(board.seats().get(node)?, self.class, self.wanted)?;
-                Some((lack, *node, shortfall))
-            }
-            Standing::Filtered(_) | Standing::Fits { .. } => None,
-        });
-        misses.min_by_key(|(lack, node, _)| (*lack, *node)).map(|(_, node, shortfall)| (node, shortfall))
-    }
+    let board = board.emptied();
+    let field = Field::evaluate(&board, class, policy);
+    let nearest = field.nearest(&board);
+    WaitReason::NoNodeFits { decision, filtered: field.filtered(), nearest, verdict: Verdict::Never }
 }

@@ -50,6 +50,7 @@ macro_rules! stored {
         $(#[$meta:meta])*
         enum $name:ident = $domain:ident {
             $(
+                $(#[$variant_meta:meta])*
                 $variant:ident
                 $( { $($field:ident: $type:ty),* $(,)? } )?
                 $( ( $($item:ident: $item_type:ty),* ) )?
@@ -61,7 +62,7 @@ macro_rules! stored {
         #[derive(serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "snake_case")]
         pub(crate) enum $name {
-            $( $variant $( { $($field: $type),* } )? $( ( $($item_type),* ) )? ),*
+            $( $(#[$variant_meta])* $variant $( { $($field: $type),* } )? $( ( $($item_type),* ) )? ),*
         }
 
         impl crate::stored::Stored<berth_model::$domain> for $name {
@@ -127,6 +128,7 @@ stored_as_inner!(
     Bytes(u64),
     Mbits(u64),
     Thousandths(u16),
+    Weight(u16),
     Port(u16),
     Priority(u8),
     Incarnation(u32),

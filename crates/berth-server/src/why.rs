@@ -51,11 +51,16 @@ fn waiting(view: &View, job: &Job) -> Vec<wire::WaitingGroup> {
     let mut places = BTreeMap::new();
     for alloc in view.allocs_of_job(&job.spec.id) {
         let AllocState::Waiting { reason, .. } = &alloc.state else { continue };
-        let back_off = match reason {
+        // Those that wait for something of their own are told apart.
+        let own = match reason {
             WaitReason::BackOff { failed, .. } => Some(*failed),
-            WaitReason::Queued | WaitReason::NoNodes | WaitReason::NoNodeFits { .. } => None,
+            WaitReason::Preempting { .. } => Some(alloc.id),
+            WaitReason::Queued
+            | WaitReason::NoNodes
+            | WaitReason::NoNodeFits { .. }
+            | WaitReason::GangIncomplete { .. } => None,
         };
-        let class = (&alloc.group, alloc.version, alloc.bound_to, back_off);
+        let class = (&alloc.group, alloc.version, alloc.bound_to, own);
         let place = places.entry(class).or_insert(groups.len());
         match groups.get_mut(*place) {
             Some(group) => group.allocs += 1,
@@ -80,6 +85,8 @@ fn chain(view: &View, cause: &Cause) -> Vec<wire::CauseLink> {
         let (command, event) = match &cause {
             Cause::Command(id) => (view.command(*id), None),
             Cause::Event(id) => (None, view.ledger.get(id)),
+            // The one that took the place exists because somebody asked for it.
+            Cause::Preemption { by, .. } => (None, view.ledger.values().find(|entry| entry.what.alloc() == Some(*by))),
             Cause::Report { .. } | Cause::Timer { .. } => (None, None),
         };
         links.push(wire::CauseLink {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_control::Event;
 use berth_model::{
     Alloc, AllocId, AllocState, Cause, CommandResult, DeviceAmount, DeviceId, Goal, GroupSpec, LedgerEntry, Mutation,
-    NodeState, Order, Placement, Port, Resources, TaskName, Timestamp,
+    NodeState, Order, Outcome, Placement, Port, Resources, TaskName, Timestamp,
 };
 
 use crate::Invariant;
@@ -55,13 +55,19 @@ pub(crate) fn line_of(log: &mut Log, now: u64, id: ServerId, event: &Event) {
     }
 }
 
+/// An instance that was ready for this long may be preempted though the one before it was.
+const PROVEN_MS: u64 = 600_000;
+
 impl World {
     /// Checks a commit that is about to be carried out against what is durable.
     pub(crate) fn check_commit(&mut self, mutations: &[Mutation], now: Timestamp) {
         self.check_meta(mutations);
         for mutation in mutations {
             match mutation {
-                Mutation::PutAlloc(alloc) => self.check_alloc(alloc),
+                Mutation::PutAlloc(alloc) => {
+                    self.check_alloc(alloc);
+                    self.check_preemption(alloc, now);
+                }
                 Mutation::PutNode(node) => _ = self.facts.nodes.insert(node.agent.clone(), node.id),
                 Mutation::PutCommand(record) => {
                     let key = (record.principal.clone(), record.namespace.clone(), record.key.clone());
@@ -129,6 +135,33 @@ impl World {
         self.holds(Invariant::OneNode, first == node, format_args!("{id} is placed on {first} and on {node}"));
     }
 
+    /// Checks one that begins to make room for another: against the priorities as stored, and against what it replaced.
+    fn check_preemption(&mut self, victim: &Alloc, now: Timestamp) {
+        let AllocState::Stopping { cause: Cause::Preemption { by, job }, .. } = &victim.state else { return };
+        let Some(before) = self.store.allocs.get(&victim.id) else { return };
+        let ready = match &before.state {
+            AllocState::Running { ready, .. } => *ready,
+            AllocState::Placed { .. } => None,
+            AllocState::Waiting { .. } | AllocState::Stopping { .. } | AllocState::Ended { .. } => return,
+        };
+        let priority = |job, version| self.store.spec(job, version).map(|spec| spec.priority);
+        let preemptor = self.store.allocs.get(by).and_then(|by| priority(&by.job, by.version));
+        // One that was made by the same commit is not stored yet: its job is.
+        let preemptor = preemptor.or_else(|| self.store.jobs.get(job).map(|job| job.spec.priority));
+        let downwards = preemptor.is_none() || preemptor > priority(&victim.job, victim.version);
+        let replaced = victim.replaces.and_then(|id| self.store.allocs.get(&id));
+        let again = replaced.is_some_and(|old| {
+            matches!(
+                old.state,
+                AllocState::Ended { outcome: Outcome::Preempted { .. }, .. }
+                    | AllocState::Stopping { cause: Cause::Preemption { .. }, .. }
+            )
+        });
+        let proven = ready.is_some_and(|ready| now.0 >= ready.0 + PROVEN_MS);
+        let what = format!("{} has to go for {by} of {job} ({preemptor:?}), proven: {proven}", victim.id);
+        self.holds(Invariant::PreemptsDownwards, downwards && (!again || proven), format_args!("{what}"));
+    }
+
     fn check_causes(&mut self, mutations: &[Mutation], now: Timestamp) {
         for mutation in mutations {
             match mutation {
@@ -176,6 +209,7 @@ impl World {
             Cause::Event(id) => id.counter >= 1 && id.counter <= self.next_meta.events,
             // Report 0 is what an agent says first on a stream.
             Cause::Report { node, .. } => self.facts.nodes.values().any(|n| n == node),
+            Cause::Preemption { by, .. } => self.facts.made.contains(by),
             Cause::Timer { due, .. } => due.0 <= now.0 + CLOCKS_APART,
         };
         self.holds(Invariant::Caused, holds, format_args!("{of} is caused by {cause}, which never was"));

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use berth_control::{Event, RequestId};
 use berth_model::{
-    AllocId, AllocState, Bytes, Command, CommandOutcome, CommandRequest, CommandResult, Constraint, CpuMillis,
-    DeviceAmount, DeviceSpec, Driver, GroupSpec, IdempotencyKey, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis,
-    Namespace, NetworkMode, Operator, Port, PortSpec, Principal, Priority, Refusal, Resources, RestartPolicy, TaskSpec,
-    Thousandths, UpdatePolicy,
+    AllocId, AllocState, AtMost, Bytes, Command, CommandOutcome, CommandRequest, CommandResult, Constraint, CpuMillis,
+    DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec, IdempotencyKey, JobId, JobKind, JobSpec, KillPolicy,
+    Mbits, Millis, Namespace, NetworkMode, Operator, Peer, Port, PortSpec, Preemptible, Principal, Priority, Refusal,
+    Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength, TaskSpec, Thousandths, UpdatePolicy, Weight,
 };
 
 use crate::Invariant;
@@ -239,7 +239,8 @@ fn random_spec(number: u64, random: &mut Random) -> JobSpec {
     JobSpec {
         id: JobId { namespace: Namespace::default(), name: format!("job-{number}").parse().expect("a valid name") },
         kind,
-        priority: Priority(50),
+        priority: Priority(if random.chance(150) { 80 } else { 50 }),
+        preemptible: if random.chance(100) { Preemptible::No } else { Preemptible::Yes },
         constraints: if picky { vec![ssd] } else { Vec::new() },
         groups,
         meta: BTreeMap::new(),
@@ -255,6 +256,7 @@ fn random_group(kind: JobKind, index: u64, job: u64, random: &mut Random) -> Gro
             JobKind::System => 1,
         },
         constraints: Vec::new(),
+        rules: random_rules(kind, job, random),
         network: NetworkMode::Host,
         tasks: (0..tasks).map(|task| random_task(kind, task, job * 10 + index, random)).collect(),
         restart: RestartPolicy {
@@ -312,4 +314,32 @@ fn random_wish(random: &mut Random) -> DeviceSpec {
     let parsed = "a valid name";
     let (name, kind) = ("gpu".parse().expect(parsed), "gpu".parse().expect(parsed));
     DeviceSpec { name, kind, amount, constraints: Vec::new() }
+}
+
+/// What a group of few demands of where others are. A system job is everywhere as it is.
+fn random_rules(kind: JobKind, job: u64, random: &mut Random) -> Rules {
+    let mut rules = Rules::default();
+    if kind == JobKind::System {
+        return rules;
+    }
+    let domain = |random: &mut Random| if random.chance(500) { Domain::rack() } else { Domain::Node };
+    if random.chance(150) {
+        let count = u32::try_from(random.between(2, 8)).expect("small");
+        rules.at_most.push(AtMost { count, per: domain(random) });
+    }
+    if random.chance(100) {
+        let other = format!("job-{}", random.between(1, 6));
+        if other != format!("job-{job}") {
+            let to = Peer { job: other.parse().expect("a valid name"), group: None };
+            let strength = if random.chance(500) { Strength::Required } else { Strength::Preferred(Weight(400)) };
+            rules.relations.push(Relation { to, sense: Sense::Apart, within: Domain::Node, strength });
+        }
+    }
+    if random.chance(150) {
+        rules.spread.push(Spread { over: Domain::rack(), weight: Weight(700), targets: BTreeMap::new() });
+    }
+    if random.chance(80) {
+        rules.gang = Gang::Whole;
+    }
+    rules
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use berth_model::{
-    AgentKey, AllocId, Bytes, CpuMillis, DesiredAlloc, Device, Epoch, Exit, ExitKind, Failure, FailureKind,
+    AgentKey, AllocId, Bytes, CpuMillis, DesiredAlloc, Device, Domain, Epoch, Exit, ExitKind, Failure, FailureKind,
     Fingerprint, Found, FoundShim, Hello, JobKind, Kill, Mbits, NodeReport, NotReady, Port, Remembered, Resources,
     Retry, ShimTask, ShimTaskState, TaskName, Timestamp,
 };
@@ -94,8 +94,14 @@ fn gpu(number: u64) -> Device {
 impl Machine {
     pub(crate) fn random(number: MachineId, random: &mut Random) -> Machine {
         let disk = if number.is_multiple_of(2) { "ssd" } else { "hdd" };
-        let attributes =
-            [("driver.exec", "1"), ("driver.container", "1"), ("kernel.name", "linux"), ("label.disk", disk)];
+        let rack = ["r0", "r1", "r2"][number % 3];
+        let attributes = [
+            ("driver.exec", "1"),
+            ("driver.container", "1"),
+            ("kernel.name", "linux"),
+            ("label.disk", disk),
+            (Domain::RACK, rack),
+        ];
         let fingerprint = Fingerprint {
             name: format!("node-{number}").parse().expect("a valid name"),
             address: format!("10.0.0.{}", number + 1),

@@ -46,6 +46,8 @@ pub enum Invariant {
     ReplaceBudget = 15,
     /// What was on a lost node is given up.
     LossIsFollowed = 16,
+    /// Only lower priorities are preempted, and what takes a victim's place is left alone until it has proven itself.
+    PreemptsDownwards = 17,
 }
 
 impl Invariant {
@@ -74,6 +76,7 @@ impl Invariant {
             Invariant::AnsweredOnce => "a command is always answered alike",
             Invariant::ReplaceBudget => "replacements keep to their budget",
             Invariant::LossIsFollowed => "what was on a lost node is given up",
+            Invariant::PreemptsDownwards => "only lower priorities are preempted, and not again and again",
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, Command, CommandId, DeviceAmount, DeviceSpec, GroupSpec, Job, JobId, JobKind, JobState,
-    Node, NodeId, Operator, Outcome, ShimTaskState, TaskState, WaitReason,
+    Alloc, AllocId, AllocState, Command, CommandId, DeviceAmount, DeviceSpec, Domain, GroupName, GroupSpec, Job, JobId,
+    JobKind, JobName, JobState, Node, NodeId, Operator, Outcome, Sense, ShimTaskState, Strength, TaskState, WaitReason,
 };
 
 use crate::Invariant;
@@ -183,6 +183,8 @@ impl World {
                     None => Ok(()),
                 }
             }
+            // Whether all of them would fit is a puzzle of its own; that none is placed alone is checked with every plan.
+            AllocState::Waiting { reason: WaitReason::GangIncomplete { .. }, .. } => Ok(()),
             AllocState::Waiting { reason, .. } => Err(format!("{id} waits: {reason:?}")),
             AllocState::Ended { .. } => Err(format!("{id} has ended")),
         }
@@ -196,7 +198,51 @@ impl World {
         let taken = |port| self.facts.ports.contains_key(&(node.id, port));
         let fixed_free = group.ports().filter_map(|port| port.fixed).all(|port| !taken(port));
         let devices = group.tasks.iter().flat_map(|task| &task.devices).all(|wish| self.has_devices(node, wish));
-        bound && admits(job, group, node) && fixed_free && devices && group.resources().fits_in(&free)
+        bound
+            && admits(job, group, node)
+            && self.has_company(job, group, node)
+            && fixed_free
+            && devices
+            && group.resources().fits_in(&free)
+    }
+
+    /// Whether a group's rules let one more of it onto a node.
+    fn has_company(&self, job: &Job, group: &GroupSpec, node: &Node) -> bool {
+        let part = |domain: &Domain, node: &Node| match domain {
+            Domain::Node => Some(node.id.to_string()),
+            Domain::Attribute(key) => node.fingerprint.attributes.get(key).cloned(),
+        };
+        let here = |domain: &Domain, of: &JobName, only: Option<&GroupName>| {
+            let members = self
+                .store
+                .allocs
+                .values()
+                .filter(|other| other.job.name == *of && only.is_none_or(|only| other.group == *only));
+            let nodes = members.filter_map(|other| self.store.nodes.get(&other.occupies()?));
+            nodes.filter(|other| part(domain, other) == part(domain, node)).count()
+        };
+        let name = &job.spec.id.name;
+        let few = group.rules.at_most.iter().all(|rule| {
+            part(&rule.per, node).is_some() && here(&rule.per, name, Some(&group.name)) < rule.count as usize
+        });
+        few && group.rules.relations.iter().all(|rule| match (rule.sense, rule.strength) {
+            (Sense::Apart, Strength::Required) => here(&rule.within, &rule.to.job, None) == 0,
+            (Sense::Near | Sense::Apart, Strength::Preferred(_)) => true,
+            (Sense::Near, Strength::Required) => unreachable!("simulated groups require nobody near"),
+        }) && !self.is_shunned(job, node, &part)
+    }
+
+    /// Whether somebody on the node, or in the same part of the cluster, must not have the job near.
+    fn is_shunned(&self, job: &Job, node: &Node, part: &impl Fn(&Domain, &Node) -> Option<String>) -> bool {
+        self.store.allocs.values().any(|other| {
+            let Some(there) = other.occupies().and_then(|id| self.store.nodes.get(&id)) else { return false };
+            let group = self.store.spec(&other.job, other.version).and_then(|spec| spec.group(&other.group));
+            group.into_iter().flat_map(|group| &group.rules.relations).any(|rule| {
+                (rule.sense, rule.strength) == (Sense::Apart, Strength::Required)
+                    && rule.to.job == job.spec.id.name
+                    && part(&rule.within, there) == part(&rule.within, node)
+            })
+        })
     }
 
     /// Whether a node has what a wish asks for. Exact, since no group of this world has two.
@@ -323,7 +369,7 @@ fn work_is_over<'a>(at_index: impl Iterator<Item = &'a Alloc>) -> bool {
     at_index.max_by_key(|alloc| alloc.id).is_some_and(|newest| match &newest.state {
         AllocState::Ended { outcome, .. } => match outcome {
             Outcome::Complete | Outcome::Stopped | Outcome::Failed(_) => true,
-            Outcome::Lost(_) => false,
+            Outcome::Lost(_) | Outcome::Preempted { .. } => false,
         },
         AllocState::Waiting { .. }
         | AllocState::Placed { .. }

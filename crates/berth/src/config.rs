@@ -78,6 +78,7 @@ fn server_config(layers: &mut Layers, data_dir: PathBuf) -> anyhow::Result<Serve
     let bind = layers.take("bind", "127.0.0.1:4600")?;
     let settings = Settings {
         policy: layers.take::<PolicyName>("policy", "spread")?.0,
+        preempt_max: layers.take("preempt_max", "10")?,
         heartbeat: layers.take::<Quantity<Millis>>("heartbeat", "1s")?.0,
         heartbeat_grace: layers.take::<Quantity<Millis>>("heartbeat_grace", "5s")?.0,
         keep_ended: layers.take::<Quantity<Millis>>("keep_ended", "24h")?.0,
@@ -106,6 +107,8 @@ fn agent_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> any
         token: Token::new(String::new()),
         name: layers.take::<NodeName>("name", &host_name())?,
         address: layers.take("address", "127.0.0.1")?,
+        rack: layers.take_optional("rack")?,
+        zone: layers.take_optional("zone")?,
         labels: layers.take::<Labels>("labels", "")?.0,
         offer: Offer {
             cpu: layers.take_optional::<Quantity<CpuMillis>>("cpu")?.map(|q| q.0),

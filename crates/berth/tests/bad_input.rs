@@ -188,8 +188,9 @@ fn a_broken_job_file_is_shown_by_line_and_column() {
     let (status, told) = run(&file, "http://127.0.0.1:1", "x");
     assert_eq!(status, 2, "{told}");
     let wanted = format!(
-        "berth: {}:4:5: groups[0]: unknown key `cuont`: expected one of `name`, `count`, `constraints`, `network`, \
-         `restart`, `update`, `tasks`, `meta`; did you mean `count`?\n 4 |     cuont: 3\n   |     ^\n",
+        "berth: {}:4:5: groups[0]: unknown key `cuont`: expected one of `name`, `count`, `constraints`, \
+         `distinct_hosts`, `at_most`, `affinity`, `anti_affinity`, `prefer`, `spread`, `gang`, `network`, `restart`, \
+         `update`, `tasks`, `meta`; did you mean `count`?\n 4 |     cuont: 3\n   |     ^\n",
         file.display()
     );
     assert_eq!(told.trim_end(), wanted.trim_end());

@@ -131,6 +131,7 @@ fn a_server_tells_its_settings_and_where_they_were_taken_from() {
     let wanted = "data_dir = \"/var/lib/berth/server\"  # default
 bind = \"127.0.0.1:2\"  # flag
 policy = \"pack\"  # file FILE
+preempt_max = \"10\"  # default
 heartbeat = \"3s\"  # variable BERTH_HEARTBEAT
 heartbeat_grace = \"5s\"  # default
 keep_ended = \"24h\"  # default

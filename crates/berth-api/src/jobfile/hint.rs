@@ -5,7 +5,7 @@ use super::error::{nearest, quoted};
 use super::tree::{Node, Value, is_null};
 
 /// What other systems call our keys and words.
-const SYNONYMS: [(&str, &str); 35] = [
+const SYNONYMS: [(&str, &str); 38] = [
     ("==", "="),
     ("<>", "!="),
     ("docker", "container"),
@@ -29,6 +29,9 @@ const SYNONYMS: [(&str, &str); 35] = [
     ("id", "job"),
     ("kill_signal", "kill"),
     ("kill_timeout", "kill"),
+    ("antiaffinity", "anti_affinity"),
+    ("affinities", "affinity"),
+    ("preferred", "prefer"),
     ("labels", "meta"),
     ("mem", "memory"),
     ("name", "job"),
@@ -67,10 +70,26 @@ const HOMES: [(&str, &[&str]); 6] = [
             "kill",
         ],
     ),
-    ("in a group", &["count", "network", "restart", "update", "tasks"]),
+    (
+        "in a group",
+        &[
+            "count",
+            "network",
+            "restart",
+            "update",
+            "tasks",
+            "distinct_hosts",
+            "at_most",
+            "affinity",
+            "anti_affinity",
+            "prefer",
+            "spread",
+            "gang",
+        ],
+    ),
 ];
 /// Keys of the job itself.
-const TOP: [&str; 5] = ["job", "namespace", "kind", "priority", "groups"];
+const TOP: [&str; 6] = ["job", "namespace", "kind", "priority", "preemptible", "groups"];
 
 /// What is wrong with a key that is none of `known`, and the known key that was meant.
 pub(super) fn unknown_key(key: &str, known: &[&str]) -> (String, Option<String>) {
@@ -177,6 +196,9 @@ pub(super) fn as_map(path: &str, node: &Node) -> String {
         ("constraints", true) => "write `- {attribute: kernel.name, value: linux}`".to_owned(),
         ("env" | "meta", _) => entries_advice(node, "KEY: value"),
         ("devices", true) => "write `- {kind: gpu, count: 1}`".to_owned(),
+        ("at_most", true) => "write `- {count: 2, per: rack}`".to_owned(),
+        ("affinity" | "anti_affinity", true) => "write `- {job: cache, within: rack}`".to_owned(),
+        ("spread", true) => "write `- {over: zone}`".to_owned(),
         ("ports", _) => entries_advice(node, "http: dynamic"),
         ("tmpfs", _) => entries_advice(node, "/tmp: 64MiB"),
         ("resources", _) => fields_advice(node, "cpu: 500m, memory: 128MiB"),

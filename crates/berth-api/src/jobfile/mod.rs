@@ -24,8 +24,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 pub use error::{JobFileError, JobFileErrors, MAX_ERRORS};
 pub use schema::{
-    At, ConstraintFile, DeviceFile, DriverFile, GroupFile, JobFile, KillFile, KindFile, NetworkFile, OperatorFile,
-    ResourcesFile, RestartFile, Table, TaskFile, UpdateFile,
+    AffinityFile, At, AtMostFile, ConstraintFile, DeviceFile, DriverFile, GroupFile, JobFile, KillFile, KindFile,
+    NetworkFile, OperatorFile, PreferenceFile, ResourcesFile, RestartFile, SpreadFile, Table, TaskFile, UpdateFile,
 };
 pub use values::{Bandwidth, Cpu, Duration, PortNumber, Share, Size};
 

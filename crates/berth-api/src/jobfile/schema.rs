@@ -107,6 +107,10 @@ pub struct JobFile {
     #[schema(value_type = u8, required = false, default = 50, minimum = 0, maximum = 100)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) priority: Field<u32>,
+    /// Whether allocations of higher priority that fit nowhere may make those of this job go.
+    #[schema(value_type = bool, required = false, default = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) preemptible: Field<bool>,
     /// Demands on a node's attributes; hold for every group.
     #[schema(value_type = Vec<ConstraintFile>, required = false, max_items = 64)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -211,6 +215,34 @@ pub struct GroupFile {
     #[schema(value_type = Vec<ConstraintFile>, required = false, max_items = 64)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) constraints: Field<List<ConstraintFile>>,
+    /// Whether every allocation has a node of its own: the same as `at_most: [{count: 1, per: node}]`.
+    #[schema(value_type = bool, required = false, default = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) distinct_hosts: Field<bool>,
+    /// How many there may be in one part of the cluster.
+    #[schema(value_type = Vec<AtMostFile>, required = false, max_items = 16)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) at_most: Field<List<AtMostFile>>,
+    /// Jobs whose allocations it wants near.
+    #[schema(value_type = Vec<AffinityFile>, required = false, max_items = 16)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) affinity: Field<List<AffinityFile>>,
+    /// Jobs whose allocations it does not want near.
+    #[schema(value_type = Vec<AffinityFile>, required = false, max_items = 16)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) anti_affinity: Field<List<AffinityFile>>,
+    /// Nodes that it likes better than others.
+    #[schema(value_type = Vec<PreferenceFile>, required = false, max_items = 16)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prefer: Field<List<PreferenceFile>>,
+    /// How it is shared out over the cluster.
+    #[schema(value_type = Vec<SpreadFile>, required = false, max_items = 16)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) spread: Field<List<SpreadFile>>,
+    /// Whether all that wait for a place are placed together, or none.
+    #[schema(value_type = bool, required = false, default = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gang: Field<bool>,
     /// How the tasks see the network.
     #[schema(value_type = NetworkFile, required = false, default = "host")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -263,6 +295,86 @@ pub struct RestartFile {
     #[schema(value_type = Duration, required = false, default = "1m")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_delay: Field<Duration>,
+}
+
+/// At most `count` of the group in each part of the cluster.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AtMostFile {
+    /// How many of the group.
+    #[schema(value_type = u32, required = true, minimum = 1, maximum = 100_000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) count: Field<u32>,
+    /// `node`, `rack`, `zone`, or an attribute whose values tell the parts.
+    #[schema(value_type = String, required = true, example = "rack")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) per: Field<String>,
+}
+
+/// How the group wants to be placed to the allocations of a job of the same namespace.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AffinityFile {
+    /// The job's name; the group's own job is one too.
+    #[schema(value_type = String, required = true, example = "cache", pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) job: Field<String>,
+    /// Only this group of it.
+    #[schema(value_type = String, required = false, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) group: Field<String>,
+    /// What counts as the same place: `node`, `rack`, `zone`, or an attribute.
+    #[schema(value_type = String, required = false, default = "node")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) within: Field<String>,
+    /// What having it is worth, in thousandths of a node. Without a weight it is required.
+    #[schema(value_type = u32, required = false, minimum = 1, maximum = 1000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) weight: Field<u32>,
+}
+
+/// A constraint that is liked and not demanded.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PreferenceFile {
+    /// The attribute's key.
+    #[schema(value_type = String, required = true, example = "label.disk")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) attribute: Field<String>,
+    /// What is liked of it.
+    #[schema(value_type = OperatorFile, required = false, default = "=")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) operator: Field<OperatorFile>,
+    /// What to compare with, as in a constraint.
+    #[schema(value_type = Text, required = false, example = "ssd")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) value: Field<String>,
+    /// What to compare with, as in a constraint.
+    #[schema(value_type = Vec<Text>, required = false, min_items = 1, max_items = 256)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) values: Field<List<String>>,
+    /// What it is worth, in thousandths of a node.
+    #[schema(value_type = u32, required = false, default = 500, minimum = 1, maximum = 1000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) weight: Field<u32>,
+}
+
+/// How the group is shared out over the parts of the cluster.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SpreadFile {
+    /// `node`, `rack`, `zone`, or an attribute whose values tell the parts.
+    #[schema(value_type = String, required = true, example = "zone")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) over: Field<String>,
+    /// What it is worth, in thousandths of a node.
+    #[schema(value_type = u32, required = false, default = 500, minimum = 1, maximum = 1000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) weight: Field<u32>,
+    /// How many in a hundred each value should have; the values that are not named share the rest. Default: evenly.
+    #[schema(value_type = BTreeMap<String, u8>, required = false, example = json!({"a": 60, "b": 40}))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) targets: Field<Table<u32>>,
 }
 
 /// How a new version takes the place of an old one.

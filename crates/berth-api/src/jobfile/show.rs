@@ -1,14 +1,15 @@
 //! A specification as a job file that leaves nothing to defaults.
 
 use berth_model::{
-    Constraint, ContainerSpec, DeviceAmount, DeviceSpec, Driver, GroupSpec, JobKind, JobSpec, NetworkMode, Operator,
-    Ordering, TaskSpec,
+    AtMost, Constraint, ContainerSpec, DeviceAmount, DeviceSpec, Driver, Gang, GroupSpec, JobKind, JobSpec,
+    NetworkMode, Operator, Ordering, Preemptible, Preference, Rules, Sense, Spread, Strength, TaskSpec,
 };
 use std::collections::BTreeMap;
 
 use super::schema::{
-    At, ConstraintFile, DeviceFile, DriverFile, Field, GroupFile, JobFile, KillFile, KindFile, List, NetworkFile,
-    OperatorFile, ResourcesFile, RestartFile, Table, TaskFile, UpdateFile,
+    AffinityFile, At, AtMostFile, ConstraintFile, DeviceFile, DriverFile, Field, GroupFile, JobFile, KillFile,
+    KindFile, List, NetworkFile, OperatorFile, PreferenceFile, ResourcesFile, RestartFile, SpreadFile, Table, TaskFile,
+    UpdateFile,
 };
 use super::values::{Bandwidth, Cpu, Duration, PortNumber, Share, Size, show_signal};
 
@@ -38,6 +39,7 @@ pub(super) fn job(spec: &JobSpec) -> JobFile {
             JobKind::System => KindFile::System,
         }),
         priority: some(u32::from(spec.priority.0)),
+        preemptible: some(spec.preemptible == Preemptible::Yes),
         constraints: list(spec.constraints.iter().map(constraint)),
         groups: list(spec.groups.iter().map(group)),
         meta: texts(&spec.meta),
@@ -71,6 +73,13 @@ fn group(group: &GroupSpec) -> GroupFile {
         name: some(group.name.to_string()),
         count: some(group.count),
         constraints: list(group.constraints.iter().map(constraint)),
+        distinct_hosts: None,
+        at_most: list(group.rules.at_most.iter().map(at_most)),
+        affinity: relations(&group.rules, Sense::Near),
+        anti_affinity: relations(&group.rules, Sense::Apart),
+        prefer: list(group.rules.preferences.iter().map(preference)),
+        spread: list(group.rules.spread.iter().map(spread)),
+        gang: some(group.rules.gang == Gang::Whole),
         network: some(match group.network {
             NetworkMode::Host => NetworkFile::Host,
             NetworkMode::None => NetworkFile::None,
@@ -87,6 +96,37 @@ fn group(group: &GroupSpec) -> GroupFile {
         }),
         tasks: list(group.tasks.iter().map(task)),
         meta: texts(&group.meta),
+    }
+}
+
+fn at_most(rule: &AtMost) -> AtMostFile {
+    AtMostFile { count: some(rule.count), per: some(rule.per.to_string()) }
+}
+
+/// The relations of one sense.
+fn relations(rules: &Rules, sense: Sense) -> Field<List<AffinityFile>> {
+    let of_sense = rules.relations.iter().filter(|relation| relation.sense == sense);
+    list(of_sense.map(|relation| AffinityFile {
+        job: some(relation.to.job.to_string()),
+        group: relation.to.group.as_ref().map(|group| At::new(group.to_string())),
+        within: some(relation.within.to_string()),
+        weight: match relation.strength {
+            Strength::Required => None,
+            Strength::Preferred(weight) => some(u32::from(weight.0)),
+        },
+    }))
+}
+
+fn preference(preference: &Preference) -> PreferenceFile {
+    let ConstraintFile { attribute, operator, value, values } = constraint(&preference.constraint);
+    PreferenceFile { attribute, operator, value, values, weight: some(u32::from(preference.weight.0)) }
+}
+
+fn spread(rule: &Spread) -> SpreadFile {
+    SpreadFile {
+        over: some(rule.over.to_string()),
+        weight: some(u32::from(rule.weight.0)),
+        targets: table(rule.targets.iter().map(|(value, percent)| (value.clone(), u32::from(*percent)))),
     }
 }
 

@@ -55,7 +55,7 @@ impl Core {
             Outcome::Complete => Some(Work::Complete),
             Outcome::Stopped => Some(Work::Stopped),
             Outcome::Failed(_) => (alloc.failures + 1 >= BATCH_TRIES).then_some(Work::Failed),
-            Outcome::Lost(_) => None,
+            Outcome::Lost(_) | Outcome::Preempted { .. } => None,
         }
     }
 

@@ -167,7 +167,7 @@ impl Core {
             }
             // A new version begins with a clean slate.
             Some(Outcome::Failed(_)) => {}
-            Some(Outcome::Lost(_)) => {
+            Some(Outcome::Lost(_) | Outcome::Preempted { .. }) => {
                 new.failures = if current { old.failures } else { 0 };
                 new.cause = self.state.cause_of(old);
             }

@@ -306,6 +306,7 @@ impl World {
             AllocState::Ended { outcome, .. } => match outcome {
                 Outcome::Complete => "complete".to_owned(),
                 Outcome::Stopped => "stopped".to_owned(),
+                Outcome::Preempted { .. } => "preempted".to_owned(),
                 Outcome::Failed(_) => "failed".to_owned(),
                 Outcome::Lost(_) => "lost".to_owned(),
             },
@@ -370,6 +371,8 @@ pub fn reason_word(reason: &WaitReason) -> &'static str {
         WaitReason::NoNodes => "no-nodes",
         WaitReason::NoNodeFits { verdict: Verdict::Waiting, .. } => "no-room",
         WaitReason::NoNodeFits { verdict: Verdict::Never, .. } => "never",
+        WaitReason::GangIncomplete { .. } => "gang-incomplete",
+        WaitReason::Preempting { .. } => "preempting",
         WaitReason::BackOff { .. } => "back-off",
     }
 }

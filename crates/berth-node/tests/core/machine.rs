@@ -376,6 +376,7 @@ pub fn desired(n: u64, kind: JobKind, tasks: &[&str]) -> DesiredAlloc {
         name: "g".parse().unwrap(),
         count: 1,
         constraints: Vec::new(),
+        rules: Rules::default(),
         network: NetworkMode::Host,
         tasks: tasks.iter().map(task).collect(),
         restart: RestartPolicy {

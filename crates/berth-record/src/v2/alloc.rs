@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::job::Constraint;
+use super::job::{AtMost, Constraint, Relation};
 use super::meta::{Cause, Failure, JobId};
 use crate::stored::stored;
 
@@ -30,7 +30,13 @@ stored! {
         Ended { placement: Option<Placement>, at: u64, outcome: Outcome, cause: Cause },
     }
 
-    enum Outcome = Outcome { Complete, Stopped, Failed(failure: Failure), Lost(node: String) }
+    enum Outcome = Outcome {
+        Complete,
+        Stopped,
+        Preempted { by: String, job: JobId },
+        Failed(failure: Failure),
+        Lost(node: String),
+    }
 
     struct TaskStatus = TaskStatus { state: TaskState, restarts: u32, last_exit: Option<Exit> }
 
@@ -54,6 +60,15 @@ stored! {
             nearest: Option<(String, Shortfall)>,
             verdict: Verdict,
         },
+        GangIncomplete {
+            decision: String,
+            fit: u32,
+            wanted: u32,
+            filtered: Vec<(Filter, u32)>,
+            nearest: Option<(String, Shortfall)>,
+            verdict: Verdict,
+        },
+        Preempting { decision: String, node: String, victims: Vec<String> },
         BackOff { until: u64, failed: String },
     }
 
@@ -80,7 +95,16 @@ stored! {
 
     struct CostTerm = CostTerm { term: Term, cost: i64 }
 
-    enum Term = Term { Utilisation, SameGroup, Fragmentation, FailedHere }
+    enum Term = Term {
+        Utilisation,
+        SameGroup,
+        Fragmentation,
+        FailedHere,
+        Preference,
+        Affinity,
+        AntiAffinity,
+        Spread,
+    }
 
     enum Filter = Filter {
         NodeLost,
@@ -91,6 +115,9 @@ stored! {
         PortTaken(port: u16),
         DynamicPortsExhausted,
         Exhausted(dimension: Dimension),
+        AtMost(rule: AtMost),
+        Relation(relation: Relation),
+        Shunned(by: JobId),
     }
 
     enum Dimension = Dimension { Cpu, Memory, Disk, Network, Device(kind: String) }

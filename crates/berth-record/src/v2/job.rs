@@ -26,6 +26,20 @@ impl JobVersionRecord {
     }
 }
 
+impl Rules {
+    fn say_nothing(&self) -> bool {
+        let Rules { at_most, relations, preferences, spread, gang } = self;
+        let empty = at_most.is_empty() && relations.is_empty() && preferences.is_empty() && spread.is_empty();
+        empty && *gang == Gang::Free
+    }
+}
+
+impl Preemptible {
+    fn is_usual(&self) -> bool {
+        *self == Preemptible::Yes
+    }
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -47,20 +61,63 @@ stored! {
         id: JobId,
         kind: JobKind,
         priority: u8,
+        #[serde(default, skip_serializing_if = "Preemptible::is_usual")]
+        preemptible: Preemptible,
         constraints: Vec<Constraint>,
         groups: Vec<GroupSpec>,
         meta: BTreeMap<String, String>,
+    }
+
+    #[derive(Default, PartialEq)]
+    enum Preemptible = Preemptible {
+        #[default]
+        Yes,
+        No,
     }
 
     struct GroupSpec = GroupSpec {
         name: String,
         count: u32,
         constraints: Vec<Constraint>,
+        #[serde(default, skip_serializing_if = "Rules::say_nothing")]
+        rules: Rules,
         network: NetworkMode,
         tasks: Vec<TaskSpec>,
         restart: RestartPolicy,
         update: UpdatePolicy,
         meta: BTreeMap<String, String>,
+    }
+
+    #[derive(Default)]
+    struct Rules = Rules {
+        at_most: Vec<AtMost>,
+        relations: Vec<Relation>,
+        preferences: Vec<Preference>,
+        spread: Vec<Spread>,
+        gang: Gang,
+    }
+
+    struct AtMost = AtMost { count: u32, per: Domain }
+
+    struct Relation = Relation { to: Peer, sense: Sense, within: Domain, strength: Strength }
+
+    struct Peer = Peer { job: String, group: Option<String> }
+
+    enum Sense = Sense { Near, Apart }
+
+    enum Strength = Strength { Required, Preferred(weight: u16) }
+
+    enum Domain = Domain { Node, Attribute(key: String) }
+
+    struct Preference = Preference { constraint: Constraint, weight: u16 }
+
+    struct Spread = Spread { over: Domain, weight: u16, targets: BTreeMap<String, u8> }
+
+    #[derive(Default, PartialEq)]
+    enum Gang = Gang {
+        #[default]
+        Free,
+        Whole,
     }
 
     enum NetworkMode = NetworkMode { Host, None }

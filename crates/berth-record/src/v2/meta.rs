@@ -21,6 +21,7 @@ stored! {
         Command(id: String),
         Event(id: String),
         Report { node: String, serial: u64 },
+        Preemption { by: String, job: JobId },
         Timer { timer: Timer, due: u64 },
     }
 

@@ -73,6 +73,7 @@ fn cause() -> BoxedStrategy<Cause> {
         id(CommandId::new).prop_map(Cause::Command),
         id(EventId::new).prop_map(Cause::Event),
         (node_id(), number()).prop_map(|(node, serial)| Cause::Report { node, serial }),
+        (alloc_id(), job_id()).prop_map(|(by, job)| Cause::Preemption { by, job }),
         (timer, time()).prop_map(|(timer, due)| Cause::Timer { timer, due }),
     ]
     .boxed()
@@ -179,17 +180,52 @@ fn task_spec() -> BoxedStrategy<TaskSpec> {
         .boxed()
 }
 
+fn domain() -> impl Strategy<Value = Domain> {
+    prop_oneof![Just(Domain::Node), Just(Domain::rack()), text().prop_map(Domain::Attribute)]
+}
+
+fn at_most() -> impl Strategy<Value = AtMost> {
+    (any::<u32>(), domain()).prop_map(|(count, per)| AtMost { count, per })
+}
+
+fn relation() -> impl Strategy<Value = Relation> {
+    let to = (name(), of(name())).prop_map(|(job, group)| Peer { job, group });
+    let sense = prop_oneof![Just(Sense::Near), Just(Sense::Apart)];
+    let preferred = any::<u16>().prop_map(Weight).prop_map(Strength::Preferred);
+    let strength = prop_oneof![Just(Strength::Required), preferred];
+    (to, sense, domain(), strength).prop_map(|(to, sense, within, strength)| Relation { to, sense, within, strength })
+}
+
+fn rules() -> BoxedStrategy<Rules> {
+    let weight = || any::<u16>().prop_map(Weight);
+    let preference = (constraint(), weight()).prop_map(|(constraint, weight)| Preference { constraint, weight });
+    let spread = (domain(), weight(), btree_map(text(), any::<u8>(), 0..3))
+        .prop_map(|(over, weight, targets)| Spread { over, weight, targets });
+    let gang = prop_oneof![Just(Gang::Free), Just(Gang::Whole)];
+    (vec(at_most(), 0..3), vec(relation(), 0..3), vec(preference, 0..3), vec(spread, 0..3), gang)
+        .prop_map(|(at_most, relations, preferences, spread, gang)| Rules {
+            at_most,
+            relations,
+            preferences,
+            spread,
+            gang,
+        })
+        .boxed()
+}
+
 fn group_spec() -> BoxedStrategy<GroupSpec> {
     let network = prop_oneof![Just(NetworkMode::Host), Just(NetworkMode::None)];
     let restart = (any::<u32>(), millis(), millis(), millis())
         .prop_map(|(attempts, interval, delay, max_delay)| RestartPolicy { attempts, interval, delay, max_delay });
     let update =
         (any::<u32>(), millis()).prop_map(|(max_parallel, min_ready)| UpdatePolicy { max_parallel, min_ready });
-    (name(), any::<u32>(), vec(constraint(), 0..3), network, vec(task_spec(), 0..3), restart, update, texts())
-        .prop_map(|(name, count, constraints, network, tasks, restart, update, meta)| GroupSpec {
+    let demands = (vec(constraint(), 0..3), rules());
+    (name(), any::<u32>(), demands, network, vec(task_spec(), 0..3), restart, update, texts())
+        .prop_map(|(name, count, (constraints, rules), network, tasks, restart, update, meta)| GroupSpec {
             name,
             count,
             constraints,
+            rules,
             network,
             tasks,
             restart,
@@ -205,11 +241,13 @@ fn kind() -> impl Strategy<Value = JobKind> {
 
 fn spec() -> BoxedStrategy<JobSpec> {
     let groups = vec(group_spec(), 0..3);
-    (job_id(), kind(), any::<u8>(), vec(constraint(), 0..3), groups, texts())
-        .prop_map(|(id, kind, priority, constraints, groups, meta)| JobSpec {
+    let preemptible = prop_oneof![Just(Preemptible::Yes), Just(Preemptible::No)];
+    (job_id(), kind(), any::<u8>(), preemptible, vec(constraint(), 0..3), groups, texts())
+        .prop_map(|(id, kind, priority, preemptible, constraints, groups, meta)| JobSpec {
             id,
             kind,
             priority: Priority(priority),
+            preemptible,
             constraints,
             groups,
             meta,
@@ -281,12 +319,23 @@ fn filtered() -> BoxedStrategy<Filtered> {
         port().prop_map(Filter::PortTaken),
         Just(Filter::DynamicPortsExhausted),
         dimension().prop_map(Filter::Exhausted),
+        at_most().prop_map(Filter::AtMost),
+        relation().prop_map(Filter::Relation),
+        job_id().prop_map(Filter::Shunned),
     ];
     btree_map(filter, any::<u32>(), 0..5).boxed()
 }
 
 fn terms() -> impl Strategy<Value = Vec<CostTerm>> {
-    let term = prop_oneof![Just(Term::Utilisation), Just(Term::SameGroup), Just(Term::FailedHere)];
+    let term = prop_oneof![
+        Just(Term::Utilisation),
+        Just(Term::SameGroup),
+        Just(Term::FailedHere),
+        Just(Term::Preference),
+        Just(Term::Affinity),
+        Just(Term::AntiAffinity),
+        Just(Term::Spread),
+    ];
     vec((term, any::<i64>()).prop_map(|(term, cost)| CostTerm { term, cost }), 0..4)
 }
 
@@ -315,14 +364,27 @@ fn placement() -> BoxedStrategy<Placement> {
 fn wait_reason() -> BoxedStrategy<WaitReason> {
     let shortfall = (dimension(), number(), number(), number())
         .prop_map(|(dimension, wanted, free, capacity)| Shortfall { dimension, wanted, free, capacity });
-    let verdict = prop_oneof![Just(Verdict::Waiting), Just(Verdict::Never)];
-    let no_fit = (id(DecisionId::new), filtered(), of((node_id(), shortfall)), verdict).prop_map(
+    let verdict = || prop_oneof![Just(Verdict::Waiting), Just(Verdict::Never)];
+    let shortfall = shortfall.boxed();
+    let gang = (id(DecisionId::new), any::<(u32, u32)>(), filtered(), of((node_id(), shortfall.clone())), verdict())
+        .prop_map(|(decision, (fit, wanted), filtered, nearest, verdict)| WaitReason::GangIncomplete {
+            decision,
+            fit,
+            wanted,
+            filtered,
+            nearest,
+            verdict,
+        });
+    let no_fit = (id(DecisionId::new), filtered(), of((node_id(), shortfall)), verdict()).prop_map(
         |(decision, filtered, nearest, verdict)| WaitReason::NoNodeFits { decision, filtered, nearest, verdict },
     );
     prop_oneof![
         Just(WaitReason::Queued),
         Just(WaitReason::NoNodes),
         no_fit,
+        gang,
+        (id(DecisionId::new), node_id(), vec(alloc_id(), 0..3))
+            .prop_map(|(decision, node, victims)| WaitReason::Preempting { decision, node, victims }),
         (time(), alloc_id()).prop_map(|(until, failed)| WaitReason::BackOff { until, failed }),
     ]
     .boxed()
@@ -332,6 +394,7 @@ fn outcome() -> BoxedStrategy<Outcome> {
     prop_oneof![
         Just(Outcome::Complete),
         Just(Outcome::Stopped),
+        (alloc_id(), job_id()).prop_map(|(by, job)| Outcome::Preempted { by, job }),
         failure().prop_map(Outcome::Failed),
         node_id().prop_map(Outcome::Lost),
     ]

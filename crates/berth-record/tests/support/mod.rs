@@ -100,6 +100,7 @@ pub fn group() -> GroupSpec {
         name: "front".parse().unwrap(),
         count: 3,
         constraints: vec![constraint("label.edge", Operator::Set)],
+        rules: Rules::default(),
         network: NetworkMode::Host,
         tasks: vec![task("server", Driver::Container(container)), helper],
         restart: RestartPolicy { attempts: 3, interval: Millis(60_000), delay: Millis(500), max_delay: Millis(30_000) },
@@ -115,6 +116,7 @@ pub fn spec(kind: JobKind) -> JobSpec {
         id: job_id(),
         kind,
         priority: Priority(50),
+        preemptible: Preemptible::Yes,
         constraints: constraints(),
         groups: vec![group(), lonely],
         meta: texts(&[("team", "shop")]),
@@ -198,6 +200,92 @@ fn alloc_without_devices() -> Mutation {
     };
     let since = Timestamp(1_700_000_002_000);
     Mutation::PutAlloc(Box::new(alloc(AllocState::Waiting { since, reason }, by_event())))
+}
+
+/// A rule of every sort.
+fn rules() -> Rules {
+    let relation = |job: &str, group: Option<&str>, sense, within, strength| Relation {
+        to: Peer { job: job.parse().unwrap(), group: group.map(|group| group.parse().unwrap()) },
+        sense,
+        within,
+        strength,
+    };
+    Rules {
+        at_most: vec![AtMost { count: 2, per: Domain::rack() }, AtMost { count: 1, per: Domain::Node }],
+        relations: vec![
+            relation("cache", Some("main"), Sense::Near, Domain::zone(), Strength::Required),
+            relation("noisy", None, Sense::Apart, Domain::Node, Strength::Preferred(Weight(300))),
+        ],
+        preferences: vec![Preference {
+            constraint: constraint("label.disk", Operator::Is("ssd".to_owned())),
+            weight: Weight(1000),
+        }],
+        spread: vec![Spread {
+            over: Domain::zone(),
+            weight: Weight(500),
+            targets: BTreeMap::from([("a".to_owned(), 60), ("b".to_owned(), 40)]),
+        }],
+        gang: Gang::Whole,
+    }
+}
+
+fn job_that_stays() -> Mutation {
+    let spec = JobSpec { preemptible: Preemptible::No, ..spec(JobKind::Batch) };
+    let changed = (Timestamp(1_700_000_000_123), by_command());
+    Mutation::PutJob(Box::new(Job { spec, version: JobVersion(4), changed, state: JobState::Active }))
+}
+
+fn alloc_preempting() -> Mutation {
+    let victims = vec![alloc_id(7), alloc_id(9)];
+    let reason = WaitReason::Preempting { decision: decision(13), node: node_id(2), victims };
+    let since = Timestamp(1_700_000_002_000);
+    Mutation::PutAlloc(Box::new(alloc(AllocState::Waiting { since, reason }, by_event())))
+}
+
+fn allocs_preempted() -> [Mutation; 2] {
+    let (since, placement) = (Timestamp(1_700_000_002_000), placement(Policy::Pack));
+    let cause = Cause::Preemption { by: alloc_id(23), job: job_id() };
+    let outcome = Outcome::Preempted { by: alloc_id(23), job: job_id() };
+    let stopping = AllocState::Stopping { placement: placement.clone(), since, cause };
+    let ended = AllocState::Ended { placement: Some(placement), at: since, outcome, cause: by_report() };
+    [stopping, ended].map(|state| Mutation::PutAlloc(Box::new(alloc(state, by_event()))))
+}
+
+fn job_with_rules() -> Mutation {
+    let spec = JobSpec { groups: vec![GroupSpec { rules: rules(), ..group() }], ..spec(JobKind::Service) };
+    let changed = (Timestamp(1_700_000_000_123), by_command());
+    Mutation::PutJob(Box::new(Job { spec, version: JobVersion(4), changed, state: JobState::Active }))
+}
+
+fn alloc_in_a_gang() -> Mutation {
+    let Rules { mut at_most, mut relations, .. } = rules();
+    let reason = WaitReason::GangIncomplete {
+        decision: decision(13),
+        fit: 2,
+        wanted: 3,
+        filtered: BTreeMap::from([
+            (Filter::AtMost(at_most.remove(0)), 1),
+            (Filter::Relation(relations.remove(0)), 2),
+            (Filter::Shunned(job_id()), 3),
+        ]),
+        nearest: None,
+        verdict: Verdict::Never,
+    };
+    let since = Timestamp(1_700_000_002_000);
+    Mutation::PutAlloc(Box::new(alloc(AllocState::Waiting { since, reason }, by_event())))
+}
+
+fn alloc_by_preferences() -> Mutation {
+    let mut placement = placement(Policy::Spread);
+    let term = |term, cost| CostTerm { term, cost };
+    placement.explanation.chosen = vec![
+        term(Term::Preference, 0),
+        term(Term::Affinity, 300),
+        term(Term::AntiAffinity, 0),
+        term(Term::Spread, 125),
+    ];
+    let since = Timestamp(1_700_000_002_000);
+    Mutation::PutAlloc(Box::new(alloc(AllocState::Placed { placement, since }, by_event())))
 }
 
 fn job_with_devices() -> Mutation {
@@ -409,12 +497,20 @@ pub fn samples() -> Vec<(String, Mutation)> {
         Meta { incarnation: Incarnation(1), epoch, allocs: 23, nodes: 5, commands: 7, decisions: 13, events: u64::MAX };
     let changed = CommandOutcome::JobVersion { job: job_id(), version: JobVersion(4), changed: true };
     let since = Timestamp(1_700_000_000_000);
+    let [preempted_stopping, preempted_ended] = allocs_preempted();
     let single = vec![
         ("meta", Mutation::PutMeta(meta)),
         ("node-ready", node(NodeState::Ready { since })),
         ("node-disk-full", full_node(since)),
         ("node-devices", node_with_devices(since)),
         ("job-devices", job_with_devices()),
+        ("job-rules", job_with_rules()),
+        ("job-not-preemptible", job_that_stays()),
+        ("alloc-waiting-preempting", alloc_preempting()),
+        ("alloc-stopping-preempted", preempted_stopping),
+        ("alloc-ended-preempted", preempted_ended),
+        ("alloc-waiting-gang", alloc_in_a_gang()),
+        ("alloc-placed-preferences", alloc_by_preferences()),
         ("alloc-placed-devices", alloc_with_devices()),
         ("alloc-waiting-devices", alloc_without_devices()),
         ("node-lost", node(NodeState::Lost { since, cause: by_timer(Timer::Heartbeat) })),

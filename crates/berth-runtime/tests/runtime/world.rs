@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use berth_model::{
     AllocId, Bytes, ContainerSpec, CpuMillis, DesiredAlloc, Driver, Exit, ExitKind, Goal, GroupSpec, Incarnation,
     JobId, JobKind, JobVersion, Kill, KillPolicy, Mbits, Millis, Namespace, NetworkMode, NotReady, Resources,
-    RestartPolicy, ShimTask, ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
+    RestartPolicy, Rules, ShimTask, ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
 };
 use berth_runtime::images::{ImageConfig, Store, StoreConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogRecord, LogStream};
@@ -181,6 +181,7 @@ pub fn alloc(tasks: Vec<TaskSpec>) -> DesiredAlloc {
         name: "group".parse().unwrap(),
         count: 1,
         constraints: Vec::new(),
+        rules: Rules::default(),
         network: NetworkMode::None,
         tasks,
         restart: RestartPolicy { attempts: 0, interval: Millis(1), delay: Millis(1), max_delay: Millis(1) },

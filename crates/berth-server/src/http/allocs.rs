@@ -103,7 +103,9 @@ pub fn wire_alloc(api: &Api, view: &View, alloc: &Alloc) -> wire::Alloc {
     if let AllocState::Placed { placement, .. } = &alloc.state {
         told.progress = api.shared.agents.progress(placement.node, alloc.id).map(wire::Progress::from);
     }
-    if let AllocState::Ended { outcome: Outcome::Failed(_) | Outcome::Lost(_), .. } = &alloc.state {
+    if let AllocState::Ended { outcome: Outcome::Failed(_) | Outcome::Lost(_) | Outcome::Preempted { .. }, .. } =
+        &alloc.state
+    {
         told.followed_by = view.followed_by(alloc).map(|next| successor(next));
     }
     told

@@ -57,7 +57,11 @@ pub async fn refresh_groups(api: &Api, groups: &mut Vec<wire::WaitingGroup>) {
 fn is_back_off(reason: &wire::WaitReason) -> bool {
     match reason {
         wire::WaitReason::BackOff { .. } => true,
-        wire::WaitReason::Queued | wire::WaitReason::NoNodes | wire::WaitReason::NoNodeFits { .. } => false,
+        wire::WaitReason::Queued
+        | wire::WaitReason::NoNodes
+        | wire::WaitReason::NoNodeFits { .. }
+        | wire::WaitReason::GangIncomplete { .. }
+        | wire::WaitReason::Preempting { .. } => false,
     }
 }
 

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use berth_model::{
     AgentKey, Bytes, Constraint, CpuMillis, Driver, Fingerprint, GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy,
-    Mbits, Millis, Namespace, NetworkMode, Operator, Port, Priority, Resources, RestartPolicy, TaskSpec, UpdatePolicy,
+    Mbits, Millis, Namespace, NetworkMode, Operator, Port, Preemptible, Priority, Resources, RestartPolicy, Rules,
+    TaskSpec, UpdatePolicy,
 };
 
 use crate::random::Random;
@@ -88,6 +89,7 @@ impl Mix {
             id: JobId { namespace: Namespace::default(), name: format!("job-{}", self.jobs).parse().expect("valid") },
             kind,
             priority: Priority(if kind == JobKind::Service { 60 } else { 40 }),
+            preemptible: Preemptible::default(),
             constraints: self.constraints(),
             groups: vec![self.group(u32::try_from(count).expect("small"))],
             meta: BTreeMap::new(),
@@ -133,6 +135,7 @@ impl Mix {
             name: "main".parse().expect("a valid name"),
             count,
             constraints: Vec::new(),
+            rules: Rules::default(),
             network: NetworkMode::Host,
             tasks: vec![task],
             restart: RestartPolicy {

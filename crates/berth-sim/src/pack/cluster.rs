@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use berth_model::{
     AllocId, Bytes, Constraint, CpuMillis, DecisionId, Device, DeviceAmount, DeviceSpec, Driver, Fingerprint,
     GroupName, GroupSpec, Incarnation, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode,
-    NodeId, Operator, Policy, Port, Priority, Resources, RestartPolicy, TaskSpec, Thousandths, UpdatePolicy,
+    NodeId, Operator, Policy, Port, Preemptible, Priority, Resources, RestartPolicy, Rules, TaskSpec, Thousandths,
+    UpdatePolicy,
 };
 use berth_placement::{Board, Class, Eligibility, Want, place};
 
@@ -91,6 +92,7 @@ fn job(number: u64, pod: &TracePod) -> JobSpec {
         name: named::<GroupName>("pod"),
         count: 1,
         constraints: Vec::new(),
+        rules: Rules::default(),
         network: NetworkMode::Host,
         tasks: vec![task],
         restart,
@@ -101,6 +103,7 @@ fn job(number: u64, pod: &TracePod) -> JobSpec {
         id: JobId { namespace: Namespace::default(), name: named(&format!("pod-{number}")) },
         kind: JobKind::Batch,
         priority: Priority(50),
+        preemptible: Preemptible::default(),
         constraints: Vec::new(),
         groups: vec![group],
         meta: BTreeMap::new(),

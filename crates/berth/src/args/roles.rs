@@ -55,6 +55,9 @@ settings! {
         bind,
         /// Where allocations go: `spread` or `pack` [default: spread]
         policy,
+        /// How many allocations may be making room for others of higher priority at once; 0 for none [default: 10]
+        #[arg(value_name = "NUMBER")]
+        preempt_max,
         /// How often agents report [default: 1s]
         #[arg(value_name = "DURATION")]
         heartbeat,
@@ -96,6 +99,10 @@ settings! {
         /// Where the node's ports are reached [default: 127.0.0.1]
         #[arg(value_name = "IP")]
         address,
+        /// The rack that the node stands in
+        rack,
+        /// The zone that the node stands in
+        zone,
         /// Labels that jobs can ask for: `disk=ssd,rack=a`
         #[arg(value_name = "KEY=VALUE,…")]
         labels,

@@ -160,8 +160,14 @@ fn is_there(alloc: &Alloc) -> bool {
 /// An allocation that waiting cannot help, or whose forerunner has failed: a batch job has further tries
 /// and ends by itself.
 fn stuck(kind: JobKind, alloc: &Alloc, all: &[Alloc]) -> Option<String> {
-    if let AllocState::Waiting { reason: reason @ WaitReason::NoNodeFits { verdict: Verdict::Never, .. }, .. } =
-        &alloc.state
+    let never = |reason: &WaitReason| match reason {
+        WaitReason::NoNodeFits { verdict, .. } | WaitReason::GangIncomplete { verdict, .. } => {
+            *verdict == Verdict::Never
+        }
+        WaitReason::Queued | WaitReason::NoNodes | WaitReason::Preempting { .. } | WaitReason::BackOff { .. } => false,
+    };
+    if let AllocState::Waiting { reason, .. } = &alloc.state
+        && never(reason)
     {
         return Some(format!("{}: {reason}; `berth why {}` tells more", alloc.id, alloc.id));
     }

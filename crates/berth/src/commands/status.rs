@@ -1,6 +1,8 @@
 //! `berth status`: the cluster, a job, a node or an allocation.
 
-use berth_api::wire::v1::{Alloc, AllocCounts, AllocState, Job, JobState, JobSummary, Status, TaskState, TaskStatus};
+use berth_api::wire::v1::{
+    Alloc, AllocCounts, AllocState, Job, JobState, JobSummary, Outcome, Status, TaskState, TaskStatus,
+};
 use berth_model::{AllocId, Bytes, JobId};
 use serde::Serialize;
 
@@ -129,7 +131,7 @@ fn reason(alloc: &Alloc) -> Option<String> {
     match &alloc.state {
         AllocState::Waiting { reason, .. } => Some(reason.to_string()),
         AllocState::Ended {
-            outcome: outcome @ (berth_api::wire::v1::Outcome::Failed { .. } | berth_api::wire::v1::Outcome::Lost { .. }),
+            outcome: outcome @ (Outcome::Failed { .. } | Outcome::Lost { .. } | Outcome::Preempted { .. }),
             ..
         } => Some(match &alloc.followed_by {
             Some(next) => format!("{outcome}; {next}"),

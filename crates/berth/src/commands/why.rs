@@ -95,8 +95,12 @@ fn filtered(filtered: &[FilterCount]) -> String {
 
 fn waiting(reason: &WaitReason) -> String {
     match reason {
-        WaitReason::NoNodeFits { filtered: counts, .. } => format!("\nFILTERED\n{}", filtered(counts)),
-        WaitReason::Queued | WaitReason::NoNodes | WaitReason::BackOff { .. } => String::new(),
+        WaitReason::NoNodeFits { filtered: counts, .. } | WaitReason::GangIncomplete { filtered: counts, .. } => {
+            format!("\nFILTERED\n{}", filtered(counts))
+        }
+        WaitReason::Queued | WaitReason::NoNodes | WaitReason::Preempting { .. } | WaitReason::BackOff { .. } => {
+            String::new()
+        }
     }
 }
 

@@ -4,15 +4,16 @@
 //! a stand-in never gets out, because any fault fails the whole.
 
 mod devices;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::str::FromStr;
 
 use berth_model::{
-    Bytes, Constraint, ContainerSpec, CpuMillis, DeviceSpec, Driver, GroupSpec, JobId, JobKind, JobSpec, KillPolicy,
-    Mbits, Millis, Namespace, NetworkMode, Operator, Ordering, Port, PortName, PortSpec, Priority, Resources,
-    RestartPolicy, TaskSpec, UpdatePolicy, limits,
+    Bytes, Constraint, ContainerSpec, CpuMillis, DeviceSpec, Driver, Gang, GroupSpec, JobId, JobKind, JobSpec,
+    KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Ordering, Port, PortName, PortSpec, Preemptible,
+    Priority, Resources, RestartPolicy, TaskSpec, UpdatePolicy, limits,
 };
 
 use super::error::{Faults, harmless, nearest, quoted};
@@ -59,12 +60,15 @@ fn top(file: JobFile, place: usize, faults: &mut Faults) -> JobSpec {
     });
     let groups = groups.collect();
     let meta = texts(file.meta, faults, meta_key);
-    JobSpec { id: JobId { namespace, name }, kind, priority: Priority(priority), constraints, groups, meta }
+    let preemptible = if value(file.preemptible, true) { Preemptible::Yes } else { Preemptible::No };
+    let (id, priority) = (JobId { namespace, name }, Priority(priority));
+    JobSpec { id, kind, priority, preemptible, constraints, groups, meta }
 }
 
 type Names = BTreeMap<String, usize>;
 
-fn group(file: GroupFile, place: usize, kind: JobKind, names: &mut Names, faults: &mut Faults) -> GroupSpec {
+fn group(mut file: GroupFile, place: usize, kind: JobKind, names: &mut Names, faults: &mut Faults) -> GroupSpec {
+    let rules = rules::of_group(&mut file, faults);
     unique(&file.name, "group", names, faults);
     let name = required_name(file.name, "name", place, faults);
     if kind == JobKind::System
@@ -78,6 +82,9 @@ fn group(file: GroupFile, place: usize, kind: JobKind, names: &mut Names, faults
         NetworkFile::Host => NetworkMode::Host,
         NetworkFile::None => NetworkMode::None,
     };
+    if kind == JobKind::System && rules.gang == Gang::Whole {
+        faults.at(place, "a system job has one allocation per node, each for itself: leave `gang` out");
+    }
     let constraints = constraints(file.constraints, faults);
     let mut shared = Shared { network, ..Shared::default() };
     let tasks = required_list(file.tasks, "tasks", limits::TASKS, place, faults);
@@ -94,6 +101,7 @@ fn group(file: GroupFile, place: usize, kind: JobKind, names: &mut Names, faults
         name,
         count,
         constraints,
+        rules,
         network,
         tasks,
         restart: restart(file.restart, faults),

@@ -42,7 +42,7 @@ pub struct Alloc {
     /// How far the fetching of its images is, while it is being made ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
-    /// For one that failed or was lost: the instance that follows it in its place. Absent where nothing follows, as when
+    /// For one that failed, was lost or was preempted: the instance that follows it in its place. Absent where nothing follows, as when
     /// its job was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed_by: Option<Successor>,
@@ -149,6 +149,7 @@ impl AllocState {
             AllocState::Ended { outcome, .. } => match outcome {
                 Outcome::Complete => "complete",
                 Outcome::Stopped => "stopped",
+                Outcome::Preempted { .. } => "preempted",
                 Outcome::Failed { .. } => "failed",
                 Outcome::Lost { .. } => "lost",
             },
@@ -175,6 +176,13 @@ pub enum Outcome {
     Complete,
     /// It was told to stop, and did.
     Stopped,
+    /// It was told to stop to make room for one of higher priority.
+    Preempted {
+        /// Which.
+        by: AllocId,
+        /// Of which job.
+        job: JobId,
+    },
     /// It failed beyond its restart policy.
     Failed {
         /// Why.

@@ -34,6 +34,7 @@ impl ToWire for model::Cause {
             model::Cause::Report { node, serial } => {
                 Cause::Report { node: names.node_ref(*node), serial: Number(*serial) }
             }
+            model::Cause::Preemption { by, job } => Cause::Preemption { by: (*by).into(), job: job.clone().into() },
             model::Cause::Timer { timer, due } => Cause::Timer { timer: (*timer).into(), due: (*due).into() },
         }
     }
@@ -50,6 +51,21 @@ impl ToWire for model::WaitReason {
                 filtered: filter_counts(filtered),
                 nearest: nearest.as_ref().map(|(node, shortfall)| nearest_miss(*node, shortfall, names)),
                 verdict: (*verdict).into(),
+            },
+            model::WaitReason::GangIncomplete { decision, fit, wanted, filtered, nearest, verdict } => {
+                WaitReason::GangIncomplete {
+                    decision: (*decision).into(),
+                    fit: *fit,
+                    wanted: *wanted,
+                    filtered: filter_counts(filtered),
+                    nearest: nearest.as_ref().map(|(node, shortfall)| nearest_miss(*node, shortfall, names)),
+                    verdict: (*verdict).into(),
+                }
+            }
+            model::WaitReason::Preempting { decision, node, victims } => WaitReason::Preempting {
+                decision: (*decision).into(),
+                node: names.node_ref(*node),
+                victims: victims.iter().map(|victim| AllocId(*victim)).collect(),
             },
             model::WaitReason::BackOff { until, failed } => {
                 WaitReason::BackOff { until: (*until).into(), failed: (*failed).into() }
@@ -112,6 +128,7 @@ impl ToWire for model::Outcome {
         match self {
             model::Outcome::Complete => Outcome::Complete,
             model::Outcome::Stopped => Outcome::Stopped,
+            model::Outcome::Preempted { by, job } => Outcome::Preempted { by: (*by).into(), job: job.clone().into() },
             model::Outcome::Failed(failure) => Outcome::Failed { failure: failure.clone().into() },
             model::Outcome::Lost(node) => Outcome::Lost { node: names.node_ref(*node) },
         }

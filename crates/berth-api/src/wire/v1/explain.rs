@@ -83,10 +83,21 @@ pub enum Term {
     Fragmentation,
     /// Where the group's last allocation failed or was lost.
     FailedHere,
+    /// What the group prefers of a node and this one has not.
+    Preference,
+    /// Others that the group likes to be near to and that are not here.
+    Affinity,
+    /// Others that the group likes to be apart from and that are here.
+    AntiAffinity,
+    /// How much of what it should have of the group this part of the cluster would have.
+    Spread,
 }
 
 same!(Policy, model::Policy { Spread, Pack, Fragmentation });
-same!(Term, model::Term { Utilisation, SameGroup, Fragmentation, FailedHere });
+same!(
+    Term,
+    model::Term { Utilisation, SameGroup, Fragmentation, FailedHere, Preference, Affinity, AntiAffinity, Spread }
+);
 
 impl From<&model::CostTerm> for CostTerm {
     fn from(term: &model::CostTerm) -> CostTerm {

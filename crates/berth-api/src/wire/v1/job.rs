@@ -68,6 +68,9 @@ pub struct AllocCounts {
     pub complete: u32,
     /// Stopped as told.
     pub stopped: u32,
+    /// Stopped to make room for others of higher priority.
+    #[serde(default)]
+    pub preempted: u32,
     /// Failed beyond their restart policy.
     pub failed: u32,
     /// Lost with their node.
@@ -88,6 +91,7 @@ impl AllocCounts {
             model::AllocState::Ended { outcome, .. } => match outcome {
                 model::Outcome::Complete => self.complete += 1,
                 model::Outcome::Stopped => self.stopped += 1,
+                model::Outcome::Preempted { .. } => self.preempted += 1,
                 model::Outcome::Failed(_) => self.failed += 1,
                 model::Outcome::Lost(_) => self.lost += 1,
             },

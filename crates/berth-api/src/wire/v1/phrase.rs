@@ -19,6 +19,7 @@ impl fmt::Display for Cause {
             Cause::Command { command } => write!(f, "command {command}"),
             Cause::Event { event } => write!(f, "event {event}"),
             Cause::Report { node, serial } => write!(f, "report {serial} of node {node}"),
+            Cause::Preemption { by, job } => write!(f, "preempted by {by} of job {job}"),
             Cause::Timer { timer, due } => {
                 write!(f, "timer due {due}: {}", berth_model::Timer::from(*timer))
             }
@@ -41,6 +42,16 @@ impl fmt::Display for Filter {
                 }
             }
             Filter::DeviceMissing { device } => write!(f, "too few devices `{device}` that suit"),
+            Filter::AtMost { count, per } => write!(f, "{per} has {count} of the group already"),
+            Filter::Relation { sense, job, group, within } => {
+                let what = match sense {
+                    Sense::Near => "no allocation",
+                    Sense::Apart => "an allocation",
+                };
+                let group = group.as_ref().map(|group| format!(", group `{group}`,")).unwrap_or_default();
+                write!(f, "{what} of job `{job}`{group} in the same {within}")
+            }
+            Filter::Shunned { by } => write!(f, "job {by} must not have it near"),
             Filter::PortTaken { port } => write!(f, "port {port} is taken"),
             Filter::DynamicPortsExhausted => f.write_str("dynamic ports are all taken"),
             Filter::Exhausted { dimension } => write!(f, "too little {dimension} left"),
@@ -96,6 +107,14 @@ impl fmt::Display for NearestMiss {
     }
 }
 
+fn write_filtered(f: &mut fmt::Formatter<'_>, filtered: &[FilterCount]) -> fmt::Result {
+    for (index, count) in filtered.iter().enumerate() {
+        let nodes = if count.nodes == 1 { "node" } else { "nodes" };
+        write!(f, "{}{} {nodes}: {}", if index == 0 { " (" } else { "; " }, count.nodes, count.filter)?;
+    }
+    f.write_str(if filtered.is_empty() { "" } else { ")" })
+}
+
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -106,12 +125,21 @@ impl fmt::Display for WaitReason {
                     Verdict::Waiting => "no node has room now",
                     Verdict::Never => "no node of this cluster could ever take it",
                 })?;
-                for (index, count) in filtered.iter().enumerate() {
-                    let nodes = if count.nodes == 1 { "node" } else { "nodes" };
-                    write!(f, "{}{} {nodes}: {}", if index == 0 { " (" } else { "; " }, count.nodes, count.filter)?;
-                }
-                f.write_str(if filtered.is_empty() { "" } else { ")" })?;
+                write_filtered(f, filtered)?;
                 nearest.as_ref().map_or(Ok(()), |nearest| write!(f, "; {nearest}"))
+            }
+            WaitReason::GangIncomplete { fit, wanted, filtered, nearest, verdict, .. } => {
+                let ever = match verdict {
+                    Verdict::Waiting => "would fit now",
+                    Verdict::Never => "would fit now, and not all of them even if the nodes were empty",
+                };
+                write!(f, "placed together or not at all: {fit} of {wanted} {ever}")?;
+                write_filtered(f, filtered)?;
+                nearest.as_ref().map_or(Ok(()), |nearest| write!(f, "; {nearest}"))
+            }
+            WaitReason::Preempting { node, victims, .. } => {
+                let victims: Vec<String> = victims.iter().map(AllocId::to_string).collect();
+                write!(f, "no node has room; {} of lower priority make room on node {node}", victims.join(", "))
             }
             WaitReason::BackOff { until, failed } => write!(f, "{failed} failed; next try at {until}"),
         }
@@ -123,6 +151,7 @@ impl fmt::Display for Outcome {
         match self {
             Outcome::Complete => f.write_str("complete"),
             Outcome::Stopped => f.write_str("stopped"),
+            Outcome::Preempted { by, job } => write!(f, "preempted by {by} of job {job}"),
             Outcome::Failed { failure } => write!(f, "failed: {}", failure.message),
             Outcome::Lost { node } => write!(f, "lost with node {node}"),
         }
@@ -157,6 +186,10 @@ impl fmt::Display for Term {
             Term::SameGroup => "same group",
             Term::Fragmentation => "fragmentation",
             Term::FailedHere => "failed here",
+            Term::Preference => "preference",
+            Term::Affinity => "affinity",
+            Term::AntiAffinity => "anti-affinity",
+            Term::Spread => "spread",
         })
     }
 }

@@ -4,7 +4,9 @@ use berth_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AllocId, CommandId, DecisionId, DeviceKind, EventId, NodeId, NodeName, Number, Time};
+use super::{
+    AllocId, CommandId, DecisionId, DeviceKind, EventId, GroupName, JobId, JobName, NodeId, NodeName, Number, Time,
+};
 
 /// A node, with its name where the cluster still knows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -36,6 +38,13 @@ pub enum Cause {
         node: NodeRef,
         /// The report's number within the agent's stream.
         serial: Number,
+    },
+    /// An allocation of higher priority took the place.
+    Preemption {
+        /// Which.
+        by: AllocId,
+        /// Of which job.
+        job: JobId,
     },
     /// A time had come.
     Timer {
@@ -79,6 +88,31 @@ pub enum WaitReason {
         nearest: Option<NearestMiss>,
         /// Whether waiting can help.
         verdict: Verdict,
+    },
+    /// All of the group are placed together, and only some would fit.
+    GangIncomplete {
+        /// The run of the core that looked.
+        decision: DecisionId,
+        /// How many would fit.
+        fit: u32,
+        /// How many wait for a place.
+        wanted: u32,
+        /// How many nodes each filter removed, with those that fit in place.
+        filtered: Vec<FilterCount>,
+        /// What the first that does not fit lacks least.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nearest: Option<NearestMiss>,
+        /// Whether all would fit if the nodes were empty.
+        verdict: Verdict,
+    },
+    /// It fits nowhere, and allocations of lower priority were told to make room for it.
+    Preempting {
+        /// The run of the core that chose them.
+        decision: DecisionId,
+        /// Where they are.
+        node: NodeRef,
+        /// Which.
+        victims: Vec<AllocId>,
     },
     /// An earlier instance failed; the next try comes later.
     BackOff {
@@ -143,12 +177,46 @@ pub enum Filter {
     },
     /// All dynamic ports are taken.
     DynamicPortsExhausted,
+    /// This part of the cluster has as many of the group as it may have.
+    AtMost {
+        /// How many it may have.
+        count: u32,
+        /// What the part is of: `node`, `rack`, `zone` or an attribute.
+        per: String,
+    },
+    /// A relation to others, which is required, does not hold in this part of the cluster.
+    Relation {
+        /// Whether they are sought or shunned.
+        sense: Sense,
+        /// The job, in the same namespace.
+        job: JobName,
+        /// Only this group of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<GroupName>,
+        /// What the part is of: `node`, `rack`, `zone` or an attribute.
+        within: String,
+    },
+    /// Allocations of another job are in this part of the cluster that must not have the group near.
+    Shunned {
+        /// That job.
+        by: JobId,
+    },
     /// Too little of a resource is left.
     Exhausted {
         /// Of which.
         #[serde(flatten)]
         dimension: Dimension,
     },
+}
+
+/// Whether others are sought or shunned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sense {
+    /// In the same part of the cluster.
+    Near,
+    /// In another one.
+    Apart,
 }
 
 /// The dimensions of a node's resources.
@@ -247,6 +315,7 @@ macro_rules! same {
 pub(super) use same;
 
 same!(Timer, model::Timer { Heartbeat, MinReady, Reschedule, Collect });
+same!(Sense, model::Sense { Near, Apart });
 same!(Verdict, model::Verdict { Waiting, Never });
 same!(
     FailureKind,
@@ -312,6 +381,14 @@ impl From<&model::Filter> for Filter {
                 Filter::Constraint { attribute: constraint.attribute.clone(), operator: operator.to_owned(), values }
             }
             model::Filter::DeviceMissing(kind) => Filter::DeviceMissing { device: kind.clone().into() },
+            model::Filter::AtMost(rule) => Filter::AtMost { count: rule.count, per: rule.per.to_string() },
+            model::Filter::Relation(relation) => Filter::Relation {
+                sense: relation.sense.into(),
+                job: relation.to.job.clone().into(),
+                group: relation.to.group.clone().map(GroupName),
+                within: relation.within.to_string(),
+            },
+            model::Filter::Shunned(by) => Filter::Shunned { by: by.clone().into() },
             model::Filter::PortTaken(port) => Filter::PortTaken { port: port.0 },
             model::Filter::DynamicPortsExhausted => Filter::DynamicPortsExhausted,
             model::Filter::Exhausted(dimension) => Filter::Exhausted { dimension: dimension.into() },

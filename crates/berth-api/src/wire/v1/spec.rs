@@ -24,6 +24,7 @@ pub fn group_to_json(job: &model::JobId, kind: model::JobKind, group: &model::Gr
         id: job.clone(),
         kind,
         priority: model::Priority(50),
+        preemptible: model::Preemptible::Yes,
         constraints: Vec::new(),
         groups: vec![group.clone()],
         meta: Default::default(),

@@ -1,0 +1,267 @@
+//! Who would have to go for an allocation that fits nowhere.
+//!
+//! On every node that suits, the cheapest set of allocations without which there would be room; of all nodes the cheapest
+//! of these sets. It is a branch and bound that begins with the set that a greedy choice finds. Sets are gone through in
+//! order of the price of their members; what cannot become cheaper than the best so far is given up, with as many more
+//! members as the largest of what is left would make necessary; of candidates that make the same room the cheaper go first.
+//! At most [`STEPS`] sets are tried in all: a node with very many different candidates may then be left with a set that is
+//! sufficient and not the cheapest.
+
+use std::collections::BTreeMap;
+
+use berth_model::{AllocId, DeviceId, GroupName, JobId, NodeId, Port, Resources, Thousandths};
+
+use crate::around::Around;
+use crate::board::{Board, Eligibility, Hold, Seat};
+use crate::filter::{self, Class};
+
+/// Sets that are tried in one call.
+const STEPS: u32 = 2_000;
+
+/// What may be done to others.
+pub trait Prices {
+    /// What it costs that an allocation ends; none where it must not. At least 1.
+    fn price(&self, alloc: AllocId) -> Option<u64>;
+    /// How many more of a group may end at once.
+    fn left(&self, job: &JobId, group: &GroupName) -> u32;
+    /// How many more may end at once in the whole cluster.
+    fn left_in_all(&self) -> u32;
+}
+
+/// A place for which others have to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eviction {
+    /// Where.
+    pub node: NodeId,
+    /// Who has to go; at least one.
+    pub victims: Vec<AllocId>,
+    /// The sum of their prices.
+    pub price: u64,
+}
+
+/// The cheapest eviction that makes room for one allocation of the class. Ties fall to the lower node id.
+pub fn evict(board: &Board, class: Class<'_>, only: Option<NodeId>, prices: &impl Prices) -> Option<Eviction> {
+    let around = Around::of(board, class);
+    let mut steps = STEPS;
+    let mut best: Option<Eviction> = None;
+    for (node, seat) in board.seats() {
+        let suits = seat.eligibility == Eligibility::Ready && filter::admits(&seat.fingerprint, class);
+        if only.is_some_and(|only| only != *node) || !suits || !around.allows(*node, &seat.fingerprint) {
+            continue;
+        }
+        let most = best.as_ref().map_or(u64::MAX, |best| best.price);
+        if let Some((price, victims)) = cheapest(board, seat, class, prices, most, &mut steps) {
+            best = Some(Eviction { node: *node, victims, price });
+        }
+    }
+    best
+}
+
+/// The cheapest set on one node that costs less than `most`.
+fn cheapest(
+    board: &Board,
+    seat: &Seat,
+    class: Class<'_>,
+    prices: &impl Prices,
+    most: u64,
+    steps: &mut u32,
+) -> Option<(u64, Vec<AllocId>)> {
+    let mut candidates = candidates(board, seat, class, prices, most);
+    let mut without_all = seat.clone();
+    candidates.list.iter().for_each(|candidate| without_all.give_back(candidate.hold));
+    // Where there is room already, something else is in the way, and who goes makes no difference.
+    if has_room(seat, class) || !has_room(&without_all, class) {
+        return None;
+    }
+    candidates.list.sort_unstable_by_key(|candidate| (candidate.price, candidate.alloc));
+    let mut search = Search {
+        class,
+        wanted: class.group.resources(),
+        rests: rests(&candidates.list),
+        candidates: candidates.list,
+        left: candidates.left,
+        left_in_all: prices.left_in_all(),
+        seat: seat.clone(),
+        best: None,
+        most,
+        chosen: Vec::new(),
+        steps,
+    };
+    search.choose_greedily();
+    search.extend(0, 0);
+    let Search { candidates, best, most, .. } = search;
+    best.map(|mut best| {
+        best.sort_unstable();
+        (most, best.into_iter().map(|at| candidates[at].alloc).collect())
+    })
+}
+
+fn has_room(seat: &Seat, class: Class<'_>) -> bool {
+    filter::no_room(seat, class, class.group.resources()).is_none()
+}
+
+/// One who may have to go.
+struct Candidate<'a> {
+    price: u64,
+    alloc: AllocId,
+    hold: &'a Hold,
+    /// The number of its group.
+    group: usize,
+    /// The same for those of one group that make the same room.
+    kind: usize,
+}
+
+struct Candidates<'a> {
+    list: Vec<Candidate<'a>>,
+    /// How many more of each group may end at once.
+    left: Vec<u32>,
+}
+
+/// What tells apart the room that one makes: ports and devices only where they are asked for.
+type Kind<'a> = (usize, [u64; 4], &'a [Port], &'a [(DeviceId, Thousandths)]);
+
+fn candidates<'a>(board: &'a Board, seat: &Seat, class: Class<'_>, prices: &impl Prices, most: u64) -> Candidates<'a> {
+    let (ports, devices) = (class.group.ports().next().is_some(), class.group.devices().next().is_some());
+    let mut groups: BTreeMap<(&JobId, &GroupName), usize> = BTreeMap::new();
+    let mut kinds: BTreeMap<Kind<'_>, usize> = BTreeMap::new();
+    let mut found = Candidates { list: Vec::new(), left: Vec::new() };
+    for alloc in seat.holders() {
+        let Some(price) = prices.price(alloc).filter(|price| *price < most) else { continue };
+        let Some(hold) = board.held(alloc) else { continue };
+        let group = *groups.entry((&hold.job, &hold.group)).or_insert_with(|| {
+            found.left.push(prices.left(&hold.job, &hold.group));
+            found.left.len() - 1
+        });
+        let kind = (
+            group,
+            hold.resources.dimensions(),
+            if ports { hold.ports.as_slice() } else { &[] },
+            if devices { hold.devices.as_slice() } else { &[] },
+        );
+        let next = kinds.len();
+        let kind = *kinds.entry(kind).or_insert(next);
+        found.list.push(Candidate { price, alloc, hold, group, kind });
+    }
+    found
+}
+
+/// What the candidates from a place in the list on hold: the sum, and of each dimension the most that one of them holds.
+#[derive(Clone, Copy, Default)]
+struct Rest {
+    sum: Resources,
+    largest: Resources,
+}
+
+/// Of each place in the list of candidates, and of its end.
+fn rests(candidates: &[Candidate<'_>]) -> Vec<Rest> {
+    let mut rests = vec![Rest::default(); candidates.len() + 1];
+    for (at, candidate) in candidates.iter().enumerate().rev() {
+        let (after, own) = (rests[at + 1], candidate.hold.resources);
+        rests[at] = Rest { sum: after.sum + own, largest: after.largest.max_of_each(own) };
+    }
+    rests
+}
+
+struct Search<'a, 'b> {
+    class: Class<'b>,
+    wanted: Resources,
+    candidates: Vec<Candidate<'a>>,
+    rests: Vec<Rest>,
+    left: Vec<u32>,
+    left_in_all: u32,
+    /// The node without those that are chosen.
+    seat: Seat,
+    /// The best set so far, by places in the list, and what it costs, or what it must cost less than.
+    best: Option<Vec<usize>>,
+    most: u64,
+    chosen: Vec<usize>,
+    steps: &'b mut u32,
+}
+
+impl Search<'_, '_> {
+    /// The cheapest that may go until there is room, without those that turn out not to be needed.
+    fn choose_greedily(&mut self) {
+        for at in 0..self.candidates.len() {
+            if has_room(&self.seat, self.class) {
+                break;
+            }
+            if self.may_go(at) {
+                self.send_off(at);
+            }
+        }
+        if has_room(&self.seat, self.class) {
+            self.call_back_idle();
+        }
+        let price = self.chosen.iter().map(|at| self.candidates[*at].price).fold(0, u64::saturating_add);
+        if has_room(&self.seat, self.class) && price < self.most {
+            (self.most, self.best) = (price, Some(self.chosen.clone()));
+        }
+        self.chosen.clone().into_iter().for_each(|at| self.call_back(at));
+    }
+
+    /// Those without whom there is room all the same stay, the dearest first.
+    fn call_back_idle(&mut self) {
+        for at in self.chosen.clone().into_iter().rev() {
+            self.call_back(at);
+            if !has_room(&self.seat, self.class) {
+                self.send_off(at);
+            }
+        }
+    }
+
+    fn may_go(&self, at: usize) -> bool {
+        self.left_in_all > 0 && self.left[self.candidates[at].group] > 0
+    }
+
+    fn send_off(&mut self, at: usize) {
+        self.left_in_all -= 1;
+        self.left[self.candidates[at].group] -= 1;
+        self.seat.give_back(self.candidates[at].hold);
+        self.chosen.push(at);
+    }
+
+    fn call_back(&mut self, at: usize) {
+        self.chosen.retain(|chosen| *chosen != at);
+        self.seat.take(self.candidates[at].hold);
+        self.left[self.candidates[at].group] += 1;
+        self.left_in_all += 1;
+    }
+
+    /// Goes through the sets that have more than what is chosen, from the candidate `from` on.
+    fn extend(&mut self, from: usize, price: u64) {
+        let mut tried = Vec::new();
+        for at in from..self.candidates.len() {
+            // Both bounds only rise from here on: those that follow hold less, and are dearer.
+            let Some(needed) = self.needed(at) else { return };
+            let own = self.candidates[at].price;
+            let at_least = price.saturating_add(own.saturating_mul(needed));
+            if at_least >= self.most || needed > u64::from(self.left_in_all) || *self.steps == 0 {
+                return;
+            }
+            let kind = self.candidates[at].kind;
+            if !self.may_go(at) || tried.contains(&kind) {
+                continue;
+            }
+            tried.push(kind);
+            *self.steps -= 1;
+            self.send_off(at);
+            if has_room(&self.seat, self.class) {
+                (self.most, self.best) = (price + own, Some(self.chosen.clone()));
+            } else {
+                self.extend(at + 1, price.saturating_add(own));
+            }
+            self.call_back(at);
+        }
+    }
+
+    /// How many of the candidates from `at` on have to go at least. None: all of them would not be enough.
+    fn needed(&self, at: usize) -> Option<u64> {
+        let Rest { sum, largest } = self.rests[at];
+        let lacking = self.wanted - self.seat.free();
+        if !lacking.fits_in(&sum) {
+            return None;
+        }
+        let dimensions = lacking.dimensions().into_iter().zip(largest.dimensions());
+        Some(dimensions.map(|(lacking, largest)| lacking.div_ceil(largest.max(1))).fold(1, u64::max))
+    }
+}
