@@ -33,6 +33,11 @@ impl Span {
     pub(super) fn len(self) -> usize {
         self.len as usize
     }
+
+    /// Whether it has never had room for an arc.
+    pub(super) fn is_unused(self) -> bool {
+        self.room == 0
+    }
 }
 
 /// What lies in a list for each arc.
@@ -77,10 +82,10 @@ pub(super) struct Lists<T> {
 }
 
 impl<T: Slot> Lists<T> {
-    /// Room for so many arcs.
+    /// Makes room for so many arcs, and for those that lists have room for beside them.
     pub(super) fn reserve(&mut self, arcs: usize) {
         self.places.reserve_exact(arcs);
-        self.pool.reserve_exact(arcs);
+        self.pool.reserve_exact(arcs + arcs / 16);
     }
 
     /// An empty list with room for so many arcs, and some more.

@@ -1,6 +1,6 @@
 //! Starting again: without flow and prices, and without any trace of history.
 
-use super::layout::{Course, Layout, NONE};
+use super::layout::Layout;
 use super::{Left, Network, Pending, REMOVED};
 use crate::solution::{Budget, Outcome};
 
@@ -19,11 +19,25 @@ impl Network {
     pub fn solve_canonically(&mut self, budget: Budget) -> Outcome {
         // In this order: lists keep traces of the flow that they were made with.
         self.forget();
+        self.free_nodes.sort_unstable_by(|a, b| b.cmp(a));
+        self.free_arcs.sort_unstable_by(|a, b| b.cmp(a));
+        self.forget_last_arcs();
         self.lay_out();
         self.resolve(budget)
     }
 
+    /// Takes back the numbers after that of the last arc.
+    fn forget_last_arcs(&mut self) {
+        let last = ids(self.rooms.len()).rev().zip(&self.free_arcs).take_while(|(id, free)| id == *free).count();
+        self.free_arcs.drain(..last);
+        let left = self.rooms.len() - last;
+        self.rooms.truncate(left);
+        self.lowers.truncate(left);
+        self.layout.arcs.truncate(left);
+    }
+
     pub(super) fn forget(&mut self) {
+        self.list_arcs();
         for (excess, supply) in self.excesses.iter_mut().zip(&self.supplies) {
             *excess = if *supply == REMOVED { 0 } else { *supply };
         }
@@ -42,20 +56,27 @@ impl Network {
         self.pending = Pending::default();
     }
 
+    /// Lists the arcs that have come since arcs were listed last; where those are most of all arcs, all anew.
+    pub(super) fn list_arcs(&mut self) {
+        let unlisted = self.layout.unlisted();
+        if unlisted.len() > self.rooms.len() / 2 {
+            self.lay_out();
+            return;
+        }
+        for id in unlisted {
+            self.layout.make_room(id);
+            self.layout.link(id, self.rooms[id as usize].fill());
+        }
+    }
+
     /// Lists all arcs anew, in the order of ids.
     fn lay_out(&mut self) {
-        let old = std::mem::take(&mut self.layout);
-        let declared = |(id, arc): (u32, &Course)| (arc.tail != NONE).then(|| (arc.tail, arc.head, self.lower(id)));
-        let mut layout = Layout::default();
-        layout.news.tell_all();
-        layout.lay_out(&self.supplies, ids(self.rooms.len()).zip(&old.arcs).map(declared));
-        self.layout = layout;
-        for (id, course) in ids(self.rooms.len()).zip(old.arcs).filter(|(_, course)| course.tail != NONE) {
-            self.layout.link(id, course);
-            self.layout.refill(id, self.rooms[id as usize].fill());
+        // The old lists go first: there is no room for both.
+        let arcs = std::mem::take(&mut self.layout).arcs;
+        self.layout = Layout::of(arcs, &self.lowers, &self.supplies);
+        for id in ids(self.rooms.len()) {
+            self.layout.link(id, self.rooms[id as usize].fill());
         }
-        self.free_nodes.sort_unstable_by(|a, b| b.cmp(a));
-        self.free_arcs.sort_unstable_by(|a, b| b.cmp(a));
     }
 }
 

@@ -38,6 +38,7 @@ impl Network {
     }
 
     fn resolve_with(&mut self, search: &mut Search, budget: Budget) -> Outcome {
+        self.list_arcs();
         // Prices drift while costs change for ever; far from an overflow they start again at 0.
         if self.pending.left == Left::Unsettled || search.extreme > FAR {
             search.extreme = 0;
