@@ -207,12 +207,10 @@ impl Layout {
         if !self.out.live(self.ends[tail as usize].out).is_empty() {
             self.tell(tail);
         }
-        self.live.remove(id);
-        self.open.remove(id);
-        self.out.insert(&mut self.ends[tail as usize].out, id);
+        self.out.insert(&mut self.ends[tail as usize].out, id, fill);
+        self.into.insert(entries(&mut self.ends, &self.leaves, tail, head), id, fill);
+        self.note_fill(id, fill);
         self.note_live(tail);
-        self.into.insert(entries(&mut self.ends, &self.leaves, tail, head), id);
-        self.refill(id, fill);
     }
 
     /// Takes an arc off the lists of its ends.
@@ -235,12 +233,16 @@ impl Layout {
         let entries = entries(&mut self.ends, &self.leaves, tail, head);
         self.into.refill(entries, id, from, to);
         self.into.forget(*entries, id);
-        match to {
+        self.note_fill(id, to);
+        self.note_live(tail);
+    }
+
+    fn note_fill(&mut self, id: u32, fill: Fill) {
+        match fill {
             Fill::Full | Fill::Between => self.live.insert(id),
             Fill::Empty | Fill::Fixed => self.live.remove(id),
         }
-        self.note_live(tail);
-        match to {
+        match fill {
             Fill::Between | Fill::Empty => self.open.insert(id),
             Fill::Full | Fill::Fixed => self.open.remove(id),
         }
@@ -289,8 +291,7 @@ impl Layout {
             let (head, fill) = (self.arcs[id as usize].head, self.fill(id));
             let ends = &mut self.ends[head as usize];
             self.into.remove(&mut ends.leaves, id, fill);
-            self.into.insert(&mut ends.into, id);
-            self.into.refill(&mut ends.into, id, Fill::Fixed, fill);
+            self.into.insert(&mut ends.into, id, fill);
         }
     }
 }

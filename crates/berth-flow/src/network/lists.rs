@@ -131,8 +131,8 @@ impl<T: Slot> Lists<T> {
         place >= (span.start + span.ends[Fill::Between as usize]) as usize
     }
 
-    /// Adds an arc, as a fixed one.
-    pub(super) fn insert(&mut self, span: &mut Span, arc: u32) {
+    /// Adds an arc.
+    pub(super) fn insert(&mut self, span: &mut Span, arc: u32, fill: Fill) {
         if span.len == span.room {
             self.widen(span);
         }
@@ -142,6 +142,7 @@ impl<T: Slot> Lists<T> {
         self.pool[(span.start + span.len) as usize] = T::new(arc);
         self.places[arc as usize] = span.len;
         span.len += 1;
+        self.refill(span, arc, Fill::Fixed, fill);
     }
 
     /// Moves the list to the end of the pool, with room for more.
@@ -174,6 +175,9 @@ impl<T: Slot> Lists<T> {
     }
 
     fn swap(&mut self, span: Span, one: u32, other: u32) {
+        if one == other {
+            return;
+        }
         let (a, b) = ((span.start + one) as usize, (span.start + other) as usize);
         self.pool.swap(a, b);
         self.places[self.pool[a].arc() as usize] = one;
