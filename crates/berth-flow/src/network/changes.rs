@@ -43,7 +43,7 @@ fn bounds_weight(lower: i64, capacity: i64) -> i64 {
 }
 
 /// The flow closest to none that fits between the bounds.
-fn first_flow(lower: i64, capacity: i64) -> i64 {
+pub(super) fn first_flow(lower: i64, capacity: i64) -> i64 {
     0.clamp(lower, capacity)
 }
 
@@ -154,6 +154,7 @@ impl Network {
             self.supplies.push(supply);
             self.layout.ends.push(Ends::default());
         }
+        self.supplied += supply.max(0);
         // A node that takes is no leaf: paths end there.
         if supply < 0 {
             self.layout.leaves.remove(id)
@@ -180,6 +181,7 @@ impl Network {
             self.drop_arc(arc);
         }
         self.limits.amount -= self.supplies[node.index()].saturating_abs();
+        self.supplied -= self.supplies[node.index()].max(0);
         self.supplies[node.index()] = REMOVED;
         self.excesses[node.index()] = 0;
         self.free_nodes.push(node.0);
@@ -199,6 +201,7 @@ impl Network {
             self.become_inner(node.0);
         }
         self.supplies[node.index()] = supply;
+        self.supplied += supply.max(0) - old.max(0);
         self.excesses[node.index()] += supply - old;
         self.pending.add_unbalanced([node.0]);
         self.note(Change::SetSupply { node, supply });

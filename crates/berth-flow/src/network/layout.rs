@@ -237,6 +237,19 @@ impl Layout {
         self.note_live(tail);
     }
 
+    /// Takes all arcs that are not fixed as empty ones.
+    pub(super) fn empty(&mut self) {
+        self.news.tell_all();
+        for Ends { out, leaves, into } in &mut self.ends {
+            out.empty();
+            leaves.empty();
+            into.empty();
+        }
+        self.open.include(&self.live);
+        self.live = Bits::default();
+        self.sole.fill(NONE);
+    }
+
     fn note_fill(&mut self, id: u32, fill: Fill) {
         match fill {
             Fill::Full | Fill::Between => self.live.insert(id),

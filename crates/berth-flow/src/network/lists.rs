@@ -34,6 +34,11 @@ impl Span {
         self.len as usize
     }
 
+    /// Makes all full arcs, and those between their bounds, empty ones.
+    pub(super) fn empty(&mut self) {
+        self.ends[..Fill::Empty as usize].fill(0);
+    }
+
     /// Whether it has never had room for an arc.
     pub(super) fn is_unused(self) -> bool {
         self.room == 0

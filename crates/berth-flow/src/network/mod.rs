@@ -69,6 +69,8 @@ pub struct Network {
     excesses: Vec<i64>,
     /// What each node was declared to supply; [`REMOVED`] where there is no node.
     supplies: Vec<i64>,
+    /// The sum of the supplies that are not negative.
+    supplied: i64,
     free_nodes: Vec<u32>,
     rooms: Vec<Room>,
     /// The lower bounds; empty while all are 0.

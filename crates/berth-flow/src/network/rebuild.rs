@@ -1,7 +1,9 @@
 //! Starting again: without flow and prices, and without any trace of history.
 
+use super::changes::first_flow;
 use super::layout::Layout;
-use super::{Left, Network, Pending, REMOVED};
+use super::{ENDLESS, Left, Network, Pending, REMOVED};
+use crate::problem::Arc;
 use crate::solution::{Budget, Outcome};
 
 impl Network {
@@ -42,16 +44,25 @@ impl Network {
             *excess = if *supply == REMOVED { 0 } else { *supply };
         }
         self.nodes.iter_mut().for_each(|node| node.price = 0);
-        self.layout.news.tell_all();
-        for id in ids(self.rooms.len()) {
-            if !self.is_arc(id) {
+        // As if all arcs were at their lower bounds, which most of them are to be.
+        for room in self.rooms.iter_mut().filter(|room| room.down > 0) {
+            if room.up != ENDLESS {
+                room.up += room.down;
+            }
+            room.down = 0;
+        }
+        self.layout.empty();
+        self.cost = 0;
+        for id in ids(self.lowers.len()) {
+            if self.lower(id) == 0 {
                 continue;
             }
-            let declared = self.declared(id);
-            let flow = 0.clamp(declared.lower, declared.capacity);
-            self.shift(id, flow - self.flow_of(id));
-            self.excesses[declared.tail.index()] -= flow;
-            self.excesses[declared.head.index()] += flow;
+            let Arc { tail, head, lower, capacity, cost } = self.declared(id);
+            let flow = first_flow(lower, capacity);
+            self.cost += i128::from(cost) * i128::from(lower);
+            self.shift(id, flow - lower);
+            self.excesses[tail.index()] -= flow;
+            self.excesses[head.index()] += flow;
         }
         self.pending = Pending::default();
     }
