@@ -16,6 +16,15 @@ impl Bits {
         self.0[word] |= 1 << (bit % 64);
     }
 
+    pub(super) fn include(&mut self, other: &Bits) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
+            *word |= more;
+        }
+    }
+
     pub(super) fn remove(&mut self, bit: u32) {
         if let Some(word) = self.0.get_mut(bit as usize / 64) {
             *word &= !(1 << (bit % 64));

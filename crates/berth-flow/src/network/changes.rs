@@ -43,7 +43,7 @@ fn bounds_weight(lower: i64, capacity: i64) -> i64 {
 }
 
 /// The flow closest to none that fits between the bounds.
-fn first_flow(lower: i64, capacity: i64) -> i64 {
+pub(super) fn first_flow(lower: i64, capacity: i64) -> i64 {
     0.clamp(lower, capacity)
 }
 
@@ -85,28 +85,20 @@ impl Network {
             network.add_node(*supply)?;
         }
         for arc in &instance.arcs {
-            network.known_node(arc.tail)?;
-            network.known_node(arc.head)?;
-        }
-        let arcs = instance.arcs.iter().map(|arc| Some((arc.tail.0, arc.head.0, arc.lower)));
-        network.layout.lay_out(&network.supplies, arcs);
-        for arc in &instance.arcs {
             network.add_arc(*arc)?;
         }
+        network.list_arcs();
         Ok(network)
     }
 
     /// Makes room for so many nodes and arcs, and a sixteenth more, so that the first changes move nothing.
-    fn reserve(&mut self, nodes: usize, arcs: usize) {
+    pub(crate) fn reserve(&mut self, nodes: usize, arcs: usize) {
         let (nodes, arcs) = (nodes + nodes / 16, arcs + arcs / 16);
         self.nodes.reserve_exact(nodes);
         self.excesses.reserve_exact(nodes);
         self.supplies.reserve_exact(nodes);
-        self.layout.ends.reserve_exact(nodes);
         self.layout.arcs.reserve_exact(arcs);
         self.rooms.reserve_exact(arcs);
-        self.layout.out.reserve(arcs);
-        self.layout.into.reserve(arcs);
     }
 
     /// Keeps a journal of changes from now on.
@@ -162,14 +154,15 @@ impl Network {
             self.supplies.push(supply);
             self.layout.ends.push(Ends::default());
         }
+        self.supplied += supply.max(0);
         // A node that takes is no leaf: paths end there.
         if supply < 0 {
             self.layout.leaves.remove(id)
         } else {
             self.layout.leaves.insert(id)
         }
-        self.pending.fresh.push(id);
-        self.pending.unbalanced.push(id);
+        self.pending.add_fresh(id);
+        self.pending.add_unbalanced([id]);
         self.note(Change::AddNode { supply });
         Ok(NodeId(id))
     }
@@ -180,6 +173,7 @@ impl Network {
     /// No such node.
     pub fn remove_node(&mut self, node: NodeId) -> Result<(), ChangeError> {
         self.known_node(node)?;
+        self.list_arcs();
         loop {
             let (layout, ends) = (&self.layout, self.layout.ends[node.index()]);
             let entering = layout.into.all(ends.into).last().or(layout.into.all(ends.leaves).last());
@@ -187,6 +181,7 @@ impl Network {
             self.drop_arc(arc);
         }
         self.limits.amount -= self.supplies[node.index()].saturating_abs();
+        self.supplied -= self.supplies[node.index()].max(0);
         self.supplies[node.index()] = REMOVED;
         self.excesses[node.index()] = 0;
         self.free_nodes.push(node.0);
@@ -206,8 +201,9 @@ impl Network {
             self.become_inner(node.0);
         }
         self.supplies[node.index()] = supply;
+        self.supplied += supply.max(0) - old.max(0);
         self.excesses[node.index()] += supply - old;
-        self.pending.unbalanced.push(node.0);
+        self.pending.add_unbalanced([node.0]);
         self.note(Change::SetSupply { node, supply });
         Ok(())
     }
@@ -224,28 +220,31 @@ impl Network {
         let id = next_id(&self.free_arcs, self.rooms.len())?;
         self.limits.take_cost(cost, self.nodes.len())?;
         self.limits.take(0, bounds_weight(lower, capacity))?;
-        let up = if capacity == UNLIMITED { ENDLESS } else { capacity - lower };
-        let room = Room { up, down: 0 };
+        let flow = first_flow(lower, capacity);
+        let up = if capacity == UNLIMITED { ENDLESS } else { capacity - flow };
+        let room = Room { up, down: flow - lower };
+        let course = Course { tail: tail.0, head: head.0, cost };
         self.become_inner(head.0);
         if lower < 0 {
             self.become_inner(tail.0);
         }
         if self.free_arcs.pop().is_some() {
             self.rooms[id as usize] = room;
+            self.layout.arcs[id as usize] = course;
+            self.layout.link(id, room.fill());
         } else {
+            // Many often come at once: they are listed together, before the next solve.
             self.rooms.push(room);
+            self.layout.arcs.push(course);
         }
         self.set_lower(id, lower);
-        self.layout.link(id, Course { tail: tail.0, head: head.0, cost });
-        let flow = first_flow(lower, capacity);
-        self.cost += i128::from(cost) * i128::from(lower);
-        self.shift(id, flow - lower);
+        self.cost += i128::from(cost) * i128::from(flow);
         self.excesses[tail.index()] -= flow;
         self.excesses[head.index()] += flow;
         if flow != 0 {
-            self.pending.unbalanced.extend([tail.0, head.0]);
+            self.pending.add_unbalanced([tail.0, head.0]);
         }
-        self.pending.suspects.push(id);
+        self.pending.add_suspects([id]);
         self.note(Change::AddArc(arc));
         Ok(ArcId(id))
     }
@@ -262,12 +261,13 @@ impl Network {
     }
 
     fn drop_arc(&mut self, arc: u32) {
+        self.list_arcs();
         let Arc { tail, head, lower, capacity, cost } = self.declared(arc);
         let flow = self.flow_of(arc);
         self.excesses[tail.index()] += flow;
         self.excesses[head.index()] -= flow;
         if flow != 0 {
-            self.pending.unbalanced.extend([tail.0, head.0]);
+            self.pending.add_unbalanced([tail.0, head.0]);
         }
         self.cost -= i128::from(cost) * i128::from(flow);
         self.layout.unlink(arc);
@@ -286,6 +286,7 @@ impl Network {
         ordered(lower, capacity)?;
         let old = self.declared(arc.0);
         self.limits.take(bounds_weight(old.lower, old.capacity), bounds_weight(lower, capacity))?;
+        self.list_arcs();
         let flow = self.flow_of(arc.0);
         // Before the first solve nothing flows that need not.
         let fits =
@@ -294,12 +295,12 @@ impl Network {
             self.become_inner(old.tail.0);
         }
         self.push(arc.0, fits - flow);
-        self.pending.unbalanced.extend([old.tail.0, old.head.0]);
+        self.pending.add_unbalanced([old.tail.0, old.head.0]);
         self.set_lower(arc.0, lower);
         let up = if capacity == UNLIMITED { ENDLESS } else { capacity - fits };
         self.rooms[arc.index()] = Room { up, down: fits - lower };
         self.layout.refill(arc.0, self.rooms[arc.index()].fill());
-        self.pending.suspects.push(arc.0);
+        self.pending.add_suspects([arc.0]);
         self.note(Change::SetBounds { arc, lower, capacity });
         Ok(())
     }
@@ -317,7 +318,7 @@ impl Network {
         let tail = course.tail;
         self.layout.tell(tail);
         self.cost += more * i128::from(self.flow_of(arc.0));
-        self.pending.suspects.push(arc.0);
+        self.pending.add_suspects([arc.0]);
         self.note(Change::SetCost { arc, cost });
         Ok(())
     }
@@ -329,7 +330,7 @@ impl Network {
         }
         self.nodes[leaf as usize].price = self.price_of(leaf).clamp(-FAR, FAR);
         // They were only ever compared with each other, and now suit any price.
-        self.pending.suspects.extend(self.layout.out.all(self.layout.ends[leaf as usize].out));
+        self.pending.add_suspects(self.layout.out.all(self.layout.ends[leaf as usize].out).iter().copied());
         self.layout.open_to_arcs(leaf);
     }
 

@@ -3,6 +3,8 @@
 //! A *leaf* is a node that no flow can enter and that takes none, as the tasks of a scheduler are. Its arcs
 //! are listed apart at their heads, so that a search can pass through it without looking at it.
 
+use std::ops::Range;
+
 use super::bits::Bits;
 use super::lists::{Entry, Fill, Lists, Span};
 
@@ -39,6 +41,8 @@ pub(super) struct Ends {
 pub(super) struct Layout {
     pub(super) ends: Vec<Ends>,
     pub(super) arcs: Vec<Course>,
+    /// The arcs from this number on have come since arcs were listed last, and are not listed yet.
+    listed: u32,
     /// The lists of arcs that leave a node.
     pub(super) out: Lists<u32>,
     /// The lists of arcs that enter a node.
@@ -82,39 +86,54 @@ impl News {
 const SEVERAL: u32 = u32::MAX - 1;
 
 impl Layout {
-    /// Makes exactly the lists, still empty, that these nodes and arcs need: `supplies` by node and, by arc,
-    /// tail, head and lower bound.
-    pub(super) fn lay_out(&mut self, supplies: &[i64], arcs: impl Iterator<Item = Option<(u32, u32, i64)>> + Clone) {
+    /// With these arcs, and exactly the lists, still empty, that they need: the arcs with their lower bounds, and
+    /// the supplies of all nodes.
+    pub(super) fn of(arcs: Vec<Course>, lowers: &[i64], supplies: &[i64]) -> Layout {
         let mut entered = vec![0_u32; supplies.len()];
         let mut can_be_entered = Bits::default();
-        for (tail, head, lower) in arcs.clone().flatten() {
-            entered[head as usize] += 1;
-            if lower < 0 {
-                can_be_entered.insert(tail);
+        let live = |arc: &&Course| arc.tail != NONE;
+        for arc in arcs.iter().filter(live) {
+            entered[arc.head as usize] += 1;
+        }
+        for (arc, lower) in arcs.iter().zip(lowers) {
+            if *lower < 0 {
+                can_be_entered.insert(arc.tail);
             }
         }
         let is_leaf =
             |node: u32| entered[node as usize] == 0 && supplies[node as usize] >= 0 && !can_be_entered.has(node);
         // How many arcs leave a node, and how many enter it from leaves.
         let mut counts = vec![(0_u32, 0_u32); supplies.len()];
-        for (tail, head, _) in arcs.flatten() {
-            counts[tail as usize].0 += 1;
-            counts[head as usize].1 += u32::from(is_leaf(tail));
+        for arc in arcs.iter().filter(live) {
+            counts[arc.tail as usize].0 += 1;
+            counts[arc.head as usize].1 += u32::from(is_leaf(arc.tail));
         }
-        self.ends.clear();
+        let mut layout = Layout::default();
+        layout.reserve(supplies.len(), arcs.len());
         for (node, (out, leaves)) in (0..).zip(counts) {
             if is_leaf(node) {
-                self.leaves.insert(node)
-            } else {
-                self.leaves.remove(node)
+                layout.leaves.insert(node);
             }
             let into = entered[node as usize] - leaves;
-            self.ends.push(Ends {
-                out: self.out.span(out),
-                leaves: self.into.span(leaves),
-                into: self.into.span(into),
+            layout.ends.push(Ends {
+                out: layout.out.span(out),
+                leaves: layout.into.span(leaves),
+                into: layout.into.span(into),
             });
         }
+        layout.arcs = arcs;
+        layout
+    }
+
+    fn reserve(&mut self, nodes: usize, arcs: usize) {
+        self.ends.reserve_exact(nodes);
+        self.out.reserve(arcs);
+        self.into.reserve(arcs);
+    }
+
+    /// The arcs that are not listed yet.
+    pub(super) fn unlisted(&self) -> Range<u32> {
+        self.listed..u32::try_from(self.arcs.len()).expect("arcs are counted by 31 bits")
     }
 
     /// All arcs of the leaf to which `id` belongs.
@@ -158,14 +177,26 @@ impl Layout {
         }
     }
 
-    /// Lists an arc at both its ends, as a fixed one.
-    pub(super) fn link(&mut self, id: u32, course: Course) {
-        if self.arcs.len() <= id as usize {
-            self.arcs.resize(id as usize + 1, Course::REMOVED);
+    /// Makes room for the arcs that leave the tail of this one, if nothing left it so far: those of a new node mostly
+    /// come together.
+    pub(super) fn make_room(&mut self, id: u32) {
+        let tail = self.arcs[id as usize].tail;
+        let out = &mut self.ends[tail as usize].out;
+        if out.is_unused() {
+            let together = self.arcs[id as usize..].iter().take_while(|arc| arc.tail == tail);
+            *out = self.out.span(u32::try_from(together.count()).expect("arcs are counted by 31 bits"));
         }
-        self.arcs[id as usize] = course;
-        let Course { tail, head, .. } = course;
-        let beside = |id: Option<u32>| id.and_then(|id| self.arcs.get(id as usize)).is_some_and(|arc| arc.tail == tail);
+    }
+
+    /// Lists an arc at both its ends, if it was not removed.
+    pub(super) fn link(&mut self, id: u32, fill: Fill) {
+        let Course { tail, head, .. } = self.arcs[id as usize];
+        self.listed = self.listed.max(id + 1);
+        if tail == NONE {
+            return;
+        }
+        let is_at_tail = |id: u32| id < self.listed && self.arcs[id as usize].tail == tail;
+        let beside = |id: Option<u32>| id.is_some_and(is_at_tail);
         let alone = self.ends[tail as usize].out.len() == 0;
         if alone || self.bundled.has(tail) && (beside(id.checked_sub(1)) || beside(id.checked_add(1))) {
             self.bundled.insert(tail);
@@ -176,11 +207,10 @@ impl Layout {
         if !self.out.live(self.ends[tail as usize].out).is_empty() {
             self.tell(tail);
         }
-        self.live.remove(id);
-        self.open.remove(id);
-        self.out.insert(&mut self.ends[tail as usize].out, id);
+        self.out.insert(&mut self.ends[tail as usize].out, id, fill);
+        self.into.insert(entries(&mut self.ends, &self.leaves, tail, head), id, fill);
+        self.note_fill(id, fill);
         self.note_live(tail);
-        self.into.insert(entries(&mut self.ends, &self.leaves, tail, head), id);
     }
 
     /// Takes an arc off the lists of its ends.
@@ -203,12 +233,29 @@ impl Layout {
         let entries = entries(&mut self.ends, &self.leaves, tail, head);
         self.into.refill(entries, id, from, to);
         self.into.forget(*entries, id);
-        match to {
+        self.note_fill(id, to);
+        self.note_live(tail);
+    }
+
+    /// Takes all arcs that are not fixed as empty ones.
+    pub(super) fn empty(&mut self) {
+        self.news.tell_all();
+        for Ends { out, leaves, into } in &mut self.ends {
+            out.empty();
+            leaves.empty();
+            into.empty();
+        }
+        self.open.include(&self.live);
+        self.live = Bits::default();
+        self.sole.fill(NONE);
+    }
+
+    fn note_fill(&mut self, id: u32, fill: Fill) {
+        match fill {
             Fill::Full | Fill::Between => self.live.insert(id),
             Fill::Empty | Fill::Fixed => self.live.remove(id),
         }
-        self.note_live(tail);
-        match to {
+        match fill {
             Fill::Between | Fill::Empty => self.open.insert(id),
             Fill::Full | Fill::Fixed => self.open.remove(id),
         }
@@ -257,8 +304,7 @@ impl Layout {
             let (head, fill) = (self.arcs[id as usize].head, self.fill(id));
             let ends = &mut self.ends[head as usize];
             self.into.remove(&mut ends.leaves, id, fill);
-            self.into.insert(&mut ends.into, id);
-            self.into.refill(&mut ends.into, id, Fill::Fixed, fill);
+            self.into.insert(&mut ends.into, id, fill);
         }
     }
 }

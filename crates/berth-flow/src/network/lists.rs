@@ -33,6 +33,16 @@ impl Span {
     pub(super) fn len(self) -> usize {
         self.len as usize
     }
+
+    /// Makes all full arcs, and those between their bounds, empty ones.
+    pub(super) fn empty(&mut self) {
+        self.ends[..Fill::Empty as usize].fill(0);
+    }
+
+    /// Whether it has never had room for an arc.
+    pub(super) fn is_unused(self) -> bool {
+        self.room == 0
+    }
 }
 
 /// What lies in a list for each arc.
@@ -77,10 +87,10 @@ pub(super) struct Lists<T> {
 }
 
 impl<T: Slot> Lists<T> {
-    /// Room for so many arcs.
+    /// Makes room for so many arcs, and for those that lists have room for beside them.
     pub(super) fn reserve(&mut self, arcs: usize) {
         self.places.reserve_exact(arcs);
-        self.pool.reserve_exact(arcs);
+        self.pool.reserve_exact(arcs + arcs / 16);
     }
 
     /// An empty list with room for so many arcs, and some more.
@@ -126,8 +136,8 @@ impl<T: Slot> Lists<T> {
         place >= (span.start + span.ends[Fill::Between as usize]) as usize
     }
 
-    /// Adds an arc, as a fixed one.
-    pub(super) fn insert(&mut self, span: &mut Span, arc: u32) {
+    /// Adds an arc.
+    pub(super) fn insert(&mut self, span: &mut Span, arc: u32, fill: Fill) {
         if span.len == span.room {
             self.widen(span);
         }
@@ -137,6 +147,7 @@ impl<T: Slot> Lists<T> {
         self.pool[(span.start + span.len) as usize] = T::new(arc);
         self.places[arc as usize] = span.len;
         span.len += 1;
+        self.refill(span, arc, Fill::Fixed, fill);
     }
 
     /// Moves the list to the end of the pool, with room for more.
@@ -169,6 +180,9 @@ impl<T: Slot> Lists<T> {
     }
 
     fn swap(&mut self, span: Span, one: u32, other: u32) {
+        if one == other {
+            return;
+        }
         let (a, b) = ((span.start + one) as usize, (span.start + other) as usize);
         self.pool.swap(a, b);
         self.places[self.pool[a].arc() as usize] = one;

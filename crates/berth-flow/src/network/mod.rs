@@ -69,6 +69,8 @@ pub struct Network {
     excesses: Vec<i64>,
     /// What each node was declared to supply; [`REMOVED`] where there is no node.
     supplies: Vec<i64>,
+    /// The sum of the supplies that are not negative.
+    supplied: i64,
     free_nodes: Vec<u32>,
     rooms: Vec<Room>,
     /// The lower bounds; empty while all are 0.
@@ -99,6 +101,31 @@ struct Pending {
     unbalanced: Vec<u32>,
 }
 
+/// A solve from scratch looks at everything.
+impl Pending {
+    fn is_kept(&self) -> bool {
+        self.left == Left::Repairable
+    }
+
+    fn add_fresh(&mut self, node: u32) {
+        if self.is_kept() {
+            self.fresh.push(node);
+        }
+    }
+
+    fn add_suspects(&mut self, arcs: impl IntoIterator<Item = u32>) {
+        if self.is_kept() {
+            self.suspects.extend(arcs);
+        }
+    }
+
+    fn add_unbalanced(&mut self, nodes: impl IntoIterator<Item = u32>) {
+        if self.is_kept() {
+            self.unbalanced.extend(nodes);
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 enum Left {
     /// There was none.
@@ -121,8 +148,8 @@ impl Network {
         self.is_arc(arc.0).then(|| self.flow_of(arc.0))
     }
 
-    /// The price of a node: what a unit more of supply there would cost, up to a constant common to all nodes
-    /// that paths join. `None` where there is no such node.
+    /// The price of a node, as of the last solve: what a unit more of supply there would cost, up to a constant common
+    /// to all nodes that paths join. `None` where there is no such node.
     pub fn price(&self, node: NodeId) -> Option<i64> {
         self.is_node(node.0).then(|| self.price_of(node.0))
     }

@@ -7,30 +7,51 @@ pub(super) enum Patience {
     Endless,
     /// So many steps.
     UpTo(u64),
-    /// A repair, when a start from scratch is expected to take so many steps.
-    Repair(u64),
+    /// A repair, as long as it is expected to be faster than a start from scratch.
+    Repair(Prospect),
+}
+
+/// What a repair is expected to take yet: what is easy is routed first, so the latest units tell it best.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prospect {
+    /// The steps that a start from scratch is expected to take.
+    scratch: u64,
+    /// The steps and routed units when it was judged last.
+    judged: (u64, i64),
 }
 
 impl Patience {
-    /// A repair is judged for the first time after such a part of the steps from scratch.
-    const FIRST_LOOK: u64 = 32;
-    /// It may take such a part of them, by what it has routed so far, and
-    const EXPECTED: u64 = 3;
-    /// such a part in any case. To give up then costs little more than to have started again at once: steps from
-    /// scratch take longer, because more of them are changes of flow.
-    const MOST: u64 = 3;
+    pub(super) fn with_repair(scratch: u64) -> Patience {
+        Patience::Repair(Prospect { scratch, judged: (0, 0) })
+    }
 
     /// Whether to give up after so many steps, when so many of all units are routed.
-    pub(super) fn is_over(self, steps: u64, routed: i64, units: i64) -> bool {
+    pub(super) fn is_over(&mut self, steps: u64, routed: i64, units: i64) -> bool {
         match self {
             Patience::Endless => false,
-            Patience::UpTo(most) => steps > most,
-            Patience::Repair(scratch) => {
-                let expected = u128::from(steps) * u128::from(units.unsigned_abs());
-                let worth = u128::from(scratch / Patience::EXPECTED) * u128::from(routed.unsigned_abs());
-                steps > scratch / Patience::MOST || steps > scratch / Patience::FIRST_LOOK && expected > worth
-            }
+            Patience::UpTo(most) => steps > *most,
+            Patience::Repair(prospect) => prospect.is_bad(steps, routed, units),
         }
+    }
+}
+
+impl Prospect {
+    /// A repair is judged whenever it has taken such a part of the steps from scratch.
+    const JUDGED: u64 = 32;
+    /// It may take such a part of them. Had it been known to take more, a start from scratch at once would have cost little
+    /// less than to give up then.
+    const WORTH: u64 = 3;
+
+    fn is_bad(&mut self, steps: u64, routed: i64, units: i64) -> bool {
+        let (steps_then, routed_then) = self.judged;
+        let latest = steps - steps_then;
+        if latest <= self.scratch / Prospect::JUDGED {
+            return false;
+        }
+        self.judged = (steps, routed);
+        let (left, done) = ((units - routed).unsigned_abs(), (routed - routed_then).unsigned_abs().max(1));
+        let expected = u128::from(steps) + u128::from(latest) * u128::from(left) / u128::from(done);
+        expected > u128::from(self.scratch / Prospect::WORTH)
     }
 }
 
@@ -40,11 +61,15 @@ mod tests {
 
     #[test]
     fn a_repair_goes_on_while_it_is_expected_to_be_faster() {
-        let patience = Patience::Repair(960);
-        assert!(!patience.is_over(30, 0, 10), "too early to say");
-        assert!(patience.is_over(40, 1, 10), "400 steps are expected");
-        assert!(!patience.is_over(40, 2, 10), "200 steps are expected");
-        assert!(!patience.is_over(320, 10, 10));
-        assert!(patience.is_over(321, 10, 10), "nobody knows how hard the last one is");
+        let patience = Patience::with_repair(3200);
+        let is_over = |judged: &[(u64, i64)]| {
+            let mut patience = patience;
+            judged.iter().map(|(steps, routed)| patience.is_over(*steps, *routed, 100)).collect::<Vec<_>>()
+        };
+        assert_eq!(is_over(&[(100, 0)]), [false], "too early to say");
+        assert_eq!(is_over(&[(101, 0)]), [true], "another 100 such are left");
+        assert_eq!(is_over(&[(101, 10)]), [false], "1010 steps are expected");
+        assert_eq!(is_over(&[(101, 10), (202, 12)]), [false, true], "it has become slow, and much is left");
+        assert_eq!(is_over(&[(101, 90), (202, 92)]), [false, false], "it has become slow, and little is left");
     }
 }

@@ -1,7 +1,9 @@
 //! Starting again: without flow and prices, and without any trace of history.
 
-use super::layout::{Course, Layout, NONE};
-use super::{Left, Network, Pending, REMOVED};
+use super::changes::first_flow;
+use super::layout::Layout;
+use super::{ENDLESS, Left, Network, Pending, REMOVED};
+use crate::problem::Arc;
 use crate::solution::{Budget, Outcome};
 
 impl Network {
@@ -19,43 +21,73 @@ impl Network {
     pub fn solve_canonically(&mut self, budget: Budget) -> Outcome {
         // In this order: lists keep traces of the flow that they were made with.
         self.forget();
+        self.free_nodes.sort_unstable_by(|a, b| b.cmp(a));
+        self.free_arcs.sort_unstable_by(|a, b| b.cmp(a));
+        self.forget_last_arcs();
         self.lay_out();
         self.resolve(budget)
     }
 
+    /// Takes back the numbers after that of the last arc.
+    fn forget_last_arcs(&mut self) {
+        let last = ids(self.rooms.len()).rev().zip(&self.free_arcs).take_while(|(id, free)| id == *free).count();
+        self.free_arcs.drain(..last);
+        let left = self.rooms.len() - last;
+        self.rooms.truncate(left);
+        self.lowers.truncate(left);
+        self.layout.arcs.truncate(left);
+    }
+
     pub(super) fn forget(&mut self) {
+        self.list_arcs();
         for (excess, supply) in self.excesses.iter_mut().zip(&self.supplies) {
             *excess = if *supply == REMOVED { 0 } else { *supply };
         }
         self.nodes.iter_mut().for_each(|node| node.price = 0);
-        self.layout.news.tell_all();
-        for id in ids(self.rooms.len()) {
-            if !self.is_arc(id) {
+        // As if all arcs were at their lower bounds, which most of them are to be.
+        for room in self.rooms.iter_mut().filter(|room| room.down > 0) {
+            if room.up != ENDLESS {
+                room.up += room.down;
+            }
+            room.down = 0;
+        }
+        self.layout.empty();
+        self.cost = 0;
+        for id in ids(self.lowers.len()) {
+            if self.lower(id) == 0 {
                 continue;
             }
-            let declared = self.declared(id);
-            let flow = 0.clamp(declared.lower, declared.capacity);
-            self.shift(id, flow - self.flow_of(id));
-            self.excesses[declared.tail.index()] -= flow;
-            self.excesses[declared.head.index()] += flow;
+            let Arc { tail, head, lower, capacity, cost } = self.declared(id);
+            let flow = first_flow(lower, capacity);
+            self.cost += i128::from(cost) * i128::from(lower);
+            self.shift(id, flow - lower);
+            self.excesses[tail.index()] -= flow;
+            self.excesses[head.index()] += flow;
         }
         self.pending = Pending::default();
     }
 
+    /// Lists the arcs that have come since arcs were listed last; where those are most of all arcs, all anew.
+    pub(super) fn list_arcs(&mut self) {
+        let unlisted = self.layout.unlisted();
+        if unlisted.len() > self.rooms.len() / 2 {
+            self.lay_out();
+            return;
+        }
+        for id in unlisted {
+            self.layout.make_room(id);
+            self.layout.link(id, self.rooms[id as usize].fill());
+        }
+    }
+
     /// Lists all arcs anew, in the order of ids.
     fn lay_out(&mut self) {
-        let old = std::mem::take(&mut self.layout);
-        let declared = |(id, arc): (u32, &Course)| (arc.tail != NONE).then(|| (arc.tail, arc.head, self.lower(id)));
-        let mut layout = Layout::default();
-        layout.news.tell_all();
-        layout.lay_out(&self.supplies, ids(self.rooms.len()).zip(&old.arcs).map(declared));
-        self.layout = layout;
-        for (id, course) in ids(self.rooms.len()).zip(old.arcs).filter(|(_, course)| course.tail != NONE) {
-            self.layout.link(id, course);
-            self.layout.refill(id, self.rooms[id as usize].fill());
+        // The old lists go first: there is no room for both.
+        let arcs = std::mem::take(&mut self.layout).arcs;
+        self.layout = Layout::of(arcs, &self.lowers, &self.supplies);
+        for id in ids(self.rooms.len()) {
+            self.layout.link(id, self.rooms[id as usize].fill());
         }
-        self.free_nodes.sort_unstable_by(|a, b| b.cmp(a));
-        self.free_arcs.sort_unstable_by(|a, b| b.cmp(a));
     }
 }
 

@@ -19,6 +19,9 @@ use crate::solution::{Budget, Outcome};
 /// A price as far from 0 as this is a reason to start again; one solve takes it no further than the double.
 pub(super) const FAR: i64 = 1 << 61;
 
+/// A change of an arc's flow takes the time of so many looks at an arc.
+const STEPS_PER_SHIFT: u64 = 8;
+
 /// What a solve still has to route.
 struct Work {
     /// Nodes with an excess, in the order in which they are served.
@@ -38,9 +41,13 @@ impl Network {
     }
 
     fn resolve_with(&mut self, search: &mut Search, budget: Budget) -> Outcome {
+        self.list_arcs();
         // Prices drift while costs change for ever; far from an overflow they start again at 0.
         if self.pending.left == Left::Unsettled || search.extreme > FAR {
             search.extreme = 0;
+            self.forget();
+        }
+        if budget == Budget::UNLIMITED && self.pending.left == Left::Repairable && self.is_mostly_new() {
             self.forget();
         }
         let pending = std::mem::take(&mut self.pending);
@@ -54,7 +61,7 @@ impl Network {
         let began = search.steps;
         let is_cold = pending.left != Left::Repairable;
         let patience = match budget {
-            Budget::UNLIMITED if !is_cold => Patience::Repair(self.expected_from_scratch()),
+            Budget::UNLIMITED if !is_cold => Patience::with_repair(self.expected_from_scratch()),
             Budget::UNLIMITED if self.can_be_scaled() => self.patience_with_paths(),
             _ => Patience::Endless,
         };
@@ -83,7 +90,23 @@ impl Network {
 
     /// The steps of a solve from scratch: as many as the last one took, or as such a network takes at least.
     fn expected_from_scratch(&self) -> u64 {
-        self.steps_from_scratch.max(self.size() * 3 / 2)
+        self.steps_from_scratch.max(self.least_from_scratch())
+    }
+
+    /// The steps of a solve from scratch where nobody is in anybody's way.
+    fn least_from_scratch(&self) -> u64 {
+        self.size() * 9 / 2
+    }
+
+    /// Whether so many units have to be moved that a repair, which moves each by itself, takes longer than a start from
+    /// scratch, which moves all in a good order: a twelfth, or half of them where nobody is in anybody's way.
+    fn is_mostly_new(&self) -> bool {
+        let share = if self.steps_from_scratch > self.least_from_scratch() { 12 } else { 2 };
+        let mut unbalanced = self.pending.unbalanced.clone();
+        unbalanced.sort_unstable();
+        unbalanced.dedup();
+        let moved: u64 = unbalanced.iter().map(|id| self.excesses[*id as usize].unsigned_abs()).sum();
+        self.supplied > 0 && moved / 2 * share >= self.supplied.unsigned_abs()
     }
 
     /// Without the ids that are free: those depend on history.
@@ -214,6 +237,7 @@ impl Network {
             search.missing.insert(*node);
         }
         let mut outcome = None;
+        let mut patience = patience;
         let mut paths = 0_u64;
         let mut is_slow = false;
         'sources: for source in &work.sources {
@@ -282,6 +306,7 @@ impl Network {
             Way::Against => self.rooms[*id as usize].down,
         });
         let amount = rooms.min().unwrap_or(0).min(self.excesses[source as usize]).min(-self.excesses[end as usize]);
+        search.steps += STEPS_PER_SHIFT * path.len() as u64;
         for (id, way) in path {
             // A leaf that was passed through has its flow elsewhere now.
             if way == Way::Against {
