@@ -4,12 +4,12 @@
 //! the first one there in the next instance too, the second the second, and so on.
 
 use crate::change::Change;
-use crate::problem::{Arc, ArcId, Instance, NodeId};
+use crate::network::Network;
+use crate::problem::{Arc, ArcId, Instance, NodeId, Problem};
 
 /// Knows which arc of a network is which of the instance that the network has followed so far.
 ///
-/// It counts ids as a [`Network`](crate::Network) gives them out: all changes must be applied in order, and
-/// no others.
+/// It counts ids as a [`Network`] gives them out: all changes must be applied in order, and no others.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Follower {
     /// By the place in the instance.
@@ -29,9 +29,9 @@ struct Matching {
 }
 
 impl Follower {
-    /// For a network that was made from this instance and not changed since.
-    pub fn new(instance: &Instance) -> Follower {
-        let next = number(instance.arcs.len());
+    /// For a network that was made from an instance or a file, and not changed since.
+    pub fn new(network: &Network) -> Follower {
+        let next = number(network.arcs().count());
         Follower { ids: (0..next).map(ArcId).collect(), free: Vec::new(), next }
     }
 
@@ -40,28 +40,29 @@ impl Follower {
         &self.ids
     }
 
-    /// The changes that make `after` of the network, which is `before` so far.
+    /// The changes that make `after` of the network.
     ///
     /// What goes comes first, so that what comes finds the freed numbers and room within the limits.
     ///
     /// # Panics
-    /// Where `before` is not what was followed so far.
-    pub fn follow(&mut self, before: &Instance, after: &Instance) -> Vec<Change> {
-        assert_eq!(before.arcs.len(), self.ids.len(), "the instance before must be the one that was followed last");
-        let matching = matching(&before.arcs, &after.arcs);
+    /// Where the network is not what was followed so far.
+    pub fn follow(&mut self, network: &Network, after: &Instance) -> Vec<Change> {
+        let before = |id: &ArcId| network.arc(*id).expect("the network must be as it was followed");
+        let matching = matching(self.ids.iter().map(before), &after.arcs);
         let mut changes = Vec::new();
         for &place in &matching.gone {
             let arc = self.ids[place as usize];
             self.free.push(arc);
             changes.push(Change::RemoveArc { arc });
         }
-        change_nodes(&before.supplies, &after.supplies, &mut changes);
+        let supplies: Vec<i64> = network.nodes().map(|(_, supply)| supply).collect();
+        change_nodes(&supplies, &after.supplies, &mut changes);
         let mut ids = Vec::with_capacity(after.arcs.len());
         for (arc, origin) in after.arcs.iter().zip(&matching.origins) {
             ids.push(match origin {
                 Some(place) => {
                     let id = self.ids[*place as usize];
-                    change_arc(id, &before.arcs[*place as usize], arc, &mut changes);
+                    change_arc(id, &before(&id), arc, &mut changes);
                     id
                 }
                 None => {
@@ -111,12 +112,12 @@ fn change_arc(arc: ArcId, before: &Arc, after: &Arc, changes: &mut Vec<Change>) 
 }
 
 /// Matches arcs by their ends and, among parallels, by their order.
-fn matching(before: &[Arc], after: &[Arc]) -> Matching {
+fn matching(before: impl Iterator<Item = Arc> + Clone, after: &[Arc]) -> Matching {
     // Most files differ late: as far as the ends are the same in step, so are all counts of parallels.
-    let common = before.iter().zip(after).take_while(|(old, new)| ends(old) == ends(new)).count();
+    let common = before.clone().zip(after).take_while(|(old, new)| ends(old) == ends(new)).count();
     let mut origins: Vec<Option<u32>> = (0..number(common)).map(Some).collect();
     origins.resize(after.len(), None);
-    let (old, new) = (sorted(before, common), sorted(after, common));
+    let (old, new) = (sorted(before, common), sorted(after.iter().copied(), common));
     let mut gone = Vec::new();
     let mut left = old.iter().peekable();
     for &(ends, place) in &new {
@@ -137,9 +138,8 @@ fn ends(arc: &Arc) -> u64 {
 }
 
 /// The arcs from a place on, by ends and then by place.
-fn sorted(arcs: &[Arc], from: usize) -> Vec<(u64, u32)> {
-    let mut sorted: Vec<(u64, u32)> =
-        arcs.iter().zip(0..).skip(from).map(|(arc, place): (&Arc, u32)| (ends(arc), place)).collect();
+fn sorted(arcs: impl Iterator<Item = Arc>, from: usize) -> Vec<(u64, u32)> {
+    let mut sorted: Vec<(u64, u32)> = arcs.zip(0..).skip(from).map(|(arc, place)| (ends(&arc), place)).collect();
     sorted.sort_unstable();
     sorted
 }
@@ -159,70 +159,26 @@ mod tests {
         Instance { supplies: supplies.to_vec(), arcs: arcs.to_vec() }
     }
 
-    /// What a network keeps of what it is told, in as few words as possible.
-    struct Kept {
-        supplies: Vec<Option<i64>>,
-        free_nodes: Vec<usize>,
-        arcs: Vec<Option<Arc>>,
-        free_arcs: Vec<usize>,
+    fn apply(network: &mut Network, changes: &[Change]) {
+        for change in changes {
+            network.apply(change).unwrap();
+        }
     }
 
-    impl Kept {
-        fn new(instance: &Instance) -> Kept {
-            Kept {
-                supplies: instance.supplies.iter().copied().map(Some).collect(),
-                free_nodes: Vec::new(),
-                arcs: instance.arcs.iter().copied().map(Some).collect(),
-                free_arcs: Vec::new(),
-            }
-        }
-
-        fn apply(&mut self, change: Change) {
-            match change {
-                Change::AddNode { supply } => {
-                    let at = self.free_nodes.pop().unwrap_or(self.supplies.len());
-                    self.supplies.resize(self.supplies.len().max(at + 1), None);
-                    assert_eq!(self.supplies[at].replace(supply), None);
-                }
-                Change::RemoveNode { node } => {
-                    assert!(self.arcs.iter().flatten().all(|arc| arc.tail != node && arc.head != node));
-                    assert!(self.supplies[node.index()].take().is_some());
-                    self.free_nodes.push(node.index());
-                }
-                Change::SetSupply { node, supply } => {
-                    assert_ne!(self.supplies[node.index()].replace(supply).unwrap(), supply);
-                }
-                Change::AddArc(arc) => {
-                    let at = self.free_arcs.pop().unwrap_or(self.arcs.len());
-                    self.arcs.resize(self.arcs.len().max(at + 1), None);
-                    assert_eq!(self.arcs[at].replace(arc), None);
-                }
-                Change::RemoveArc { arc } => {
-                    assert!(self.arcs[arc.index()].take().is_some());
-                    self.free_arcs.push(arc.index());
-                }
-                Change::SetBounds { arc, lower, capacity } => {
-                    let kept = self.arcs[arc.index()].as_mut().unwrap();
-                    (kept.lower, kept.capacity) = (lower, capacity);
-                }
-                Change::SetCost { arc, cost } => self.arcs[arc.index()].as_mut().unwrap().cost = cost,
-            }
-        }
-
-        /// The instance, with the arcs where the follower says that they are.
-        fn instance(&self, follower: &Follower) -> Instance {
-            let supplies = self.supplies.iter().flatten().copied().collect();
-            let arcs = follower.arcs().iter().map(|id| self.arcs[id.index()].unwrap()).collect();
-            assert_eq!(self.arcs.iter().flatten().count(), follower.arcs().len());
-            Instance { supplies, arcs }
-        }
+    /// What the network is by now, with the arcs where the follower says that they are.
+    fn followed(network: &Network, follower: &Follower) -> Instance {
+        let supplies = network.nodes().map(|(_, supply)| supply).collect();
+        let arcs = follower.arcs().iter().map(|id| network.arc(*id).unwrap()).collect();
+        assert_eq!(network.arcs().count(), follower.arcs().len());
+        Instance { supplies, arcs }
     }
 
     #[test]
     fn nothing_changes_where_nothing_differs() {
         let same = instance(&[1, -1], &[arc(0, 1, 5, 1), arc(0, 1, 5, 1)]);
-        let mut follower = Follower::new(&same);
-        assert_eq!(follower.follow(&same, &same), []);
+        let network = Network::from_instance(&same).unwrap();
+        let mut follower = Follower::new(&network);
+        assert_eq!(follower.follow(&network, &same), []);
         assert_eq!(follower.arcs(), [ArcId(0), ArcId(1)]);
     }
 
@@ -230,7 +186,8 @@ mod tests {
     fn only_what_differs_changes() {
         let before = instance(&[1, -1, 0], &[arc(0, 1, 5, 1), arc(1, 2, 5, 1), arc(0, 1, 6, 2)]);
         let after = instance(&[2, -1], &[arc(0, 1, 5, 3), arc(0, 1, UNLIMITED, 2), arc(1, 1, 1, 1)]);
-        let mut follower = Follower::new(&before);
+        let mut network = Network::from_instance(&before).unwrap();
+        let mut follower = Follower::new(&network);
         let changes = [
             Change::RemoveArc { arc: ArcId(1) },
             Change::RemoveNode { node: NodeId(2) },
@@ -239,9 +196,10 @@ mod tests {
             Change::SetBounds { arc: ArcId(2), lower: 0, capacity: UNLIMITED },
             Change::AddArc(arc(1, 1, 1, 1)),
         ];
-        assert_eq!(follower.follow(&before, &after), changes);
+        assert_eq!(follower.follow(&network, &after), changes);
+        apply(&mut network, &changes);
         assert_eq!(follower.arcs(), [ArcId(0), ArcId(2), ArcId(1)]);
-        let back = follower.follow(&after, &before);
+        let back = follower.follow(&network, &before);
         assert_eq!(back[0], Change::RemoveArc { arc: ArcId(1) });
         assert_eq!(back[2], Change::AddNode { supply: 0 });
         assert_eq!(follower.arcs(), [ArcId(0), ArcId(1), ArcId(2)]);
@@ -260,13 +218,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_follows_is_what_is_asked(instances in prop::collection::vec(some_instance(), 2..6)) {
-            let mut kept = Kept::new(&instances[0]);
-            let mut follower = Follower::new(&instances[0]);
-            for pair in instances.windows(2) {
-                for change in follower.follow(&pair[0], &pair[1]) {
-                    kept.apply(change);
-                }
-                prop_assert_eq!(&kept.instance(&follower), &pair[1]);
+            let mut network = Network::from_instance(&instances[0]).unwrap();
+            let mut follower = Follower::new(&network);
+            for after in &instances[1..] {
+                let changes = follower.follow(&network, after);
+                apply(&mut network, &changes);
+                prop_assert_eq!(&followed(&network, &follower), after);
             }
         }
     }

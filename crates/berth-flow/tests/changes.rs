@@ -129,16 +129,16 @@ proptest! {
     #[test]
     fn a_network_follows_files(instances in prop::collection::vec(any_instance(SMALL), 1..6)) {
         let mut network = Network::from_instance(&instances[0]).unwrap();
-        let mut follower = Follower::new(&instances[0]);
+        let mut follower = Follower::new(&network);
         network.solve(Budget::UNLIMITED);
-        for files in instances.windows(2) {
-            for change in follower.follow(&files[0], &files[1]) {
+        for after in &instances[1..] {
+            for change in follower.follow(&network, after) {
                 network.apply(&change).unwrap();
             }
             let outcome = network.resolve(Budget::UNLIMITED);
-            check(&network, &outcome, &network.solution(), &truth(&files[1])).map_err(TestCaseError::fail)?;
+            check(&network, &outcome, &network.solution(), &truth(after)).map_err(TestCaseError::fail)?;
             let arcs: Vec<(ArcId, Arc)> = network.arcs().collect();
-            for (id, arc) in follower.arcs().iter().zip(&files[1].arcs) {
+            for (id, arc) in follower.arcs().iter().zip(&after.arcs) {
                 prop_assert!(arcs.contains(&(*id, *arc)));
             }
         }

@@ -127,12 +127,13 @@ fn a_wrong_file_is_told_with_its_line() {
         assert!(told.starts_with(&format!("berth: cannot read {wrong}: line 6: expected its capacity, ")), "{told}");
     }
     let dear = files.put("dear.min", &BASE.replace("0 9 4", "0 9 9223372036854775807"));
-    for (file, place) in [(&huge, "node 1"), (&dear, "arc 3 from node 1 to node 3")] {
-        for args in [vec![file.as_str()], vec![&base, "--then", file]] {
+    for (file, line, place) in [(&huge, 2, "node 1"), (&dear, 6, "arc 3 from node 1 to node 3")] {
+        let begins = [format!("berth: cannot read {file}: line {line}: "), format!("berth: {file}: {place}: ")];
+        for (args, begin) in [vec![file.as_str()], vec![&base, "--then", file]].into_iter().zip(begins) {
             let output = run(&args);
             let told = text(&output.stderr);
             assert_eq!(output.status.code(), Some(2), "{told}");
-            assert!(told.starts_with(&format!("berth: {file}: {place}: ")) && told.contains("exceed"), "{told}");
+            assert!(told.starts_with(&begin) && told.contains("exceed"), "{told}");
         }
     }
     let output = run(&["/nowhere/to/be.min"]);

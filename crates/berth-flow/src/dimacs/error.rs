@@ -4,6 +4,8 @@ use std::{fmt, io};
 
 use thiserror::Error;
 
+use crate::error::ChangeError;
+
 /// A file that cannot be read as a problem.
 #[derive(Debug, Error)]
 pub enum ReadError {
@@ -127,6 +129,9 @@ pub enum LineError {
         /// The capacity that means no limit there.
         remedy: i64,
     },
+    /// A line that a network does not take.
+    #[error("{0}")]
+    Refused(ChangeError),
 }
 
 /// A number on a line.

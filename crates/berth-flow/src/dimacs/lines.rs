@@ -7,52 +7,68 @@ use crate::dimacs::error::{Field, LineError, ReadError};
 /// The most characters of a wrong field that an error repeats.
 const SHOWN: usize = 40;
 
-/// Hands all lines, without their line feeds, to `take`, with their numbers from 1; returns the last number.
-pub(super) fn each_line(
-    mut reader: impl BufRead,
+/// The lines of a reader, without their line feeds.
+pub(super) struct Lines<R> {
+    reader: R,
     limit: usize,
-    mut take: impl FnMut(u64, &[u8]) -> Result<(), LineError>,
-) -> Result<u64, ReadError> {
-    let mut line = 0;
-    // The beginning of a line whose end the buffer does not hold.
-    let mut begun: Vec<u8> = Vec::new();
-    let mut check = |line: u64, text: &[u8]| {
-        let taken = if text.len() > limit { Err(LineError::TooLong { limit }) } else { take(line, text) };
-        taken.map_err(|source| ReadError::Line { line, source })
-    };
-    loop {
-        let buffer = match reader.fill_buf() {
-            Ok(buffer) => buffer,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(source) => return Err(ReadError::Read { line, source }),
-        };
-        if buffer.is_empty() {
-            break;
-        }
-        let mut rest = buffer;
-        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
-            line += 1;
-            if begun.is_empty() {
-                check(line, &rest[..end])?;
-            } else {
-                begun.extend_from_slice(&rest[..end.min(limit + 1)]);
-                check(line, &begun)?;
-                begun.clear();
+    /// The number of the last one, from 1.
+    line: u64,
+    /// The beginning of a line whose end the reader's buffer did not hold.
+    begun: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// With at most `limit` bytes each.
+    pub(super) fn new(reader: R, limit: usize) -> Lines<R> {
+        Lines { reader, limit, line: 0, begun: Vec::new() }
+    }
+
+    /// The number of the last line.
+    pub(super) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// What `take` makes of the next line and its number; `None` at the end.
+    pub(super) fn next<T>(
+        &mut self,
+        take: impl FnOnce(u64, &[u8]) -> Result<T, LineError>,
+    ) -> Result<Option<T>, ReadError> {
+        self.begun.clear();
+        loop {
+            let buffer = match self.reader.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(ReadError::Read { line: self.line, source }),
+            };
+            let end = buffer.iter().position(|&byte| byte == b'\n');
+            let piece = &buffer[..end.unwrap_or(buffer.len())];
+            let line = self.line + 1;
+            let wrong = |source| ReadError::Line { line, source };
+            if self.begun.len() + piece.len() > self.limit {
+                return Err(wrong(LineError::TooLong { limit: self.limit }));
             }
-            rest = &rest[end + 1..];
+            let is_last = buffer.is_empty();
+            if is_last && self.begun.is_empty() {
+                return Ok(None);
+            }
+            if end.is_none() && !is_last {
+                self.begun.extend_from_slice(piece);
+                let used = piece.len();
+                self.reader.consume(used);
+                continue;
+            }
+            let taken = if self.begun.is_empty() {
+                take(line, piece)
+            } else {
+                self.begun.extend_from_slice(piece);
+                take(line, &self.begun)
+            };
+            let used = piece.len() + usize::from(end.is_some());
+            self.reader.consume(used);
+            self.line = line;
+            return taken.map(Some).map_err(wrong);
         }
-        if begun.len() + rest.len() > limit {
-            return Err(ReadError::Line { line: line + 1, source: LineError::TooLong { limit } });
-        }
-        begun.extend_from_slice(rest);
-        let used = buffer.len();
-        reader.consume(used);
     }
-    if !begun.is_empty() {
-        line += 1;
-        check(line, &begun)?;
-    }
-    Ok(line)
 }
 
 /// The fields of a line, one after the other.

@@ -1,4 +1,4 @@
-//! The DIMACS format for min-cost flow problems: `read`, `write` and `write_flow`.
+//! The DIMACS format for min-cost flow problems: `read`, `read_network`, `items`, `write` and `write_flow`.
 //!
 //! ```text
 //! c anything
@@ -29,7 +29,7 @@ mod read;
 mod write;
 
 pub use error::{Field, LineError, ReadError};
-pub use read::{MAX_ARCS, MAX_LINE_BYTES, MAX_NODES, read};
+pub use read::{Item, Items, MAX_ARCS, MAX_LINE_BYTES, MAX_NODES, items, read, read_network};
 pub use write::{write, write_flow};
 
 #[cfg(test)]

@@ -172,7 +172,7 @@ fn memory_is_taken_for_arcs_that_are_there() {
 fn a_flow_is_written_arc_by_arc() {
     let instance = Instance { supplies: vec![2, -2], arcs: vec![arc(0, 1, 0, 1, 5), arc(0, 1, 0, 9, 6)] };
     let mut out = Vec::new();
-    write_flow(&instance, [1, 1], 11, &mut out).unwrap();
+    write_flow(instance.arcs.iter().copied(), [1, 1], 11, &mut out).unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), "s 11\nf 1 2 1\nf 1 2 1\n");
 }
 

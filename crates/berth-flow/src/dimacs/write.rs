@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::problem::{Instance, UNLIMITED};
+use crate::problem::{Arc, Instance, UNLIMITED};
 
 /// Writes a problem in the DIMACS format. Reading it again gives the same instance. `out` is best buffered.
 ///
@@ -26,18 +26,18 @@ pub fn write(instance: &Instance, mut out: impl Write) -> io::Result<()> {
 
 /// Writes a flow in the DIMACS format: `s COST`, then a line `f TAIL HEAD FLOW` for each arc, in the order of
 /// the arcs, also where nothing flows: only its place tells an arc from its parallels. `flows` are those of
-/// the arcs, in the same order. `out` is best buffered.
+/// the arcs, in the same order; `arcs` are those of the problem. `out` is best buffered.
 ///
 /// # Errors
 /// Where `out` fails.
 pub fn write_flow(
-    instance: &Instance,
+    arcs: impl IntoIterator<Item = Arc>,
     flows: impl IntoIterator<Item = i64>,
     cost: i128,
     mut out: impl Write,
 ) -> io::Result<()> {
     writeln!(out, "s {cost}")?;
-    for (arc, flow) in instance.arcs.iter().zip(flows) {
+    for (arc, flow) in arcs.into_iter().zip(flows) {
         writeln!(out, "f {} {} {flow}", u64::from(arc.tail.0) + 1, u64::from(arc.head.0) + 1)?;
     }
     out.flush()

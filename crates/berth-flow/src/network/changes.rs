@@ -101,6 +101,14 @@ impl Network {
         self.rooms.reserve_exact(arcs);
     }
 
+    /// Adds nodes without a supply until there are so many.
+    pub(crate) fn grow_to(&mut self, nodes: usize) -> Result<(), ChangeError> {
+        while self.nodes.len() < nodes {
+            self.add_node(0)?;
+        }
+        Ok(())
+    }
+
     /// Keeps a journal of changes from now on.
     pub fn keep_journal(&mut self) {
         self.journal.get_or_insert_default();

@@ -148,6 +148,11 @@ impl Network {
         self.is_arc(arc.0).then(|| self.flow_of(arc.0))
     }
 
+    /// What an arc was declared to be; `None` where there is no such arc.
+    pub fn arc(&self, arc: ArcId) -> Option<Arc> {
+        self.is_arc(arc.0).then(|| self.declared(arc.0))
+    }
+
     /// The price of a node, as of the last solve: what a unit more of supply there would cost, up to a constant common
     /// to all nodes that paths join. `None` where there is no such node.
     pub fn price(&self, node: NodeId) -> Option<i64> {

@@ -68,7 +68,7 @@ impl Network {
     }
 
     /// Lists the arcs that have come since arcs were listed last; where those are most of all arcs, all anew.
-    pub(super) fn list_arcs(&mut self) {
+    pub(crate) fn list_arcs(&mut self) {
         let unlisted = self.layout.unlisted();
         if unlisted.len() > self.rooms.len() / 2 {
             self.lay_out();

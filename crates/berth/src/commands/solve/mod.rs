@@ -1,26 +1,28 @@
 //! `berth solve`: min-cost flow problems in DIMACS files, from scratch and from one file to the next.
 //!
 //! What is timed is the solver alone, by the thread's processor time. Every answer is then certified by code
-//! that shares nothing with the solver, against the file itself.
+//! that shares nothing with the solver, against the file itself, which is read again for it.
 
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufReader, BufWriter};
+use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use berth_flow::{
-    ArcId, Bound, Budget, ChangeError, CutSums, Follower, Instance, Network, NodeId, Outcome, Solution, certify,
-    certify_cut, certify_cycle, dimacs,
+    Arc, ArcId, Bound, Budget, ChangeError, CutSums, Follower, Instance, Network, NodeId, Outcome, Problem, Solution,
+    certify, certify_cut, certify_cycle, dimacs,
 };
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
+use self::source::Source;
 use crate::args::SolveArgs;
 use crate::exit::{Status, failed};
 use crate::output::{Format, table};
 
-/// How much is read at once.
-const BUFFER_BYTES: usize = 1 << 18;
 /// The most nodes or arcs of a witness that a sentence names.
 const NAMED: usize = 8;
 
@@ -78,31 +80,51 @@ enum Trouble {
 /// Solves the file, then what the others make of it.
 pub fn solve(args: &SolveArgs, format: Format) -> anyhow::Result<ExitCode> {
     check_streams(args)?;
-    let mut instance = read(&args.file)?;
-    let mut network = Network::from_instance(&instance).map_err(|error| refused(&args.file, &instance, error))?;
-    let mut follower = Follower::new(&instance);
+    let (mut source, mut network) = Source::open(&args.file)?;
     let (outcome, cpu_ms) = timed(|| network.solve(Budget::UNLIMITED));
-    let mut answer = answer(&instance, &network, &follower, outcome, cpu_ms);
-    let mut solves = vec![answer.solve];
-    for file in &args.then {
-        let after = read(file)?;
-        let changes = follower.follow(&instance, &after);
-        let (outcome, cpu_ms) = timed(|| {
-            for change in &changes {
-                network.apply(change)?;
-            }
-            Ok(network.resolve(Budget::UNLIMITED))
-        });
-        let outcome = outcome.map_err(|error| refused(file, &after, error))?;
-        instance = after;
-        answer = self::answer(&instance, &network, &follower, outcome, cpu_ms);
-        solves.push(Solve { changes: Some(changes.len()), ..answer.solve });
+    let mut solution = network.solution();
+    // Without other files the network makes room for the certificate.
+    let followed = (!args.then.is_empty()).then(|| (Follower::new(&network), network));
+    let mut solves = vec![answer(&source, &solution, outcome, cpu_ms)?];
+    if let Some((mut follower, mut network)) = followed {
+        for file in &args.then {
+            let (next, after) = Source::read(file)?;
+            let changes = follower.follow(&network, &after);
+            let (outcome, cpu_ms) = timed(|| {
+                for change in &changes {
+                    network.apply(change)?;
+                }
+                Ok(network.resolve(Budget::UNLIMITED))
+            });
+            let outcome = outcome.map_err(|error| refused(&next.name(), &after, error))?;
+            source = next;
+            solution = in_the_files_order(network.solution(), &follower);
+            let answer = answer(&source, &solution, in_places(outcome, &follower), cpu_ms)?;
+            solves.push(Solve { changes: Some(changes.len()), ..answer });
+        }
     }
     let last = solves.last().expect("there is at least one");
     if let (Some(path), Some(cost)) = (&args.flows, last.cost) {
-        write_flows(path, &instance, &answer.flows, cost)?;
+        write_flows(path, &source, &solution.flows, cost)?;
     }
     show(args, &solves, format)
+}
+
+/// The solution by the places of the file's arcs. Its nodes are numbered as the network's are.
+fn in_the_files_order(solution: Solution, follower: &Follower) -> Solution {
+    let flow = |id: &ArcId| solution.flows.get(id.0 as usize).copied().unwrap_or_default();
+    Solution { flows: follower.arcs().iter().map(flow).collect(), prices: solution.prices }
+}
+
+/// The outcome by the places of the file's arcs.
+fn in_places(outcome: Outcome, follower: &Follower) -> Outcome {
+    let Outcome::Unbounded { cycle, steps } = outcome else { return outcome };
+    let mut places: Vec<(ArcId, u32)> = follower.arcs().iter().copied().zip(0..).collect();
+    places.sort_unstable();
+    let place = |id| places.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| places[at].1);
+    // What the network has and the file has not would refute it.
+    let cycle = cycle.into_iter().map(|id| ArcId(place(id).unwrap_or(u32::MAX - 1))).collect();
+    Outcome::Unbounded { cycle, steps }
 }
 
 /// Standard input is there once, and standard output has the figures.
@@ -118,7 +140,7 @@ fn check_streams(args: &SolveArgs) -> anyhow::Result<()> {
 }
 
 /// The network's refusal, with the first place in the file where it says no.
-fn refused(file: &Path, instance: &Instance, error: ChangeError) -> anyhow::Error {
+fn refused(file: &str, instance: &Instance, error: ChangeError) -> anyhow::Error {
     let mut network = Network::new();
     let node = instance.supplies.iter().position(|supply| network.add_node(*supply).is_err());
     let arc = |network: &mut Network| instance.arcs.iter().position(|arc| network.add_arc(*arc).is_err());
@@ -130,24 +152,15 @@ fn refused(file: &Path, instance: &Instance, error: ChangeError) -> anyhow::Erro
         }
         (None, None) => String::new(),
     };
-    failed(Status::Usage, format!("{}{place}: {error}", file.display()))
+    failed(Status::Usage, format!("{file}{place}: {error}"))
 }
 
-fn read(path: &Path) -> anyhow::Result<Instance> {
-    let wrong = |name: &str, error: anyhow::Error| failed(Status::Usage, format!("cannot read {name}: {error:#}"));
-    if path.as_os_str() == "-" {
-        let input = BufReader::with_capacity(BUFFER_BYTES, std::io::stdin().lock());
-        return dimacs::read(input).map_err(|error| wrong("standard input", error.into()));
-    }
-    let name = path.display().to_string();
-    let file = File::open(path).map_err(|error| wrong(&name, error.into()))?;
-    dimacs::read(BufReader::with_capacity(BUFFER_BYTES, file)).map_err(|error| wrong(&name, error.into()))
-}
-
-fn write_flows(path: &Path, instance: &Instance, flows: &[i64], cost: i128) -> anyhow::Result<()> {
-    let write = |file| dimacs::write_flow(instance, flows.iter().copied(), cost, BufWriter::new(file));
+fn write_flows(path: &Path, source: &Source, flows: &[i64], cost: i128) -> anyhow::Result<()> {
+    let arcs = source.arcs().map(|(_, arc)| arc);
+    let write = |file| dimacs::write_flow(arcs, flows.iter().copied(), cost, BufWriter::new(file));
     let written = File::create(path).and_then(write);
-    written.map_err(|error| failed(Status::Usage, format!("cannot write {}: {error}", path.display())))
+    written.map_err(|error| failed(Status::Usage, format!("cannot write {}: {error}", path.display())))?;
+    source.check()
 }
 
 /// What came of the work, and the milliseconds of processor time that it took.
@@ -163,17 +176,8 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
     (came, microseconds as f64 / 1000.0)
 }
 
-/// A solve with the flows of the file's arcs.
-struct Answer {
-    solve: Solve,
-    flows: Vec<i64>,
-}
-
-fn answer(instance: &Instance, network: &Network, follower: &Follower, outcome: Outcome, cpu_ms: f64) -> Answer {
-    let mut solution = network.solution();
-    // From the network's order to the file's.
-    let flow = |id: &ArcId| solution.flows.get(id.0 as usize).copied().unwrap_or_default();
-    solution.flows = follower.arcs().iter().map(flow).collect();
+/// A solve with its proof, for which the file is read again.
+fn answer(source: &Source, solution: &Solution, outcome: Outcome, cpu_ms: f64) -> anyhow::Result<Solve> {
     let none = |status, steps, trouble| Solve {
         status,
         cost: None,
@@ -187,51 +191,46 @@ fn answer(instance: &Instance, network: &Network, follower: &Follower, outcome: 
     };
     let solve = match outcome {
         Outcome::Optimal { cost, steps } => {
-            let trouble = not_optimal(instance, &solution, cost).map(Trouble::NotProven);
+            let trouble = not_optimal(source, solution, cost).map(Trouble::NotProven);
             let certified = trouble.is_none();
             let (changes, cut, cycle) = (None, None, None);
             Solve { status: "optimal", cost: Some(cost), cpu_ms, steps, changes, certified, cut, cycle, trouble }
         }
         Outcome::Infeasible { cut, steps } => {
-            let trouble = match certify_cut(instance, &cut) {
-                Ok(sums) => Trouble::NoOptimum(no_flow(instance, &cut, sums)),
+            let trouble = match certify_cut(source, &cut) {
+                Ok(sums) => Trouble::NoOptimum(no_flow(source, &cut, sums)),
                 Err(refutation) => Trouble::NotProven(refutation.to_string()),
             };
             let nodes = cut.iter().map(|node| node.0 + 1).collect();
             Solve { cut: Some(nodes), ..none("infeasible", steps, trouble) }
         }
         Outcome::Unbounded { cycle, steps } => {
-            let mut places: Vec<(ArcId, u32)> = follower.arcs().iter().copied().zip(0..).collect();
-            places.sort_unstable();
-            let place = |id| places.binary_search_by_key(&id, |(id, _)| *id).ok().map(|at| places[at].1);
-            // What the network has and the file has not would refute it.
-            let cycle: Vec<u32> = cycle.into_iter().map(|id| place(id).unwrap_or(u32::MAX - 1)).collect();
-            let ids: Vec<ArcId> = cycle.iter().copied().map(ArcId).collect();
-            let trouble = match certify_cycle(instance, &ids) {
-                Ok(()) => Trouble::NoOptimum(no_minimum(instance, &cycle)),
+            let trouble = match certify_cycle(source, &cycle) {
+                Ok(()) => Trouble::NoOptimum(no_minimum(source, &cycle)),
                 Err(refutation) => Trouble::NotProven(refutation.to_string()),
             };
-            Solve { cycle: Some(cycle.iter().map(|place| place + 1).collect()), ..none("unbounded", steps, trouble) }
+            Solve { cycle: Some(cycle.iter().map(|arc| arc.0 + 1).collect()), ..none("unbounded", steps, trouble) }
         }
         Outcome::Unfinished { unrouted, steps } => {
             let trouble = format!("{unrouted} units are left, though the work had no limit");
             none("unfinished", steps, Trouble::NotProven(trouble))
         }
     };
-    Answer { solve, flows: solution.flows }
+    source.check()?;
+    Ok(solve)
 }
 
-fn not_optimal(instance: &Instance, solution: &Solution, cost: i128) -> Option<String> {
-    match certify(instance, solution) {
+fn not_optimal(source: &Source, solution: &Solution, cost: i128) -> Option<String> {
+    match certify(source, solution) {
         Ok(certificate) if certificate.cost == cost => None,
         Ok(certificate) => Some(format!("the flow costs {}, and {cost} was told", certificate.cost)),
         Err(refutation) => Some(refutation.to_string()),
     }
 }
 
-fn no_flow(instance: &Instance, cut: &[NodeId], sums: CutSums) -> String {
+fn no_flow(source: &Source, cut: &[NodeId], sums: CutSums) -> String {
     let CutSums { supply, least, most } = sums;
-    if cut.len() == instance.supplies.len() {
+    if cut.len() == source.node_count() {
         return format!("there is no flow: all supplies together are {supply}, and must be 0");
     }
     let nodes = named(cut.iter().map(|node| (node.0 + 1).to_string()), cut.len());
@@ -246,8 +245,10 @@ fn no_flow(instance: &Instance, cut: &[NodeId], sums: CutSums) -> String {
     format!("there is no flow: {who}, and {bound}")
 }
 
-fn no_minimum(instance: &Instance, cycle: &[u32]) -> String {
-    let arcs = cycle.iter().map(|place| &instance.arcs[*place as usize]);
+fn no_minimum(source: &Source, cycle: &[ArcId]) -> String {
+    let on_cycle: BTreeSet<&ArcId> = cycle.iter().collect();
+    let found: BTreeMap<ArcId, Arc> = source.arcs().filter(|(id, _)| on_cycle.contains(id)).collect();
+    let arcs = cycle.iter().filter_map(|id| found.get(id));
     let cost: i128 = arcs.clone().map(|arc| i128::from(arc.cost)).sum();
     let nodes = named(arcs.map(|arc| (arc.tail.0 + 1).to_string()), cycle.len());
     format!("there is no least cost: the arcs around the nodes {nodes} have no capacity and cost {cost} together")
