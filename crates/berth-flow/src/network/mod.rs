@@ -174,6 +174,17 @@ impl Network {
         }
     }
 
+    /// All flows and prices of a network that is not needed any more: its memory is given back before flows take theirs.
+    pub fn into_solution(self) -> Solution {
+        let price = |id: u32| self.price(NodeId(id)).unwrap_or(0);
+        let prices = (0..).take(self.nodes.len()).map(price).collect();
+        let Network { rooms, lowers, layout, search, .. } = self;
+        drop((layout, search));
+        let lowers = lowers.into_iter().chain(std::iter::repeat(0));
+        // Where there is no arc, both are 0.
+        Solution { flows: rooms.iter().zip(lowers).map(|(room, lower)| lower + room.down).collect(), prices }
+    }
+
     fn node_count(&self) -> usize {
         self.nodes.len() - self.free_nodes.len()
     }

@@ -40,7 +40,7 @@ impl Prospect {
     const JUDGED: u64 = 32;
     /// It may take such a part of them. Had it been known to take more, a start from scratch at once would have cost little
     /// less than to give up then.
-    const WORTH: u64 = 3;
+    const WORTH: u64 = 4;
 
     fn is_bad(&mut self, steps: u64, routed: i64, units: i64) -> bool {
         let (steps_then, routed_then) = self.judged;
@@ -68,8 +68,8 @@ mod tests {
         };
         assert_eq!(is_over(&[(100, 0)]), [false], "too early to say");
         assert_eq!(is_over(&[(101, 0)]), [true], "another 100 such are left");
-        assert_eq!(is_over(&[(101, 10)]), [false], "1010 steps are expected");
-        assert_eq!(is_over(&[(101, 10), (202, 12)]), [false, true], "it has become slow, and much is left");
+        assert_eq!(is_over(&[(101, 20)]), [false], "505 steps are expected");
+        assert_eq!(is_over(&[(101, 20), (202, 22)]), [false, true], "it has become slow, and much is left");
         assert_eq!(is_over(&[(101, 90), (202, 92)]), [false, false], "it has become slow, and little is left");
     }
 }

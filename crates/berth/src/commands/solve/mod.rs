@@ -82,9 +82,12 @@ pub fn solve(args: &SolveArgs, format: Format) -> anyhow::Result<ExitCode> {
     check_streams(args)?;
     let (mut source, mut network) = Source::open(&args.file)?;
     let (outcome, cpu_ms) = timed(|| network.solve(Budget::UNLIMITED));
-    let mut solution = network.solution();
     // Without other files the network makes room for the certificate.
-    let followed = (!args.then.is_empty()).then(|| (Follower::new(&network), network));
+    let (mut solution, followed) = if args.then.is_empty() {
+        (network.into_solution(), None)
+    } else {
+        (network.solution(), Some((Follower::new(&network), network)))
+    };
     let mut solves = vec![answer(&source, &solution, outcome, cpu_ms)?];
     if let Some((mut follower, mut network)) = followed {
         for file in &args.then {
