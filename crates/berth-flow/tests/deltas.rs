@@ -8,7 +8,6 @@ mod cluster;
 #[expect(dead_code, reason = "the generator uses the rest")]
 mod keys;
 #[path = "../examples/generate/random.rs"]
-#[expect(dead_code, reason = "the generator uses the rest")]
 mod random;
 
 use berth_flow::{Budget, Follower, Instance, Network, Outcome, certify};
