@@ -165,6 +165,16 @@ fn a_stream_is_taken_where_it_can_be() {
 }
 
 #[test]
+fn flows_do_not_overwrite_the_problem() {
+    let files = Files::new();
+    let base = files.put("base.min", BASE);
+    let output = run(&[&base, "--flows", &base]);
+    let wanted = format!("berth: --flows {base} would overwrite the problem; name another file\n");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), wanted));
+    assert_eq!(fs::read_to_string(&base).unwrap(), BASE);
+}
+
+#[test]
 fn equal_files_give_equal_bytes() {
     let files = Files::new();
     // Many ways of the same cost: what is told is not the only optimum.

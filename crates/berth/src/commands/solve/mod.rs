@@ -159,6 +159,10 @@ fn refused(file: &str, instance: &Instance, error: ChangeError) -> anyhow::Error
 }
 
 fn write_flows(path: &Path, source: &Source, flows: &[i64], cost: i128) -> anyhow::Result<()> {
+    if source.is_at(path) {
+        let problem = format!("--flows {} would overwrite the problem; name another file", path.display());
+        return Err(failed(Status::Usage, problem));
+    }
     let arcs = source.arcs().map(|(_, arc)| arc);
     let write = |file| dimacs::write_flow(arcs, flows.iter().copied(), cost, BufWriter::new(file));
     let written = File::create(path).and_then(write);

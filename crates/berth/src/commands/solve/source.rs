@@ -5,6 +5,7 @@
 use std::cell::{OnceCell, RefCell};
 use std::fs::{File, Metadata};
 use std::io::{BufReader, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use berth_flow::dimacs::{self, Item, ReadError};
@@ -66,6 +67,15 @@ impl Source {
         }
     }
 
+    /// Whether the path leads to the file that is still to be read again.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let is_it = |file: &FileSource| {
+            std::fs::metadata(path)
+                .is_ok_and(|other| (other.dev(), other.ino()) == (file.metadata.dev(), file.metadata.ino()))
+        };
+        matches!(self, Source::File(file) if is_it(file))
+    }
+
     /// How many nodes there are.
     pub(super) fn node_count(&self) -> usize {
         self.nodes().count()
@@ -91,7 +101,7 @@ impl FileSource {
         let file = File::open(&self.path).and_then(|file| Ok((file.metadata()?, file)));
         let items = match file {
             Ok((now, file)) if is_same(&now, &self.metadata) => Some(dimacs::items(buffered(file))),
-            Ok(_) => self.note("it has changed since it was read first"),
+            Ok(_) => self.note("it has changed since it was read first; solve it again when nobody writes it"),
             Err(error) => self.note(&format!("it cannot be read again: {error}")),
         };
         let readable = |item: Result<Item, ReadError>| match item {
