@@ -14,8 +14,8 @@
 //! preemptions comes back to where it began.
 
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, DecisionId, Gang, GroupName, JobId, Outcome, Preemptible, Priority, Verdict,
-    WaitReason,
+    Alloc, AllocId, AllocState, Cause, DecisionId, Gang, GroupName, JobId, JobSpec, Outcome, Preemptible, Priority,
+    Verdict, WaitReason,
 };
 use berth_placement::{Class, Prices, evict};
 
@@ -39,6 +39,10 @@ impl Core {
         let Some((by, _)) = stuck.iter().find(|(_, reason)| hopeful(reason)).filter(|_| !under_way) else { return };
         let only = self.alloc(*by).bound_to;
         let judge = Judge { core: self, below: spec.priority };
+        let newest = self.state.jobs.values().map(|job| &job.spec);
+        if !newest.chain(self.state.versions.values()).any(|other| judge.may_suffer(other)) {
+            return;
+        }
         let Some(eviction) = evict(&self.state.board, Class { job: spec, group }, only, &judge) else { return };
         let (by, job) = (*by, key.job.clone());
         let cause = self.state.cause_of(self.alloc(by));
@@ -105,6 +109,12 @@ struct Judge<'a> {
     below: Priority,
 }
 
+impl Judge<'_> {
+    fn may_suffer(&self, spec: &JobSpec) -> bool {
+        spec.priority < self.below && spec.preemptible == Preemptible::Yes
+    }
+}
+
 impl Prices for Judge<'_> {
     fn price(&self, alloc: AllocId) -> Option<u64> {
         let alloc = self.core.state.allocs.get(&alloc)?;
@@ -113,8 +123,7 @@ impl Prices for Judge<'_> {
             AllocState::Placed { .. } | AllocState::Running { .. } => false,
             AllocState::Waiting { .. } | AllocState::Stopping { .. } | AllocState::Ended { .. } => true,
         };
-        let protected = spec.priority >= self.below || spec.preemptible == Preemptible::No;
-        if stays || protected || self.core.is_recovering(alloc) {
+        if stays || !self.may_suffer(spec) || self.core.is_recovering(alloc) {
             return None;
         }
         let age = (self.core.now.since(alloc.created).0 / 1000).min(MOST_AGE);

@@ -129,6 +129,22 @@ fn what_is_kept_for_one_goes_to_whom_has_a_higher_priority_and_no_other_place() 
     assert_eq!(w.live("high"), ["high[0] v1 waiting no-room -"]);
 }
 
+#[test]
+fn what_is_kept_is_kept_by_the_next_leader_too() {
+    let mut w = one_node();
+    w.run(service("low").cpu(3_000).priority(20)).unwrap();
+    w.pass(2_000);
+    w.cut("a");
+    w.run(service("high").cpu(4_000).priority(80)).unwrap();
+    w.lead_anew();
+    w.run(service("small").cpu(1_000).priority(50)).unwrap();
+    assert_eq!(w.live("high"), ["high[0] v1 waiting preempting -"]);
+    assert_eq!(w.live("small"), ["small[0] v1 waiting no-room -"], "1,000 are free, and kept");
+    w.connect("a");
+    w.pass(2_000);
+    assert_eq!(w.live("high"), ["high[0] v1 ready a"]);
+}
+
 /// Within one step a member goes for another, one that waited finds a place, and the next instance of the first waits.
 #[test]
 fn a_member_of_a_gang_that_goes_waits_for_itself() {

@@ -41,6 +41,9 @@ pub struct Eviction {
 
 /// The cheapest eviction that makes room for one allocation of the class. Ties fall to the lower node id.
 pub fn evict(board: &Board, class: Class<'_>, only: Option<NodeId>, prices: &impl Prices) -> Option<Eviction> {
+    if prices.left_in_all() == 0 {
+        return None;
+    }
     let around = Around::of(board, class);
     let mut steps = STEPS;
     let mut best: Option<Eviction> = None;
@@ -67,6 +70,9 @@ fn cheapest(
     steps: &mut u32,
 ) -> Option<(u64, Vec<AllocId>)> {
     let mut candidates = candidates(board, seat, class, prices, most);
+    if candidates.list.is_empty() {
+        return None;
+    }
     let mut without_all = seat.clone();
     candidates.list.iter().for_each(|candidate| without_all.give_back(candidate.hold));
     // Where there is room already, something else is in the way, and who goes makes no difference.
