@@ -26,7 +26,8 @@ pub(crate) struct Field<'a> {
     pub(crate) wanted: Resources,
     around: Around<'a>,
     keys: Vec<String>,
-    standings: BTreeMap<NodeId, Standing<'a>>,
+    /// By node.
+    standings: Vec<(NodeId, Standing<'a>)>,
     cells: Vec<Cell>,
     /// The cheapest node of every cell that is open, cell by cell.
     heads: BTreeSet<(i64, NodeId, usize)>,
@@ -67,18 +68,26 @@ impl<'a> Field<'a> {
             wanted: class.group.resources(),
             keys: around.keys(),
             around,
-            standings: BTreeMap::new(),
+            standings: Vec::with_capacity(board.seats().len()),
             cells: Vec::new(),
             heads: BTreeSet::new(),
             filtered: BTreeMap::new(),
         };
         let mut known = BTreeMap::new();
+        // Gathered first: a set that is made of all its members at once takes half the time.
+        let mut open: Vec<Vec<(i64, NodeId)>> = Vec::new();
         for (node, seat) in board.seats() {
             let cell = field.cell_of(seat, &mut known);
+            open.resize(field.cells.len(), Vec::new());
             let standing = field.look(board, *node, seat, cell);
-            field.put(*node, standing);
+            match standing {
+                Standing::Fits { cost, cell } => open[cell].push((cost, *node)),
+                Standing::Filtered(block) => *field.filtered.entry(block).or_default() += 1,
+            }
+            field.standings.push((*node, standing));
         }
-        for cell in 0..field.cells.len() {
+        for (cell, open) in open.into_iter().enumerate() {
+            field.cells[cell].open = open.into_iter().collect();
             field.weigh(cell);
         }
         field
@@ -143,12 +152,12 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn put(&mut self, node: NodeId, standing: Standing<'a>) {
-        match standing {
-            Standing::Fits { cost, cell } => drop(self.cells[cell].open.insert((cost, node))),
-            Standing::Filtered(block) => *self.filtered.entry(block).or_default() += 1,
-        }
-        self.standings.insert(node, standing);
+    fn place_of(&self, node: NodeId) -> Option<usize> {
+        self.standings.binary_search_by_key(&node, |(node, _)| *node).ok()
+    }
+
+    fn standing(&self, node: NodeId) -> Option<Standing<'a>> {
+        self.place_of(node).map(|at| self.standings[at].1)
     }
 
     /// Works out what a cell costs and whether it is open, and remembers its cheapest node.
@@ -210,12 +219,11 @@ impl<'a> Field<'a> {
 
     /// All that a node that fits costs `want`.
     fn costs(&self, board: &Board, node: NodeId, want: &Want) -> Costs {
-        let (Some(seat), Some(Standing::Fits { cell, .. })) = (board.seats().get(&node), self.standings.get(&node))
-        else {
+        let (Some(seat), Some(Standing::Fits { cell, .. })) = (board.seats().get(&node), self.standing(node)) else {
             return Costs::default();
         };
         let mut costs = self.costs_of(board, node, seat);
-        self.add_costs_in(&self.cells[*cell].values, &mut costs);
+        self.add_costs_in(&self.cells[cell].values, &mut costs);
         if want.leaving == Some(node) {
             cost::discount_leaving(self.policy, &mut costs);
         }
@@ -234,7 +242,8 @@ impl<'a> Field<'a> {
             *self = Field::evaluate(board, self.class, self.policy);
             return;
         }
-        let Some(Standing::Fits { cost, cell }) = self.standings.get(&node).copied() else {
+        let at = self.place_of(node).expect("a node that was chosen is in the field");
+        let Standing::Fits { cost, cell } = self.standings[at].1 else {
             unreachable!("a node that was chosen is in the open");
         };
         if let Some((cost, head)) = self.cells[cell].head() {
@@ -242,7 +251,11 @@ impl<'a> Field<'a> {
         }
         self.cells[cell].open.remove(&(cost, node));
         let standing = self.look(board, node, seat, cell);
-        self.put(node, standing);
+        match standing {
+            Standing::Fits { cost, cell } => drop(self.cells[cell].open.insert((cost, node))),
+            Standing::Filtered(block) => *self.filtered.entry(block).or_default() += 1,
+        }
+        self.standings[at].1 = standing;
         if let Some((cost, head)) = self.cells[cell].head() {
             self.heads.insert((cost, head, cell));
         }
@@ -256,8 +269,8 @@ impl<'a> Field<'a> {
     }
 
     pub(crate) fn fits_on(&self, node: NodeId) -> bool {
-        match self.standings.get(&node) {
-            Some(Standing::Fits { cell, .. }) => self.cells[*cell].broken.is_none(),
+        match self.standing(node) {
+            Some(Standing::Fits { cell, .. }) => self.cells[cell].broken.is_none(),
             Some(Standing::Filtered(_)) | None => false,
         }
     }
@@ -269,9 +282,9 @@ impl<'a> Field<'a> {
 
     /// What keeps the class off a node now.
     pub(crate) fn filter_of(&self, node: NodeId) -> Option<Filter> {
-        match self.standings.get(&node)? {
+        match self.standing(node)? {
             Standing::Filtered(block) => Some(block.told(&self.around)),
-            Standing::Fits { cell, .. } => self.cells[*cell].broken.map(|rule| self.around.filter(rule)),
+            Standing::Fits { cell, .. } => self.cells[cell].broken.map(|rule| self.around.filter(rule)),
         }
     }
 

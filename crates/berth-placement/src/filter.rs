@@ -26,10 +26,12 @@ impl<'a> Class<'a> {
         self.job.constraints.iter().chain(self.group.constraints.iter())
     }
 
-    fn drivers(self) -> impl Iterator<Item = &'static str> {
+    /// The drivers of its tasks, by name, with the attributes by which an agent tells of them: `false` says that a driver
+    /// is there but does not work.
+    fn drivers(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.group.tasks.iter().map(|task| match task.driver {
-            Driver::Container(_) => "container",
-            Driver::Exec => "exec",
+            Driver::Container(_) => ("container", "driver.container"),
+            Driver::Exec => ("exec", "driver.exec"),
         })
     }
 }
@@ -89,23 +91,14 @@ pub fn admits(fingerprint: &Fingerprint, class: Class<'_>) -> bool {
 
 /// The first filter of those that only a change of the machine or the job could lift.
 fn unsuited<'a>(fingerprint: &Fingerprint, class: Class<'a>) -> Option<Block<'a>> {
-    let missing = class.drivers().find(|driver| !has_driver(fingerprint, driver));
-    if let Some(driver) = missing {
+    let works = |key: &str| fingerprint.attributes.get(key).is_some_and(|value| value != "false");
+    if let Some((driver, _)) = class.drivers().find(|(_, key)| !works(key)) {
         return Some(Block::DriverMissing(driver));
     }
     let broken = class.constraints().find(|constraint| !holds(constraint, &fingerprint.attributes));
     broken
         .map(Block::Constraint)
         .or_else(|| device::missing(&fingerprint.devices, class.group).map(Block::DeviceMissing))
-}
-
-/// An agent tells of a driver by the attribute `driver.NAME`; `false` says that it is there but does not work.
-fn has_driver(fingerprint: &Fingerprint, driver: &str) -> bool {
-    let key = match driver {
-        "container" => "driver.container",
-        _ => "driver.exec",
-    };
-    fingerprint.attributes.get(key).is_some_and(|value| value != "false")
 }
 
 /// The first filter that removes the node, its rules apart; none when the allocation fits now.
