@@ -2,9 +2,9 @@
 
 use crate::problem::{ArcId, NodeId};
 
-/// How much work a solve may do, in steps: arcs looked at, and eight for each whose flow is changed. It is counted, never timed, so that equal inputs
-/// stop at equal points. It is compared between one path and the next, and the first path is always taken, so
-/// that solves with any budget, one after the other, come to an end.
+/// How much work a solve may do, in steps: arcs looked at, and eight for each whose flow is changed. It is counted, never
+/// timed, so that equal inputs stop at equal points. It is compared between one path and the next, and the first path is
+/// always taken, so that solves with any budget, one after the other, come to an end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Budget(pub u64);
 
