@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use smol_str::SmolStr;
+
 /// Counts the lives of a cluster's store: restoring a backup raises it, so that an id which a task
 /// of the abandoned life still holds is never issued again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,7 +132,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(SmolStr);
 
         impl $name {
             /// The name as text.
@@ -149,7 +151,7 @@ macro_rules! name {
             type Err = ParseError;
             fn from_str(text: &str) -> Result<Self, ParseError> {
                 if is_name(text) {
-                    Ok(Self(text.to_owned()))
+                    Ok(Self(SmolStr::new(text)))
                 } else {
                     Err(ParseError::Name { text: text.chars().take(80).collect(), what: $what })
                 }
@@ -205,13 +207,13 @@ name!(
 impl Default for Namespace {
     /// The namespace of whoever names none.
     fn default() -> Self {
-        Self("default".to_owned())
+        Self(SmolStr::new_static("default"))
     }
 }
 
 /// A device within its node, as the operator names it: a serial number, a slot, an address on a bus.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DeviceId(String);
+pub struct DeviceId(SmolStr);
 
 impl DeviceId {
     /// The id.
@@ -231,7 +233,7 @@ impl FromStr for DeviceId {
     fn from_str(text: &str) -> Result<Self, ParseError> {
         let known = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/-".contains(&b));
         if known && (1..=128).contains(&text.len()) {
-            Ok(Self(text.to_owned()))
+            Ok(Self(SmolStr::new(text)))
         } else {
             Err(ParseError::Device { text: text.chars().take(80).collect() })
         }
