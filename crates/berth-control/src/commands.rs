@@ -12,7 +12,7 @@ use crate::event::{Effect, RequestId};
 use crate::index::Slot;
 use crate::journal::Key;
 use crate::pipeline::Held;
-use crate::state::outcome;
+use crate::state::{Room, outcome};
 
 /// Guards every command. Today every authenticated principal may do everything in every namespace; who is nobody may
 /// do nothing.
@@ -108,8 +108,15 @@ impl Core {
         let version = JobVersion(existing.map_or(1, |old| old.version.0 + 1));
         let cause = Cause::Command(id);
         let changed = (self.now, cause.clone());
+        let allows_more = |group: &GroupSpec| {
+            let before = existing.and_then(|old| old.spec.group(&group.name));
+            before.is_some_and(|before| before.update.max_parallel < group.update.max_parallel)
+        };
+        if spec.groups.iter().any(allows_more) {
+            // Those who wait may make some of them go that they had to spare.
+            self.state.dirty.room = Room::Everywhere;
+        }
         self.state.put_job(Job { spec, version, changed, state: JobState::Active });
-        self.budget_freed(&job);
         self.state.note(self.now, key.clone(), cause, Happening::JobVersion { job: job.clone(), version });
         self.mark_job(&job);
         Ok((CommandOutcome::JobVersion { job, version, changed: true }, key))

@@ -8,7 +8,7 @@ use crate::Settings;
 use crate::event::{Effect, Event, SessionId};
 use crate::nodes::Link;
 use crate::pipeline::{Held, Lead, Pipeline};
-use crate::state::State;
+use crate::state::{Room, State};
 use crate::timers::{Due, Timers};
 
 /// Rounds of reconciling and placing within one step. Each round exists because the one before changed something that
@@ -107,7 +107,7 @@ impl Core {
         for job in jobs {
             self.mark_job(&job);
         }
-        self.state.dirty.room = true;
+        self.state.dirty.room = Room::Everywhere;
     }
 
     /// Reconciles and places until nothing is left to do.
@@ -178,6 +178,7 @@ impl Core {
                 Due::Heartbeat(node) => self.heartbeat_due(node, due),
                 Due::MinReady(alloc) => self.min_ready_due(alloc, due),
                 Due::Reschedule(alloc) => self.reschedule_due(alloc, due),
+                Due::Proven => self.state.budget_freed(),
                 Due::Collect => self.collect(due),
             }
         }

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use berth_model::{
     AgentKey, Alloc, AllocId, AllocState, Cause, EventId, GroupName, JobId, JobSpec, JobVersion, LedgerEntry, NodeId,
-    NodeName, Relation, Timestamp, WaitReason,
+    NodeName, Preemptible, Priority, Relation, Rules, Timestamp, WaitReason,
 };
 use siphasher::sip::SipHasher13;
 
@@ -78,6 +78,10 @@ struct Template {
     digests: BTreeMap<GroupName, u64>,
     /// The jobs to which a group has a relation.
     names: BTreeSet<JobId>,
+    /// Whether a group has rules of any kind.
+    ruled: bool,
+    /// Its priority, where its allocations may be made to go for others.
+    preemptible: Option<Priority>,
 }
 
 /// All indexes.
@@ -105,6 +109,8 @@ pub(crate) struct Index {
     /// How many allocations there are of each version, ended ones too.
     pub(crate) version_refs: BTreeMap<(JobId, JobVersion), u32>,
     templates: BTreeMap<(JobId, JobVersion), Template>,
+    /// How many versions there are of each priority that others may make go.
+    preemptible: BTreeMap<Priority, u32>,
     /// By job: the jobs of which some version has a relation to it, with how many versions.
     related: BTreeMap<JobId, BTreeMap<JobId, u32>>,
 }
@@ -134,15 +140,55 @@ impl Index {
         }
         let digests = spec.groups.iter().map(|group| (group.name.clone(), template_digest(spec, &group.name)));
         let names: BTreeSet<JobId> = relations_of(spec).map(|relation| relation.of(&spec.id.namespace)).collect();
+        let ruled = spec.groups.iter().any(|group| group.rules != Rules::default());
         for job in &names {
             *self.related.entry(job.clone()).or_default().entry(spec.id.clone()).or_default() += 1;
         }
-        self.templates.insert(key, Template { digests: digests.collect(), names });
+        let preemptible = (spec.preemptible == Preemptible::Yes).then_some(spec.priority);
+        if let Some(priority) = preemptible {
+            *self.preemptible.entry(priority).or_default() += 1;
+        }
+        self.templates.insert(key, Template { digests: digests.collect(), names, ruled, preemptible });
     }
 
     /// The jobs of which some version has a relation to this one.
     pub(crate) fn named_by(&self, job: &JobId) -> Option<impl Iterator<Item = &JobId>> {
         self.related.get(job).map(BTreeMap::keys)
+    }
+
+    /// The lowest priority that there is of those that others may make go.
+    pub(crate) fn lowest_preemptible(&self) -> Option<Priority> {
+        self.preemptible.keys().next().copied()
+    }
+
+    /// Whether rules of its own or of others are about where the job's allocations are.
+    pub(crate) fn has_rules_around(&self, job: &JobId) -> bool {
+        self.related.contains_key(job) || self.versions_of(job).any(|template| template.ruled)
+    }
+
+    /// The jobs whose rules may say something else when an allocation of this one has moved: itself, those that name it,
+    /// and those that it names.
+    pub(crate) fn affected_by(&self, job: &JobId) -> BTreeSet<JobId> {
+        let named = self.versions_of(job).flat_map(|template| &template.names);
+        let naming = self.related.get(job).into_iter().flat_map(BTreeMap::keys);
+        named.chain(naming).chain([job]).cloned().collect()
+    }
+
+    fn versions_of(&self, job: &JobId) -> impl Iterator<Item = &Template> {
+        let first = (job.clone(), JobVersion(0));
+        self.templates.range(first..).take_while(move |((of, _), _)| of == job).map(|(_, template)| template)
+    }
+
+    /// The classes of a job that have somebody waiting.
+    pub(crate) fn waiting_of(&self, job: &JobId) -> impl Iterator<Item = &ClassKey> {
+        let classes = self.jobs.get(job).into_iter().flat_map(BTreeMap::keys);
+        let versions = self.templates.range((job.clone(), JobVersion(0))..).map(|((of, version), _)| (of, *version));
+        let versions: Vec<JobVersion> = versions.take_while(|(of, _)| *of == job).map(|(_, version)| version).collect();
+        let of = move |group: &GroupName| {
+            let key = |version| ClassKey { job: job.clone(), version, group: group.clone() };
+            versions.iter().map(|version| key(*version)).collect::<Vec<_>>()
+        };
+        classes.flat_map(of).filter_map(|key| self.waiting.get_key_value(&key).map(|(key, _)| key))
     }
 
     /// The allocations of a job, ended ones too.
@@ -153,6 +199,9 @@ impl Index {
 
     pub(crate) fn drop_templates(&mut self, job: &JobId, version: JobVersion) {
         let Some(template) = self.templates.remove(&(job.clone(), version)) else { return };
+        if let Some(priority) = template.preemptible {
+            take_one(&mut self.preemptible, &priority);
+        }
         for named in template.names {
             let Some(by) = self.related.get_mut(&named) else { continue };
             take_one(by, job);
@@ -321,7 +370,7 @@ pub(crate) fn preempting_on(alloc: &Alloc) -> Option<NodeId> {
 }
 
 /// Whether it was told to stop for one of higher priority.
-fn is_leaving_for_another(alloc: &Alloc) -> bool {
+pub(crate) fn is_leaving_for_another(alloc: &Alloc) -> bool {
     matches!(alloc.state, AllocState::Stopping { cause: Cause::Preemption { .. }, .. })
 }
 

@@ -124,7 +124,7 @@ impl Core {
         *ready = Some(self.now);
         let job = alloc.job.clone();
         self.state.put_alloc(alloc);
-        self.budget_freed(&job);
+        self.wait_until_proven(id);
         self.state.note(self.now, Key::Alloc(id), cause, Happening::AllocReady { alloc: id, job });
     }
 

@@ -13,15 +13,19 @@
 //! as long as after a failure ([`FORGIVEN_AFTER`]). And priorities only go down from preemptor to victim, so no chain of
 //! preemptions comes back to where it began.
 
+use std::cell::Cell;
+use std::collections::BTreeSet;
+
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, DecisionId, Gang, GroupName, JobId, JobSpec, Outcome, Preemptible, Priority,
-    Verdict, WaitReason,
+    Alloc, AllocId, AllocState, Cause, DecisionId, Gang, GroupName, JobId, JobSpec, NodeId, Outcome, Preemptible,
+    Priority, Verdict, WaitReason,
 };
-use berth_placement::{Class, Prices, evict};
+use berth_placement::{Class, Prices, Yield, evict};
 
 use crate::core::Core;
 use crate::index::{ClassKey, Slot};
 use crate::reconcile::FORGIVEN_AFTER;
+use crate::timers::Due;
 
 /// The parts of a victim's price: its priority decides, then how many there are, then how long they have run.
 const PER_PRIORITY: u64 = 1_000_000_000;
@@ -30,20 +34,44 @@ const PER_VICTIM: u64 = 10_000_000;
 const MOST_AGE: u64 = 9_999_999;
 
 impl Core {
-    /// Makes room for the first of a class that found none, where that is allowed and not under way already.
-    pub(crate) fn preempt(&mut self, key: &ClassKey, stuck: &[(AllocId, WaitReason)], decision: DecisionId) {
-        let Some(spec) = self.state.spec(&key.job, key.version) else { return };
-        let Some(group) = spec.group(&key.group).filter(|group| group.rules.gang == Gang::Free) else { return };
+    /// Whether one of the class may make others go: there are some of lower priority, and nobody goes for the class yet.
+    pub(crate) fn may_preempt(&self, key: &ClassKey) -> bool {
+        let Some(spec) = self.state.spec(&key.job, key.version) else { return false };
+        let is_free = || spec.group(&key.group).is_some_and(|group| group.rules.gang == Gang::Free);
+        let mut waiting = self.state.index.waiting.get(key).into_iter().flatten();
+        let lowest = self.state.index.lowest_preemptible();
+        let preempting = &self.state.index.preempting;
+        lowest.is_some_and(|lowest| lowest < spec.priority)
+            && is_free()
+            && (preempting.is_empty() || !waiting.any(|id| preempting.contains(id) && self.waits_for_victims(*id)))
+    }
+
+    /// Makes room for the first of a class that found none, where that is allowed and not under way already. On these
+    /// nodes alone, where no others have changed since that was last tried.
+    pub(crate) fn preempt(
+        &mut self,
+        key: &ClassKey,
+        stuck: &[(AllocId, WaitReason)],
+        among: Option<&BTreeSet<NodeId>>,
+        decision: DecisionId,
+    ) {
         let hopeful = |reason: &WaitReason| matches!(reason, WaitReason::NoNodeFits { verdict: Verdict::Waiting, .. });
-        let under_way = self.state.index.waiting.get(key).into_iter().flatten().any(|id| self.waits_for_victims(*id));
-        let Some((by, _)) = stuck.iter().find(|(_, reason)| hopeful(reason)).filter(|_| !under_way) else { return };
-        let only = self.alloc(*by).bound_to;
-        let judge = Judge { core: self, below: spec.priority };
-        let newest = self.state.jobs.values().map(|job| &job.spec);
-        if !newest.chain(self.state.versions.values()).any(|other| judge.may_suffer(other)) {
+        let Some((by, _)) = stuck.iter().find(|(_, reason)| hopeful(reason)) else { return };
+        if !self.may_preempt(key) {
             return;
         }
-        let Some(eviction) = evict(&self.state.board, Class { job: spec, group }, only, &judge) else { return };
+        let Some(spec) = self.state.spec(&key.job, key.version) else { return };
+        let Some(group) = spec.group(&key.group) else { return };
+        let bound = self.alloc(*by).bound_to.map(|node| BTreeSet::from([node]));
+        let judge = Judge { core: self, below: spec.priority, held_back: Cell::new(false) };
+        let found = evict(&self.state.board, Class { job: spec, group }, bound.as_ref().or(among), &judge);
+        let held_back = judge.held_back.get();
+        let Some(eviction) = found else {
+            if held_back {
+                self.state.held_back.insert(key.clone());
+            }
+            return;
+        };
         let (by, job) = (*by, key.job.clone());
         let cause = self.state.cause_of(self.alloc(by));
         let reason = WaitReason::Preempting { decision, node: eviction.node, victims: eviction.victims.clone() };
@@ -54,12 +82,14 @@ impl Core {
         }
     }
 
-    /// A budget of a job has grown: those that wait with a higher priority are looked at again.
-    pub(crate) fn budget_freed(&mut self, job: &JobId) {
-        let Some(own) = self.state.jobs.get(job).map(|job| job.spec.priority) else { return };
-        let waiting = self.state.index.waiting.keys();
-        let mut priorities = waiting.filter_map(|class| self.state.spec(&class.job, class.version)).map(|s| s.priority);
-        self.state.dirty.room |= priorities.any(|priority| priority > own);
+    /// What took the place of a victim may be one again after a time.
+    pub(crate) fn wait_until_proven(&mut self, id: AllocId) {
+        let alloc = self.alloc(id);
+        if let AllocState::Running { ready: Some(ready), .. } = alloc.state
+            && self.is_recovering(alloc)
+        {
+            self.timers.set(ready + FORGIVEN_AFTER, Due::Proven);
+        }
     }
 
     /// Whether those that it made go are still on their way.
@@ -107,15 +137,30 @@ fn was_victim(alloc: &Alloc) -> bool {
 struct Judge<'a> {
     core: &'a Core,
     below: Priority,
+    /// Whether somebody was spared for a reason that passes.
+    held_back: Cell<bool>,
 }
 
 impl Judge<'_> {
     fn may_suffer(&self, spec: &JobSpec) -> bool {
         spec.priority < self.below && spec.preemptible == Preemptible::Yes
     }
+
+    /// What is left of a budget. One of which nothing is in use will not grow by waiting.
+    fn left_of(&self, allowed: u32, under_way: usize) -> u32 {
+        if under_way > 0 {
+            self.held_back.set(true);
+        }
+        allowed.saturating_sub(u32::try_from(under_way).unwrap_or(u32::MAX))
+    }
 }
 
 impl Prices for Judge<'_> {
+    fn least(&self, of: Yield) -> Option<u64> {
+        let age = (self.core.now.since(of.since).0 / 1000).min(MOST_AGE);
+        (of.priority < self.below).then(|| u64::from(of.priority.0) * PER_PRIORITY + PER_VICTIM + age)
+    }
+
     fn price(&self, alloc: AllocId) -> Option<u64> {
         let alloc = self.core.state.allocs.get(&alloc)?;
         let spec = self.core.state.spec(&alloc.job, alloc.version)?;
@@ -123,11 +168,14 @@ impl Prices for Judge<'_> {
             AllocState::Placed { .. } | AllocState::Running { .. } => false,
             AllocState::Waiting { .. } | AllocState::Stopping { .. } | AllocState::Ended { .. } => true,
         };
-        if stays || !self.may_suffer(spec) || self.core.is_recovering(alloc) {
+        if stays || !self.may_suffer(spec) {
             return None;
         }
-        let age = (self.core.now.since(alloc.created).0 / 1000).min(MOST_AGE);
-        Some(u64::from(spec.priority.0) * PER_PRIORITY + PER_VICTIM + age)
+        if self.core.is_recovering(alloc) {
+            self.held_back.set(true);
+            return None;
+        }
+        self.least(Yield { priority: spec.priority, since: alloc.created })
     }
 
     fn left(&self, job: &JobId, group: &GroupName) -> u32 {
@@ -135,13 +183,12 @@ impl Prices for Judge<'_> {
         let allowed = state.jobs.get(job).and_then(|job| job.spec.group(group)).map_or(1, |g| g.update.max_parallel);
         let leaving = state.index.preempted.iter().filter_map(|id| state.allocs.get(id));
         let leaving = leaving.filter(|alloc| alloc.job == *job && alloc.group == *group).map(Slot::of);
-        let mut under_way: std::collections::BTreeSet<Slot> = leaving.collect();
+        let mut under_way: BTreeSet<Slot> = leaving.collect();
         under_way.extend(state.index.group(job, group).into_iter().flat_map(|group| group.busy.iter().copied()));
-        allowed.saturating_sub(u32::try_from(under_way.len()).unwrap_or(u32::MAX))
+        self.left_of(allowed, under_way.len())
     }
 
     fn left_in_all(&self) -> u32 {
-        let under_way = u32::try_from(self.core.state.index.preempted.len()).unwrap_or(u32::MAX);
-        self.core.settings.preempt_max.saturating_sub(under_way)
+        self.left_of(self.core.settings.preempt_max, self.core.state.index.preempted.len())
     }
 }

@@ -167,9 +167,7 @@ impl Core {
     fn ghost(&mut self, node: NodeId, observed: &ObservedAlloc) {
         match observed.phase {
             Phase::Ended(_) => {
-                if self.state.board.release(observed.id) {
-                    self.state.dirty.room = true;
-                }
+                self.state.release_ghost(observed.id);
                 self.state.exorcise(node, observed.id);
             }
             Phase::Preparing(_) | Phase::Starting | Phase::Running | Phase::Stopping => {
@@ -209,9 +207,7 @@ impl Core {
         let gone: Vec<AllocId> = link.ghosts.iter().filter(|id| !seen.contains(id)).copied().collect();
         for id in gone {
             link.ghosts.remove(&id);
-            if self.state.board.release(id) {
-                self.state.dirty.room = true;
-            }
+            self.state.release_ghost(id);
         }
         let haunting = self.state.index.haunting.get(&node).into_iter().flatten();
         for id in haunting.filter(|id| !seen.contains(id)).copied().collect::<Vec<_>>() {

@@ -1,53 +1,162 @@
 //! Placing what waits: which classes are tried, in which order, and what is written of the reasons.
 //!
-//! New members of a class have it tried at once. Room that appears anywhere has every waiting class tried. The reason
-//! that an allocation *stores* changes only with its kind; the numbers in it would else be written for every waiting
-//! allocation whenever anything moves. Whoever asks is told the present ones, see [`Core::wait_reason`].
+//! New members of a class have it tried at once. A class that found no place is tried again where something has changed
+//! for it: on nodes on which somebody has given up room ([`Room::On`]), at all when a node came, went or changed
+//! ([`Room::Everywhere`]), when somebody moved of whom its rules speak, and when a budget grew that stood in the way of a
+//! preemption. What did not fit does not fit by being tried again where only more was placed.
+//!
+//! The reason that an allocation *stores* is that of the last time that its class was looked at on all nodes; and it
+//! changes only with its kind: the numbers in it would else be written for every waiting allocation whenever anything
+//! moves. Whoever asks is told the present one, see [`Core::wait_reason`].
 
 use std::collections::BTreeSet;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, DecisionId, Filter, NodeId, Outcome, Priority, Verdict, WaitReason,
+    Alloc, AllocId, AllocState, Cause, DecisionId, Filter, JobKind, NodeId, Outcome, Priority, Verdict, WaitReason,
 };
-use berth_placement::{Class, Want, place};
+use berth_placement::{Class, Want, fits_on_any, place};
 
 use crate::core::Core;
-use crate::index::ClassKey;
-use crate::state::outcome;
+use crate::index::{ClassKey, Slot};
+use crate::state::{Room, outcome};
 
 /// How many of a slot's latest ends are looked at for nodes to avoid.
 const AVOIDED: usize = 3;
 
+/// How a class that waits is looked at.
+enum Look {
+    /// On all nodes.
+    All,
+    /// Only where room has appeared.
+    There,
+}
+
 impl Core {
     /// Tries to place what is due. Says whether there was anything due.
     pub(crate) fn schedule(&mut self) -> bool {
-        let fresh = std::mem::take(&mut self.state.dirty.classes);
         let room = std::mem::take(&mut self.state.dirty.room);
-        let due: Vec<ClassKey> = if room {
-            self.state.index.waiting.keys().cloned().collect()
-        } else {
-            fresh.into_iter().filter(|class| self.state.index.waiting.contains_key(class)).collect()
+        let there = match &room {
+            Room::On(nodes) => nodes.clone(),
+            Room::Everywhere => BTreeSet::new(),
         };
+        let due = self.due(room);
         if due.is_empty() {
             return false;
         }
         // Written with the first change that it leads to. A run that leads to none is not recorded.
         self.state.meta.decisions += 1;
         let decision = DecisionId::new(self.state.meta.incarnation, self.state.meta.decisions);
-        for class in self.in_order(due) {
-            self.place_class(&class, decision);
+        for (class, look) in self.in_order(due) {
+            match look {
+                Look::All => self.place_class(&class, decision),
+                Look::There => self.place_class_there(&class, &there, decision),
+            }
         }
         true
     }
 
+    /// The classes that are worth a look.
+    fn due(&mut self, room: Room) -> Vec<(ClassKey, Look)> {
+        let mut fresh = std::mem::take(&mut self.state.dirty.classes);
+        let moved = std::mem::take(&mut self.state.dirty.moved);
+        let index = &self.state.index;
+        let nodes = match room {
+            Room::Everywhere => return index.waiting.keys().map(|class| (class.clone(), Look::All)).collect(),
+            Room::On(nodes) => nodes,
+        };
+        for job in moved.iter().flat_map(|job| index.affected_by(job)) {
+            fresh.extend(index.waiting_of(&job).cloned());
+        }
+        fresh.retain(|class| index.waiting.contains_key(class));
+        let gaining = self.gaining(&nodes, &fresh);
+        let fresh = fresh.into_iter().map(|class| (class, Look::All));
+        fresh.chain(gaining.into_iter().map(|class| (class, Look::There))).collect()
+    }
+
+    /// Those that room on these nodes may be of use to, but for `others`. What is kept free for somebody counts as room
+    /// here.
+    fn gaining(&mut self, nodes: &BTreeSet<NodeId>, others: &BTreeSet<ClassKey>) -> Vec<ClassKey> {
+        if nodes.is_empty() || self.state.index.waiting.is_empty() {
+            return Vec::new();
+        }
+        self.look_at_successors(nodes);
+        let kept: Vec<AllocId> = self.state.index.preempting.iter().copied().collect();
+        self.state.lift(&kept);
+        let gains = |class: &&ClassKey| {
+            let may = self.may_preempt(class) || self.has_outlived_victims(class) || self.fits_there(class, nodes);
+            may && !others.contains(*class)
+        };
+        let gaining = self.state.index.waiting.keys().filter(gains).cloned().collect();
+        self.state.reserve(&kept);
+        gaining
+    }
+
+    /// What is in the way of one that is to replace another on these nodes may by now be the replaced one alone.
+    fn look_at_successors(&mut self, nodes: &BTreeSet<NodeId>) {
+        let on = nodes.iter().flat_map(|node| self.state.index.live_on.get(node).into_iter().flatten());
+        let slots = on.map(|id| self.alloc(*id)).map(|alloc| (alloc.job.clone(), alloc.group.clone(), Slot::of(alloc)));
+        let replaced = slots.filter(|(job, group, slot)| {
+            let live = self.state.index.slot(job, group, *slot).map(|slot| slot.live.len());
+            live.is_some_and(|live| live > 1)
+        });
+        let replaced: Vec<_> = replaced.collect();
+        self.state.dirty.slots.extend(replaced);
+    }
+
+    /// Whether one of a class waits for others to go who have gone: where it is not placed now, it waits for something else.
+    fn has_outlived_victims(&self, key: &ClassKey) -> bool {
+        let mut waiting = self.state.index.waiting.get(key).into_iter().flatten();
+        let preempting = &self.state.index.preempting;
+        !preempting.is_empty() && waiting.any(|id| preempting.contains(id) && !self.waits_for_victims(*id))
+    }
+
+    /// Whether one of a class would fit on one of these nodes.
+    fn fits_there(&self, key: &ClassKey, nodes: &BTreeSet<NodeId>) -> bool {
+        let Some(spec) = self.state.spec(&key.job, key.version) else { return false };
+        let Some(group) = spec.group(&key.group) else { return false };
+        let class = Class { job: spec, group };
+        if spec.kind != JobKind::System {
+            return fits_on_any(&self.state.board, class, nodes.iter().copied());
+        }
+        let bound = self.state.index.waiting.get(key).into_iter().flatten().filter_map(|id| self.alloc(*id).bound_to);
+        fits_on_any(&self.state.board, class, bound.filter(|node| nodes.contains(node)))
+    }
+
+    /// As [`Core::place_class`], where nothing is new but room on these nodes.
+    fn place_class_there(&mut self, key: &ClassKey, nodes: &BTreeSet<NodeId>, decision: DecisionId) {
+        let Some(priority) = self.state.spec(&key.job, key.version).map(|spec| spec.priority) else { return };
+        let waiting = self.state.index.waiting.get(key).into_iter().flatten().copied();
+        let waiting: Vec<AllocId> = waiting.collect();
+        let mut kept: Vec<AllocId> =
+            waiting.iter().filter(|id| self.state.index.preempting.contains(id)).copied().collect();
+        kept.extend(self.reserved_below(priority));
+        self.state.lift(&kept);
+        let again = self.fits_there(key, nodes) || self.has_outlived_victims(key);
+        if !again {
+            let stored = |id: &AllocId| match &self.alloc(*id).state {
+                AllocState::Waiting { reason, .. } => Some((*id, reason.clone())),
+                AllocState::Placed { .. }
+                | AllocState::Running { .. }
+                | AllocState::Stopping { .. }
+                | AllocState::Ended { .. } => None,
+            };
+            let stuck: Vec<(AllocId, WaitReason)> = waiting.iter().filter_map(stored).collect();
+            self.preempt(key, &stuck, Some(nodes), decision);
+        }
+        self.state.reserve(&kept);
+        if again {
+            self.place_class(key, decision);
+        }
+    }
+
     /// Higher priority first, then whoever waits with the lower id.
-    fn in_order(&self, mut classes: Vec<ClassKey>) -> Vec<ClassKey> {
-        classes.sort_by_key(|class| {
+    fn in_order(&self, mut due: Vec<(ClassKey, Look)>) -> Vec<(ClassKey, Look)> {
+        due.sort_by_cached_key(|(class, _)| {
             let priority = self.state.spec(&class.job, class.version).map(|spec| spec.priority);
             let first = self.state.index.waiting.get(class).and_then(|ids| ids.first().copied());
             (std::cmp::Reverse(priority), first)
         });
-        classes
+        due
     }
 
     fn place_class(&mut self, key: &ClassKey, decision: DecisionId) {
@@ -79,7 +188,7 @@ impl Core {
                 stuck.push((id, reason.clone()));
             }
         }
-        self.preempt(key, &stuck, decision);
+        self.preempt(key, &stuck, None, decision);
         self.state.reserve(&own);
         self.state.reserve(&below);
     }

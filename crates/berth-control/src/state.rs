@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
     Alloc, AllocId, AllocState, CommandRecord, EventId, GroupName, IdempotencyKey, Job, JobId, JobSpec, JobState,
-    JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Principal, Snapshot, WaitReason,
+    JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Preemptible, Principal, Snapshot,
+    WaitReason,
 };
-use berth_placement::{Board, Class, Eligibility, Hold};
+use berth_placement::{Board, Class, Eligibility, Hold, Yield};
 
-use crate::index::{ClassKey, Index, Slot, preempting_on};
+use crate::index::{ClassKey, Index, Slot, is_leaving_for_another, preempting_on};
 use crate::journal::{Journal, Key, Takes};
 
 /// What has to be looked at again before the step ends.
@@ -23,8 +24,10 @@ pub(crate) struct Dirty {
     pub(crate) jobs: BTreeSet<JobId>,
     /// Classes with new members that wait.
     pub(crate) classes: BTreeSet<ClassKey>,
-    /// Room has appeared somewhere: every class that waits is tried again.
-    pub(crate) room: bool,
+    /// Where room has appeared for those who wait.
+    pub(crate) room: Room,
+    /// Jobs of which something has come to a place or left one, where rules may be about them.
+    pub(crate) moved: BTreeSet<JobId>,
     /// Nodes whose desired state has changed.
     pub(crate) desired: BTreeSet<NodeId>,
     /// Nodes on which an allocation has changed in any way.
@@ -37,6 +40,30 @@ pub(crate) struct Dirty {
     pub(crate) begun: BTreeSet<(JobId, GroupName)>,
     /// What was made in this step, for the checker.
     pub(crate) created: BTreeSet<AllocId>,
+}
+
+/// Where room has appeared.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// On these nodes. On all others there is no more than when those who wait were last tried.
+    On(BTreeSet<NodeId>),
+    /// Nodes have come, gone or changed: also why somebody waits may be another reason now.
+    Everywhere,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room::On(BTreeSet::new())
+    }
+}
+
+impl Room {
+    pub(crate) fn appears_on(&mut self, node: NodeId) {
+        match self {
+            Room::On(nodes) => drop(nodes.insert(node)),
+            Room::Everywhere => {}
+        }
+    }
 }
 
 /// Under which a command is stored.
@@ -56,6 +83,8 @@ pub(crate) struct State {
     pub(crate) board: Board,
     pub(crate) journal: Journal,
     pub(crate) dirty: Dirty,
+    /// Classes that would make others go if a budget allowed it, or if those had proven themselves.
+    pub(crate) held_back: BTreeSet<ClassKey>,
     #[cfg(feature = "planted-bugs")]
     pub(crate) bug: Option<crate::planted::Bug>,
 }
@@ -140,7 +169,9 @@ impl State {
             larger.resources.cpu.0 += 1000;
             self.board.put_node(node.id, &larger, eligibility);
         }
-        self.dirty.room |= room;
+        if room {
+            self.dirty.room = Room::Everywhere;
+        }
         let renamed = old.filter(|old| old.fingerprint.name != node.fingerprint.name);
         if let Some(old) = renamed {
             self.index.forget_name(&old.fingerprint.name, old.id);
@@ -154,7 +185,7 @@ impl State {
     pub(crate) fn delete_node(&mut self, id: NodeId) {
         let Some(node) = self.nodes.remove(&id) else { return };
         self.board.remove_node(id);
-        self.dirty.room = true;
+        self.dirty.room = Room::Everywhere;
         self.index.forget_name(&node.fingerprint.name, id);
         if self.index.agents.get(&node.agent) == Some(&id) {
             self.index.agents.remove(&node.agent);
@@ -239,6 +270,8 @@ impl State {
         let took = alloc.occupies().is_some() && old.as_ref().is_none_or(|old| old.occupies().is_none());
         if took {
             self.dirty.placed.insert(id);
+            // The board holds it already: placing did that.
+            self.has_moved(alloc.job.clone(), None);
         }
         self.journal.touch(Key::Alloc(id), if took { Takes::Room } else { Takes::Nothing });
         self.dirty.slots.insert((alloc.job.clone(), alloc.group.clone(), slot));
@@ -256,11 +289,22 @@ impl State {
         }
         if new.is_ended() {
             self.dirty.jobs.insert(new.job.clone());
-            self.dirty.room |= old.is_some_and(|old| old.occupies().is_some());
         }
-        if is_queued(new) && !old.is_some_and(is_queued) {
+        let was_queued = old.is_some_and(is_queued);
+        // The others of its class may make somebody go for them now.
+        let stood_first = old.is_some_and(|old| preempting_on(old).is_some() && preempting_on(new).is_none());
+        if is_queued(new) && !was_queued || stood_first {
             self.dirty.classes.insert(ClassKey::of(new));
         }
+        if old.is_some_and(is_leaving_for_another) && !is_leaving_for_another(new) {
+            self.budget_freed();
+        }
+    }
+
+    /// A budget of those that may go for others has grown, or one has proven itself: those that were held back by that are
+    /// looked at again.
+    pub(crate) fn budget_freed(&mut self) {
+        self.dirty.classes.append(&mut self.held_back);
     }
 
     /// What the allocation holds on the board, by its state. One for whom others have to go holds what they leave behind
@@ -270,12 +314,44 @@ impl State {
             Some(node) => self.reservation(alloc, node),
             None => self.hold_of(alloc, alloc.occupies().and(alloc.placement())),
         };
+        let (before, after) = (self.board.held(alloc.id).map(|hold| hold.node), held.as_ref().map(|hold| hold.node));
         match held {
             Some(hold) => self.board.hold(alloc.id, hold),
-            None => {
-                self.board.release(alloc.id);
-            }
+            None => drop(self.board.release(alloc.id)),
         }
+        self.board.set_yields(alloc.id, self.yields(alloc));
+        if before != after {
+            self.has_moved(alloc.job.clone(), before);
+        }
+    }
+
+    /// Whether it may be made to go for others, as far as itself and its job say.
+    fn yields(&self, alloc: &Alloc) -> Option<Yield> {
+        let here = match alloc.state {
+            AllocState::Placed { .. } | AllocState::Running { .. } => true,
+            AllocState::Waiting { .. } | AllocState::Stopping { .. } | AllocState::Ended { .. } => false,
+        };
+        let spec = self.spec(&alloc.job, alloc.version).filter(|_| here)?;
+        let preemptible = spec.preemptible == Preemptible::Yes;
+        preemptible.then_some(Yield { priority: spec.priority, since: alloc.created })
+    }
+
+    /// An allocation holds something elsewhere now, or nothing any more.
+    fn has_moved(&mut self, job: JobId, from: Option<NodeId>) {
+        if let Some(node) = from {
+            self.dirty.room.appears_on(node);
+        }
+        if self.index.has_rules_around(&job) {
+            self.dirty.moved.insert(job);
+        }
+    }
+
+    /// What was given up does not run any more.
+    pub(crate) fn release_ghost(&mut self, id: AllocId) {
+        let Some(hold) = self.board.held(id) else { return };
+        let (node, job) = (hold.node, hold.job.clone());
+        self.board.release(id);
+        self.has_moved(job, Some(node));
     }
 
     /// What an allocation holds at `placement`.
@@ -310,10 +386,10 @@ impl State {
     }
 
     pub(crate) fn delete_alloc(&mut self, id: AllocId) {
+        // It had ended; but it may hold room as one that a node still shows.
+        self.release_ghost(id);
         let Some(alloc) = self.allocs.remove(&id) else { return };
         self.index.remove_alloc(&alloc);
-        // It had ended; but it may have held room as one that a node still shows.
-        self.dirty.room |= self.board.release(id);
         if let Some(placement) = alloc.placement() {
             self.index.exorcise(placement.node, id);
             self.dirty.desired.insert(placement.node);

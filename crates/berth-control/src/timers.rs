@@ -13,6 +13,8 @@ pub(crate) enum Due {
     MinReady(AllocId),
     /// The back-off of the allocation has passed.
     Reschedule(AllocId),
+    /// What took the place of a victim has proven itself.
+    Proven,
     /// Old objects are collected.
     Collect,
 }

@@ -7,12 +7,16 @@ use berth_model::{Constraint, Operator, Ordering};
 
 /// Whether `constraint` holds. A missing attribute satisfies only `IsNot`, `NotIn` and `Unset`.
 pub fn holds(constraint: &Constraint, attributes: &BTreeMap<String, String>) -> bool {
-    let value = attributes.get(&constraint.attribute);
-    match &constraint.operator {
+    suits(&constraint.operator, attributes.get(&constraint.attribute).map(String::as_str))
+}
+
+/// Whether a value of the attribute that an operator is asked about suits it.
+pub(crate) fn suits(operator: &Operator, value: Option<&str>) -> bool {
+    match operator {
         Operator::Is(wanted) => value == Some(wanted),
         Operator::IsNot(unwanted) => value != Some(unwanted),
-        Operator::In(wanted) => value.is_some_and(|v| wanted.contains(v)),
-        Operator::NotIn(unwanted) => value.is_none_or(|v| !unwanted.contains(v)),
+        Operator::In(wanted) => value.is_some_and(|v| wanted.iter().any(|one| one == v)),
+        Operator::NotIn(unwanted) => value.is_none_or(|v| unwanted.iter().all(|one| one != v)),
         Operator::Set => value.is_some(),
         Operator::Unset => value.is_none(),
         Operator::Compare(ordering, bound) => {

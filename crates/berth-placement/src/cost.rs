@@ -125,15 +125,61 @@ pub(crate) fn discount_leaving(policy: Policy, costs: &mut Costs) {
 
 /// How full the fullest dimension is, in thousandths.
 fn utilisation(used: Resources, capacity: Resources) -> u32 {
-    let part = |used: u64, capacity: u64| -> u32 {
-        if used == 0 {
-            return 0;
-        }
-        let thousandths = u128::from(used) * 1_000 / u128::from(capacity.max(1));
-        u32::try_from(thousandths.min(1_000)).expect("at most 1,000")
+    let parts = used.dimensions().into_iter().zip(capacity.dimensions());
+    let fullest = parts.map(|(used, capacity)| share(used, capacity.max(1), 1_000)).max().unwrap_or(0);
+    u32::try_from(fullest.min(1_000)).expect("at most 1,000")
+}
+
+/// `part` of `whole` in so many parts, rounded down.
+pub(crate) fn share(part: u64, whole: u64, parts: u64) -> u64 {
+    match part.checked_mul(parts) {
+        Some(product) => product / whole,
+        None => u64::try_from(u128::from(part) * u128::from(parts) / u128::from(whole)).unwrap_or(u64::MAX),
+    }
+}
+
+/// Whether how full a node is costs `limit` alone already. Asked of every node that fits, so it multiplies where
+/// [`of_node`] divides.
+pub(crate) fn reaches(policy: Policy, used: Resources, capacity: Resources, limit: i64) -> bool {
+    let weight = weights(policy).utilisation;
+    let Some(limit) = limit.checked_sub(1).and_then(|below| u64::try_from(below).ok()) else { return true };
+    // The least thousandths of utilisation, or of what is free, that cost so much.
+    let Some(thousandths) = limit.checked_div(weight.unsigned_abs()).map(|below| below + 1) else { return false };
+    let mut parts = used.dimensions().into_iter().zip(capacity.dimensions());
+    let full = |used: u64, capacity: u64, thousandths: u64| {
+        u128::from(used) * 1_000 >= u128::from(capacity.max(1)) * u128::from(thousandths)
     };
-    part(used.cpu.0, capacity.cpu.0)
-        .max(part(used.memory.0, capacity.memory.0))
-        .max(part(used.disk.0, capacity.disk.0))
-        .max(part(used.network.0, capacity.network.0))
+    if weight > 0 {
+        thousandths <= 1_000 && parts.any(|(used, capacity)| full(used, capacity, thousandths))
+    } else {
+        // Free by so much: in no dimension is it fuller than the rest.
+        thousandths <= 1_000 && parts.all(|(used, capacity)| !full(used, capacity, 1_001 - thousandths))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use berth_model::{Bytes, CpuMillis, Mbits};
+
+    fn resources((cpu, memory, disk, network): (u64, u64, u64, u64)) -> Resources {
+        Resources { cpu: CpuMillis(cpu), memory: Bytes(memory), disk: Bytes(disk), network: Mbits(network) }
+    }
+
+    proptest! {
+        /// What is asked in the short way is what the long way says.
+        #[test]
+        fn a_limit_is_reached_as_the_cost_says(
+            used in (0..40u64, 0..u64::MAX / 2, 0..3u64, 0..2u64),
+            room in (0..40u64, 0..u64::MAX / 2, 0..3u64, 0..2u64),
+            limit in -3..1_005i64,
+            policy in prop_oneof![Just(Policy::Spread), Just(Policy::Pack)],
+        ) {
+            let (used, capacity) = (resources(used), resources(used) + resources(room));
+            let cost = of_node(policy, used, capacity, 0, || 0).total();
+            prop_assert_eq!(reaches(policy, used, capacity, limit), cost >= limit);
+        }
+    }
 }

@@ -1,21 +1,25 @@
 //! Every node as a class sees it.
 //!
-//! A node is looked at by itself: what keeps it out, and what it costs as a number; the terms are named for the chosen
-//! one and the runner-up alone. Rules over attributes (a rack, a zone) would change for whole parts of the cluster with
-//! every placement. So nodes with the same values of the attributes that the class's rules name are one *cell*, which has
-//! a cost and a filter of its own on top: a placement changes its node and a few cells, however many nodes these have.
+//! All nodes are looked at by themselves once: what keeps one out is counted, what one costs is a number. Of those that
+//! fit only the cheapest are remembered, as many as could be chosen: a placement changes the cost of its own node alone, so
+//! what was dearer than all of them is dearer than what is left of them. That spares most nodes the working out of their
+//! cost. The terms are named for the chosen one and the runner-up alone.
+//!
+//! Rules over attributes (a rack, a zone) would change for whole parts of the cluster with every placement. So nodes with
+//! the same values of the attributes that the class's rules name are one *cell*, which has a cost and a filter of its own
+//! on top: a placement changes its node and a few cells, however many nodes these have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use berth_model::{
     CostTerm, Device, DeviceGrants, DeviceKind, Explanation, Filter, Filtered, NodeId, Policy, Resources, Shortfall,
 };
 
 use crate::around::Around;
-use crate::board::{Board, Seat};
+use crate::board::{Board, ByNode, Column, Place, Seat};
 use crate::cost::{self, Costs};
 use crate::device;
-use crate::filter::{self, Block, Class};
+use crate::filter::{self, Block, Class, Questions};
 use crate::outlook::Valued;
 use crate::place::Want;
 
@@ -26,20 +30,15 @@ pub(crate) struct Field<'a> {
     pub(crate) wanted: Resources,
     around: Around<'a>,
     keys: Vec<String>,
-    /// By node.
-    standings: Vec<(NodeId, Standing<'a>)>,
+    /// How many nodes there are.
+    considered: u32,
+    /// How many nodes of a cell are remembered.
+    most: usize,
     cells: Vec<Cell>,
     /// The cheapest node of every cell that is open, cell by cell.
     heads: BTreeSet<(i64, NodeId, usize)>,
     /// Nodes that are filtered for themselves.
     filtered: BTreeMap<Block<'a>, u32>,
-}
-
-/// How a node looks, its cell apart.
-#[derive(Clone, Copy)]
-enum Standing<'a> {
-    Fits { cost: i64, cell: usize },
-    Filtered(Block<'a>),
 }
 
 /// Nodes with the same values of all attributes that rules name.
@@ -48,7 +47,9 @@ struct Cell {
     cost: i64,
     /// The rule that keeps all of them out.
     broken: Option<usize>,
-    /// Those that fit for themselves, by cost and id.
+    /// How many fit for themselves.
+    fitting: u32,
+    /// The cheapest of those, by cost and id.
     open: BTreeSet<(i64, NodeId)>,
 }
 
@@ -59,8 +60,42 @@ impl Cell {
     }
 }
 
+/// The least of what is offered, at most so many.
+struct Least {
+    most: usize,
+    kept: BinaryHeap<(i64, NodeId)>,
+}
+
+impl Least {
+    /// What has to cost less than this to be kept, where nodes come in order of id.
+    fn limit(&self) -> Option<i64> {
+        self.kept.peek().filter(|_| self.kept.len() == self.most).map(|(cost, _)| *cost)
+    }
+
+    fn offer(&mut self, cost: i64, node: NodeId) {
+        if self.limit().is_some_and(|limit| cost >= limit) {
+            return;
+        }
+        if self.kept.len() == self.most {
+            self.kept.pop();
+        }
+        self.kept.push((cost, node));
+    }
+}
+
+/// Nodes beyond those that are placed on of which the cheapest must be known: the runner-up, and those that one may have
+/// wishes about.
+const SPARE: usize = 2;
+
+/// How many nodes have to be remembered for these.
+pub(crate) fn enough_for(wants: &[Want]) -> usize {
+    let special = wants.iter().map(|want| want.avoid.len() + usize::from(want.leaving.is_some())).max();
+    wants.len() + special.unwrap_or(0) + SPARE
+}
+
 impl<'a> Field<'a> {
-    pub(crate) fn evaluate(board: &Board, class: Class<'a>, policy: Policy) -> Self {
+    /// Looks at all nodes. `most` placements and special wishes may follow, see [`enough_for`].
+    pub(crate) fn evaluate(board: &Board, class: Class<'a>, policy: Policy, most: usize) -> Self {
         let around = Around::of(board, class);
         let mut field = Field {
             class,
@@ -68,58 +103,105 @@ impl<'a> Field<'a> {
             wanted: class.group.resources(),
             keys: around.keys(),
             around,
-            standings: Vec::with_capacity(board.seats().len()),
+            considered: u32::try_from(board.seats().len()).unwrap_or(u32::MAX),
+            most,
             cells: Vec::new(),
             heads: BTreeSet::new(),
             filtered: BTreeMap::new(),
         };
-        let mut known = BTreeMap::new();
-        // Gathered first: a set that is made of all its members at once takes half the time.
-        let mut open: Vec<Vec<(i64, NodeId)>> = Vec::new();
-        for (node, seat) in board.seats() {
-            let cell = field.cell_of(seat, &mut known);
-            open.resize(field.cells.len(), Vec::new());
-            let standing = field.look(board, *node, seat, cell);
-            match standing {
-                Standing::Fits { cost, cell } => open[cell].push((cost, *node)),
-                Standing::Filtered(block) => *field.filtered.entry(block).or_default() += 1,
-            }
-            field.standings.push((*node, standing));
-        }
-        for (cell, open) in open.into_iter().enumerate() {
-            field.cells[cell].open = open.into_iter().collect();
+        for (cell, open) in field.look_at_all(board).into_iter().enumerate() {
+            field.cells[cell].open = open.kept.into_iter().collect();
             field.weigh(cell);
         }
         field
     }
 
+    /// The cheapest nodes of each cell.
+    fn look_at_all(&mut self, board: &Board) -> Vec<Least> {
+        let mut questions = Questions::of(self.class, board.attributes());
+        let keys = self.keys.clone();
+        let columns: Vec<_> = keys.iter().map(|key| board.attributes().column(key)).collect();
+        let same = board.group(&self.class.job.id, &self.class.group.name);
+        let (mut known, mut open) = (BTreeMap::new(), Vec::new());
+        for (place, (node, seat)) in board.seats().iter().enumerate() {
+            if let Some(block) = filter::out_of_service(seat) {
+                *self.filtered.entry(block).or_default() += 1;
+                continue;
+            }
+            if !questions.admit(place) {
+                continue;
+            }
+            if let Some(block) = self.blocked(*node, seat) {
+                *self.filtered.entry(block).or_default() += 1;
+                continue;
+            }
+            let cell = self.cell_of(place, seat, &columns, &mut known);
+            if cell == open.len() {
+                open.push(Least { most: self.most, kept: BinaryHeap::new() });
+            }
+            self.cells[cell].fitting += 1;
+            let limit = open[cell].limit();
+            let used = seat.used + self.wanted;
+            if limit.is_none_or(|limit| !cost::reaches(self.policy, used, seat.capacity, limit)) {
+                open[cell].offer(self.costs_of(board, *node, seat, same).total(), *node);
+            }
+        }
+        self.filtered.extend(questions.kept_out());
+        open
+    }
+
+    /// What keeps the class off a node of the right kind, its cell apart.
+    fn blocked(&self, node: NodeId, seat: &Seat) -> Option<Block<'a>> {
+        filter::devices_missing(seat, self.class)
+            .or_else(|| filter::no_room(seat, self.class, self.wanted))
+            .or_else(|| self.around.broken_on(node).map(Block::Rule))
+    }
+
+    /// What keeps the class off a node, its cell apart.
+    fn look(&self, node: NodeId, seat: &Seat) -> Option<Block<'a>> {
+        let own = filter::first(seat, self.class, self.wanted);
+        own.or_else(|| self.around.broken_on(node).map(Block::Rule))
+    }
+
     /// The cell of a node; a new one where it is the first of its kind.
-    fn cell_of(&mut self, seat: &Seat, known: &mut BTreeMap<Vec<Option<String>>, usize>) -> usize {
+    fn cell_of(
+        &mut self,
+        place: Place,
+        seat: &Seat,
+        columns: &[Option<&Column>],
+        known: &mut BTreeMap<Vec<u32>, usize>,
+    ) -> usize {
         if self.keys.is_empty() && !self.cells.is_empty() {
             return 0;
         }
-        let values: Vec<Option<String>> =
-            self.keys.iter().map(|key| seat.fingerprint.attributes.get(key).cloned()).collect();
-        *known.entry(values).or_insert_with_key(|values| {
-            self.cells.push(Cell { values: values.clone(), cost: 0, broken: None, open: BTreeSet::new() });
+        let numbers = columns.iter().map(|column| column.map_or(0, |column| column.at(place))).collect();
+        *known.entry(numbers).or_insert_with(|| {
+            let values = self.values_of(seat);
+            self.cells.push(Cell { values, cost: 0, broken: None, fitting: 0, open: BTreeSet::new() });
             self.cells.len() - 1
         })
     }
 
-    fn look(&self, board: &Board, node: NodeId, seat: &Seat, cell: usize) -> Standing<'a> {
-        let own = filter::first(seat, self.class, self.wanted);
-        match own.or_else(|| self.around.broken_on(node).map(Block::Rule)) {
-            Some(block) => Standing::Filtered(block),
-            None => Standing::Fits { cost: self.costs_of(board, node, seat).total(), cell },
+    /// The values by which cells are told apart.
+    fn values_of(&self, seat: &Seat) -> Vec<Option<String>> {
+        self.keys.iter().map(|key| seat.fingerprint.attributes.get(key).cloned()).collect()
+    }
+
+    /// The cell of a node, if any node fits that is in it.
+    fn known_cell(&self, seat: &Seat) -> Option<usize> {
+        if self.keys.is_empty() {
+            return (!self.cells.is_empty()).then_some(0);
         }
+        let values = self.values_of(seat);
+        self.cells.iter().position(|cell| cell.values == values)
     }
 
     /// What a node costs, its cell and the wish for it apart.
-    fn costs_of(&self, board: &Board, node: NodeId, seat: &Seat) -> Costs {
-        let same = board.same_group(&self.class.job.id, &self.class.group.name, node);
+    fn costs_of(&self, board: &Board, node: NodeId, seat: &Seat, same: Option<&ByNode>) -> Costs {
+        let same = same.and_then(|on| on.get(&node)).copied().unwrap_or(0);
         let used = seat.used + self.wanted;
         let loss = || self.loss(board, node, seat);
-        let mut costs = cost::of_node(self.policy, used, seat.fingerprint.resources, same, loss);
+        let mut costs = cost::of_node(self.policy, used, seat.capacity, same, loss);
         let mut rules = Costs::default();
         cost::add_preferences(&self.class.group.rules.preferences, &seat.fingerprint.attributes, &mut rules);
         self.around.costs_on(node, &mut rules);
@@ -152,12 +234,11 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn place_of(&self, node: NodeId) -> Option<usize> {
-        self.standings.binary_search_by_key(&node, |(node, _)| *node).ok()
-    }
-
-    fn standing(&self, node: NodeId) -> Option<Standing<'a>> {
-        self.place_of(node).map(|at| self.standings[at].1)
+    /// What a node costs now, its cell and the wish for it apart.
+    pub(crate) fn cost_now(&self, board: &Board, node: NodeId) -> i64 {
+        let seat = board.seats().get(&node).expect("a node that was chosen is on the board");
+        let same = board.group(&self.class.job.id, &self.class.group.name);
+        self.costs_of(board, node, seat, same).total()
     }
 
     /// Works out what a cell costs and whether it is open, and remembers its cheapest node.
@@ -178,7 +259,7 @@ impl<'a> Field<'a> {
     /// The cheapest node for `want`, with the reasons. Nodes to avoid are dearer by a penalty, not forbidden.
     pub(crate) fn choose(&self, board: &Board, want: &Want) -> Option<(NodeId, Explanation)> {
         if let Some(only) = want.only {
-            let fits = self.fits_on(only);
+            let fits = self.fits_on(board, only);
             return fits.then(|| (only, self.explain(1, Filtered::new(), self.terms(board, only, want), None)));
         }
         let special: BTreeSet<NodeId> = want.avoid.iter().copied().chain(want.leaving).collect();
@@ -193,14 +274,13 @@ impl<'a> Field<'a> {
             ranked.sort_unstable();
             ranked.truncate(2);
         }
-        for node in special.into_iter().filter(|node| self.fits_on(*node)) {
+        for node in special.into_iter().filter(|node| self.fits_on(board, *node)) {
             ranked.push((self.costs(board, node, want).total(), node));
         }
         ranked.sort_unstable();
         let (_, node) = *ranked.first()?;
         let runner_up = ranked.get(1).map(|(_, other)| (*other, self.terms(board, *other, want)));
-        let considered = u32::try_from(self.standings.len()).unwrap_or(u32::MAX);
-        Some((node, self.explain(considered, self.filtered(), self.terms(board, node, want), runner_up)))
+        Some((node, self.explain(self.considered, self.filtered(), self.terms(board, node, want), runner_up)))
     }
 
     fn explain(
@@ -219,11 +299,10 @@ impl<'a> Field<'a> {
 
     /// All that a node that fits costs `want`.
     fn costs(&self, board: &Board, node: NodeId, want: &Want) -> Costs {
-        let (Some(seat), Some(Standing::Fits { cell, .. })) = (board.seats().get(&node), self.standing(node)) else {
-            return Costs::default();
-        };
-        let mut costs = self.costs_of(board, node, seat);
-        self.add_costs_in(&self.cells[cell].values, &mut costs);
+        let Some(seat) = board.seats().get(&node) else { return Costs::default() };
+        let same = board.group(&self.class.job.id, &self.class.group.name);
+        let mut costs = self.costs_of(board, node, seat, same);
+        self.add_costs_in(&self.values_of(seat), &mut costs);
         if want.leaving == Some(node) {
             cost::discount_leaving(self.policy, &mut costs);
         }
@@ -233,29 +312,31 @@ impl<'a> Field<'a> {
         costs
     }
 
-    /// One of the class has taken a place on a node: the node, and what the rules count with it, look otherwise now.
-    pub(crate) fn taken(&mut self, board: &Board, node: NodeId) {
+    /// One of the class has taken a place on a node that cost `before` until then: the node, and what the rules count
+    /// with it, look otherwise now.
+    pub(crate) fn taken(&mut self, board: &Board, node: NodeId, before: i64) {
         let seat = board.seats().get(&node).expect("a node that was chosen is on the board");
         let first_of_its_kind = self.around.seeks_itself();
         self.around.placed(board, node);
         if first_of_its_kind {
-            *self = Field::evaluate(board, self.class, self.policy);
+            *self = Field::evaluate(board, self.class, self.policy, self.most);
             return;
         }
-        let at = self.place_of(node).expect("a node that was chosen is in the field");
-        let Standing::Fits { cost, cell } = self.standings[at].1 else {
-            unreachable!("a node that was chosen is in the open");
-        };
+        let cell = self.known_cell(seat).expect("a node that was chosen is in a cell");
         if let Some((cost, head)) = self.cells[cell].head() {
             self.heads.remove(&(cost, head, cell));
         }
-        self.cells[cell].open.remove(&(cost, node));
-        let standing = self.look(board, node, seat, cell);
-        match standing {
-            Standing::Fits { cost, cell } => drop(self.cells[cell].open.insert((cost, node))),
-            Standing::Filtered(block) => *self.filtered.entry(block).or_default() += 1,
+        self.cells[cell].open.remove(&(before, node));
+        match self.look(node, seat) {
+            None => {
+                let cost = self.cost_now(board, node);
+                self.cells[cell].open.insert((cost, node));
+            }
+            Some(block) => {
+                self.cells[cell].fitting -= 1;
+                *self.filtered.entry(block).or_default() += 1;
+            }
         }
-        self.standings[at].1 = standing;
         if let Some((cost, head)) = self.cells[cell].head() {
             self.heads.insert((cost, head, cell));
         }
@@ -268,11 +349,8 @@ impl<'a> Field<'a> {
         }
     }
 
-    pub(crate) fn fits_on(&self, node: NodeId) -> bool {
-        match self.standing(node) {
-            Some(Standing::Fits { cell, .. }) => self.cells[cell].broken.is_none(),
-            Some(Standing::Filtered(_)) | None => false,
-        }
+    pub(crate) fn fits_on(&self, board: &Board, node: NodeId) -> bool {
+        board.seats().get(&node).is_some() && self.filter_of(board, node).is_none()
     }
 
     /// Whether there is room for one more anywhere.
@@ -281,21 +359,22 @@ impl<'a> Field<'a> {
     }
 
     /// What keeps the class off a node now.
-    pub(crate) fn filter_of(&self, node: NodeId) -> Option<Filter> {
-        match self.standing(node)? {
-            Standing::Filtered(block) => Some(block.told(&self.around)),
-            Standing::Fits { cell, .. } => self.cells[cell].broken.map(|rule| self.around.filter(rule)),
-        }
+    pub(crate) fn filter_of(&self, board: &Board, node: NodeId) -> Option<Filter> {
+        let seat = board.seats().get(&node)?;
+        let own = self.look(node, seat).map(|block| block.told(&self.around));
+        own.or_else(|| {
+            let rule = self.around.broken_in(&self.keys, &self.values_of(seat))?;
+            Some(self.around.filter(rule))
+        })
     }
 
     /// How many nodes each filter removes.
     pub(crate) fn filtered(&self) -> Filtered {
         let own = self.filtered.iter().map(|(block, nodes)| (block.told(&self.around), *nodes));
         let mut filtered: Filtered = own.collect();
-        for cell in self.cells.iter().filter(|cell| !cell.open.is_empty()) {
+        for cell in self.cells.iter().filter(|cell| cell.fitting > 0) {
             if let Some(rule) = cell.broken {
-                let nodes = u32::try_from(cell.open.len()).unwrap_or(u32::MAX);
-                *filtered.entry(self.around.filter(rule)).or_default() += nodes;
+                *filtered.entry(self.around.filter(rule)).or_default() += cell.fitting;
             }
         }
         filtered
@@ -303,13 +382,18 @@ impl<'a> Field<'a> {
 
     /// Of the nodes that only lack room, the one that lacks least.
     pub(crate) fn nearest(&self, board: &Board) -> Option<(NodeId, Shortfall)> {
-        let misses = self.standings.iter().filter_map(|(node, standing)| match standing {
-            Standing::Filtered(Block::Exhausted(_) | Block::DevicesTaken(_)) => {
-                let (lack, shortfall) = filter::shortfall(board.seats().get(node)?, self.class, self.wanted)?;
-                Some((lack, *node, shortfall))
+        let mut questions = Questions::of(self.class, board.attributes());
+        let mut nearest: Option<(u64, NodeId, Shortfall)> = None;
+        for (place, (node, seat)) in board.seats().iter().enumerate() {
+            if filter::out_of_service(seat).is_some() || !questions.admit(place) {
+                continue;
             }
-            Standing::Filtered(_) | Standing::Fits { .. } => None,
-        });
-        misses.min_by_key(|(lack, node, _)| (*lack, *node)).map(|(_, node, shortfall)| (node, shortfall))
+            let Some(Block::Exhausted(_) | Block::DevicesTaken(_)) = self.blocked(*node, seat) else { continue };
+            let Some((lack, shortfall)) = filter::shortfall(seat, self.class, self.wanted) else { continue };
+            if nearest.as_ref().is_none_or(|(least, ..)| lack < *least) {
+                nearest = Some((lack, *node, shortfall));
+            }
+        }
+        nearest.map(|(_, node, shortfall)| (node, shortfall))
     }
 }

@@ -8,9 +8,9 @@ use berth_model::{
 };
 
 use crate::around::Around;
-use crate::board::{Eligibility, Seat};
-use crate::constraint::holds;
-use crate::device;
+use crate::board::{Attributes, Column, Eligibility, Place, Seat};
+use crate::constraint::{holds, suits};
+use crate::{cost, device};
 
 /// What all allocations of one job version and group have in common.
 #[derive(Clone, Copy, Debug)]
@@ -89,10 +89,15 @@ pub fn admits(fingerprint: &Fingerprint, class: Class<'_>) -> bool {
     unsuited(fingerprint, class).is_none()
 }
 
+/// Whether an attribute that tells of a driver says that it works.
+fn works(value: Option<&str>) -> bool {
+    value.is_some_and(|value| value != "false")
+}
+
 /// The first filter of those that only a change of the machine or the job could lift.
 fn unsuited<'a>(fingerprint: &Fingerprint, class: Class<'a>) -> Option<Block<'a>> {
-    let works = |key: &str| fingerprint.attributes.get(key).is_some_and(|value| value != "false");
-    if let Some((driver, _)) = class.drivers().find(|(_, key)| !works(key)) {
+    let value = |key: &str| fingerprint.attributes.get(key).map(String::as_str);
+    if let Some((driver, _)) = class.drivers().find(|(_, key)| !works(value(key))) {
         return Some(Block::DriverMissing(driver));
     }
     let broken = class.constraints().find(|constraint| !holds(constraint, &fingerprint.attributes));
@@ -101,14 +106,82 @@ fn unsuited<'a>(fingerprint: &Fingerprint, class: Class<'a>) -> Option<Block<'a>
         .or_else(|| device::missing(&fingerprint.devices, class.group).map(Block::DeviceMissing))
 }
 
+/// What a class asks of the attributes of nodes, judged once for every value that some node has: says of a node in a look
+/// or two what [`unsuited`] reads texts for.
+pub(crate) struct Questions<'a, 'b> {
+    open: Vec<Question<'a, 'b>>,
+}
+
+/// One that some node does not answer as it should.
+struct Question<'a, 'b> {
+    block: Block<'a>,
+    /// None: no node has the attribute, and that is wrong.
+    column: Option<&'b Column>,
+    /// By the number of the value.
+    verdicts: Vec<bool>,
+    /// How many nodes it has kept out.
+    kept_out: u32,
+}
+
+impl<'a, 'b> Questions<'a, 'b> {
+    pub(crate) fn of(class: Class<'a>, attributes: &'b Attributes) -> Self {
+        let mut open = Vec::new();
+        let mut ask = |block, key: &str, judge: &dyn Fn(Option<&str>) -> bool| {
+            let column = attributes.column(key);
+            let verdicts = column.map_or_else(|| vec![judge(None)], |column| column.judged(judge));
+            if verdicts.contains(&false) {
+                open.push(Question { block, column, verdicts, kept_out: 0 });
+            }
+        };
+        for (driver, key) in class.drivers() {
+            ask(Block::DriverMissing(driver), key, &works);
+        }
+        for constraint in class.constraints() {
+            ask(Block::Constraint(constraint), &constraint.attribute, &|value| suits(&constraint.operator, value));
+        }
+        Questions { open }
+    }
+
+    /// Whether the node at `place` answers all of them. Where it does not, the first one counts it.
+    pub(crate) fn admit(&mut self, place: Place) -> bool {
+        let wrong = |question: &&mut Question<'_, '_>| {
+            let number = question.column.map_or(0, |column| column.at(place));
+            !question.verdicts[number as usize]
+        };
+        match self.open.iter_mut().find(wrong) {
+            Some(question) => {
+                question.kept_out += 1;
+                false
+            }
+            None => true,
+        }
+    }
+
+    /// How many nodes each of them kept out.
+    pub(crate) fn kept_out(self) -> impl Iterator<Item = (Block<'a>, u32)> {
+        self.open.into_iter().map(|question| (question.block, question.kept_out)).filter(|(_, nodes)| *nodes > 0)
+    }
+}
+
 /// The first filter that removes the node, its rules apart; none when the allocation fits now.
 pub(crate) fn first<'a>(seat: &Seat, class: Class<'a>, wanted: Resources) -> Option<Block<'a>> {
+    out_of_service(seat).or_else(|| unsuited(&seat.fingerprint, class)).or_else(|| no_room(seat, class, wanted))
+}
+
+/// The filter of a node that takes nothing at all.
+pub(crate) fn out_of_service<'a>(seat: &Seat) -> Option<Block<'a>> {
     match seat.eligibility {
-        Eligibility::Ready => {}
-        Eligibility::Lost => return Some(Block::NodeLost),
-        Eligibility::DiskFull => return Some(Block::DiskFull),
+        Eligibility::Ready => None,
+        Eligibility::Lost => Some(Block::NodeLost),
+        Eligibility::DiskFull => Some(Block::DiskFull),
     }
-    unsuited(&seat.fingerprint, class).or_else(|| no_room(seat, class, wanted))
+}
+
+/// The kind of which a node has too few devices, taken or not.
+pub(crate) fn devices_missing<'a>(seat: &Seat, class: Class<'a>) -> Option<Block<'a>> {
+    // Asked of every node: what is not needed is not read from memory.
+    class.group.devices().next()?;
+    device::missing(&seat.fingerprint.devices, class.group).map(Block::DeviceMissing)
 }
 
 /// The first filter of those that less on the node would lift.
@@ -116,7 +189,7 @@ pub(crate) fn no_room<'a>(seat: &Seat, class: Class<'a>, wanted: Resources) -> O
     if let Some(block) = no_port(seat, class) {
         return Some(block);
     }
-    if let Some(space) = exhausted(seat.used + wanted, seat.fingerprint.resources) {
+    if let Some(space) = exhausted(seat.used + wanted, seat.capacity) {
         return Some(Block::Exhausted(space));
     }
     class.group.devices().next()?;
@@ -176,7 +249,7 @@ fn exhausted(promised: Resources, capacity: Resources) -> Option<Space> {
 
 /// The dimension in which the node lacks most, with how much of the wish is lacking in millionths.
 pub(crate) fn shortfall(seat: &Seat, class: Class<'_>, wanted: Resources) -> Option<(u64, Shortfall)> {
-    let (free, capacity) = (seat.free(), seat.fingerprint.resources);
+    let (free, capacity) = (seat.free(), seat.capacity);
     let dimensions = [
         (Dimension::Cpu, wanted.cpu.0, free.cpu.0, capacity.cpu.0),
         (Dimension::Memory, wanted.memory.0, free.memory.0, capacity.memory.0),
@@ -188,8 +261,7 @@ pub(crate) fn shortfall(seat: &Seat, class: Class<'_>, wanted: Resources) -> Opt
         if wanted <= free {
             continue;
         }
-        let millionths = u128::from(wanted - free) * 1_000_000 / u128::from(wanted);
-        let lack = u64::try_from(millionths).expect("at most a million");
+        let lack = cost::share(wanted - free, wanted, 1_000_000);
         if worst.as_ref().is_none_or(|(most, _)| lack > *most) {
             worst = Some((lack, Shortfall { dimension, wanted, free, capacity }));
         }

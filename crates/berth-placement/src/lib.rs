@@ -1,7 +1,7 @@
 //! Chooses nodes, ports and devices for allocations, and says why.
 //!
-//! Allocations of one job version and group are one [`Class`]: every node is looked at once per class, and the result
-//! is reused for each of its allocations; what its rules make of where others are is looked at per part of the
+//! Allocations of one job version and group are one [`Class`]: every node is looked at once per class, in one pass over
+//! memory, and the cheapest are remembered for each of its allocations; what its rules make of where others are is looked at per part of the
 //! cluster. Filters count what they removed; what is left is ordered by a sum of named integer costs; the exact vector
 //! of cpu, memory, disk, network, ports and devices decides what fits. Ties fall to the lower node id. Where nothing
 //! fits, [`evict`] tells who would have to go.
@@ -24,8 +24,8 @@ mod outlook;
 mod place;
 mod preempt;
 
-pub use board::{Board, Eligibility, Hold};
+pub use board::{Board, Eligibility, Hold, Yield};
 pub use constraint::holds;
 pub use filter::{Class, admits};
-pub use place::{Outcome, Want, fits_in_place_of, place, why_waiting};
+pub use place::{Outcome, Want, fits_in_place_of, fits_on_any, place, why_waiting};
 pub use preempt::{Eviction, Prices, evict};

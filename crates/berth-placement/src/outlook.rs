@@ -10,7 +10,7 @@ use berth_model::{
     Constraint, Device, DeviceAmount, DeviceGrants, DeviceKind, DeviceSpec, GroupSpec, NodeId, Resources,
 };
 
-use crate::board::Seat;
+use crate::board::{Seat, Seats};
 use crate::constraint::holds;
 use crate::fit::{Ask, ClassSet, Mix, NodeClass, Prices, Room, Shape, Value};
 
@@ -68,7 +68,7 @@ impl Outlook {
     }
 
     /// Before a placement: has the prices follow the board, when enough has changed.
-    pub(crate) fn follow(&mut self, seats: &BTreeMap<NodeId, Seat>) {
+    pub(crate) fn follow(&mut self, seats: &Seats) {
         for (kind, market) in &mut self.kinds {
             market.follow(kind, seats);
         }
@@ -153,7 +153,7 @@ impl Market {
     }
 
     /// From scratch at first and whenever twice as much is expected as then: a mix that is being learned is another one.
-    fn follow(&mut self, kind: &DeviceKind, seats: &BTreeMap<NodeId, Seat>) {
+    fn follow(&mut self, kind: &DeviceKind, seats: &Seats) {
         let another = self.prices.is_none() || self.mix.total() >= 2 * self.settled.max(1);
         self.placed += 1;
         if !another && self.placed < FOLLOW {

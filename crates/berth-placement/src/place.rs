@@ -6,7 +6,7 @@ use berth_model::{
 
 use crate::around::Around;
 use crate::board::{Board, Hold, Seat};
-use crate::field::Field;
+use crate::field::{Field, enough_for};
 use crate::filter::{self, Class};
 
 /// An allocation that is to be placed.
@@ -44,7 +44,7 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
     if policy == Policy::Fragmentation {
         board.follow();
     }
-    let mut field = Field::evaluate(board, class, policy);
+    let mut field = Field::evaluate(board, class, policy, enough_for(wants));
     let mut stuck = Vec::new();
     for want in wants {
         match field.choose(board, want) {
@@ -114,7 +114,7 @@ fn count(of: usize) -> u32 {
 
 /// How many of so many of a class find a place on the board, which holds them from then on.
 fn how_many_fit(board: &mut Board, class: Class<'_>, wanted: usize, policy: Policy, decision: DecisionId) -> usize {
-    let mut field = Field::evaluate(board, class, policy);
+    let mut field = Field::evaluate(board, class, policy, wanted + 1);
     let last = berth_model::Incarnation(u32::MAX);
     (0..wanted)
         .take_while(|nth| {
@@ -138,9 +138,9 @@ pub fn why_waiting(
     if board.seats().is_empty() {
         return Some(WaitReason::NoNodes);
     }
-    let field = Field::evaluate(board, class, policy);
+    let field = Field::evaluate(board, class, policy, 1);
     if let Some(node) = only {
-        return (!field.fits_on(node)).then(|| why_not_on(&field, board, class, node, decision));
+        return (!field.fits_on(board, node)).then(|| why_not_on(&field, board, class, node, decision));
     }
     match class.group.rules.gang {
         Gang::Free => (!field.has_room()).then(|| why_nowhere(&field, board, class, policy, decision)),
@@ -148,12 +148,23 @@ pub fn why_waiting(
             let mut copy = board.clone();
             let fit = how_many_fit(&mut copy, class, waiting, policy, decision);
             (fit < waiting).then(|| {
-                let stuck = Field::evaluate(&copy, class, policy);
+                let stuck = Field::evaluate(&copy, class, policy, 1);
                 let reason = why_nowhere(&stuck, &copy, class, policy, decision);
                 gang_reason(board, class, waiting, count(fit), reason, policy, decision)
             })
         }
     }
+}
+
+/// Whether an allocation of the class would fit on one of these nodes.
+pub fn fits_on_any(board: &Board, class: Class<'_>, mut nodes: impl Iterator<Item = NodeId>) -> bool {
+    let around = Around::of(board, class);
+    let wanted = class.group.resources();
+    nodes.any(|node| {
+        let Some(seat) = board.seats().get(&node) else { return false };
+        let has_room = filter::no_room(seat, class, wanted).is_none();
+        has_room && filter::first(seat, class, wanted).is_none() && around.allows(node, &seat.fingerprint)
+    })
 }
 
 /// Whether an allocation of the class would fit on the node of `holder` if `holder` were gone.
@@ -188,8 +199,9 @@ fn take(
     let devices =
         field.devices(seat, &board.outlook().value(node, seat)).expect("a node in the open has its devices free");
     let placement = Placement { node, ports, devices, decision, explanation };
+    let before = field.cost_now(board, node);
     board.hold(want.alloc, Hold::of(&class.job.id, class.group, &placement));
-    field.taken(board, node);
+    field.taken(board, node, before);
     placement
 }
 
@@ -202,7 +214,7 @@ fn why_not_on(field: &Field<'_>, board: &Board, class: Class<'_>, node: NodeId, 
         return WaitReason::NoNodeFits { decision, filtered, nearest: None, verdict: Verdict::Never };
     };
     let empty = seat.emptied();
-    let (verdict, seat, filter) = match (filter::first(&empty, class, field.wanted), field.filter_of(node)) {
+    let (verdict, seat, filter) = match (filter::first(&empty, class, field.wanted), field.filter_of(board, node)) {
         (Some(block), _) => (Verdict::Never, &empty, block.told(&Around::none())),
         (None, Some(filter)) => (Verdict::Waiting, seat, filter),
         (None, None) => (Verdict::Waiting, seat, Filter::NodeLost),
@@ -221,7 +233,7 @@ fn why_nowhere(field: &Field<'_>, board: &Board, class: Class<'_>, policy: Polic
         return WaitReason::NoNodeFits { decision, filtered, nearest, verdict: Verdict::Waiting };
     }
     let board = board.emptied();
-    let field = Field::evaluate(&board, class, policy);
+    let field = Field::evaluate(&board, class, policy, 1);
     let nearest = field.nearest(&board);
     WaitReason::NoNodeFits { decision, filtered: field.filtered(), nearest, verdict: Verdict::Never }
 }

@@ -1,18 +1,20 @@
 //! Who would have to go for an allocation that fits nowhere.
 //!
 //! On every node that suits, the cheapest set of allocations without which there would be room; of all nodes the cheapest
-//! of these sets. It is a branch and bound that begins with the set that a greedy choice finds. Sets are gone through in
+//! of these sets. Nodes are gone through in the order of what it costs there at least, until that is more than what was
+//! found. On one node it is a branch and bound that begins with the set that a greedy choice finds. Sets are gone through in
 //! order of the price of their members; what cannot become cheaper than the best so far is given up, with as many more
 //! members as the largest of what is left would make necessary; of candidates that make the same room the cheaper go first.
 //! At most [`STEPS`] sets are tried in all: a node with very many different candidates may then be left with a set that is
 //! sufficient and not the cheapest.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use berth_model::{AllocId, DeviceId, GroupName, JobId, NodeId, Port, Resources, Thousandths};
 
 use crate::around::Around;
-use crate::board::{Board, Eligibility, Hold, Seat};
+use crate::board::{Board, Eligibility, Hold, Seat, Yield};
 use crate::filter::{self, Class};
 
 /// Sets that are tried in one call.
@@ -20,7 +22,9 @@ const STEPS: u32 = 2_000;
 
 /// What may be done to others.
 pub trait Prices {
-    /// What it costs that an allocation ends; none where it must not. At least 1.
+    /// What it costs at least that such an allocation ends; none where it must not. At least 1.
+    fn least(&self, of: Yield) -> Option<u64>;
+    /// What it costs that an allocation ends; none where it must not.
     fn price(&self, alloc: AllocId) -> Option<u64>;
     /// How many more of a group may end at once.
     fn left(&self, job: &JobId, group: &GroupName) -> u32;
@@ -39,25 +43,65 @@ pub struct Eviction {
     pub price: u64,
 }
 
-/// The cheapest eviction that makes room for one allocation of the class. Ties fall to the lower node id.
-pub fn evict(board: &Board, class: Class<'_>, only: Option<NodeId>, prices: &impl Prices) -> Option<Eviction> {
+/// The cheapest eviction that makes room for one allocation of the class, on any node or on some. Ties fall to the lower
+/// node id.
+pub fn evict(
+    board: &Board,
+    class: Class<'_>,
+    among: Option<&BTreeSet<NodeId>>,
+    prices: &impl Prices,
+) -> Option<Eviction> {
     if prices.left_in_all() == 0 {
         return None;
     }
     let around = Around::of(board, class);
+    let wanted = class.group.resources();
+    let some = among.into_iter().flatten().filter_map(|node| Some((node, board.seats().get(node)?)));
+    let all = board.seats().iter().filter(|_| among.is_none());
+    let hopes = some.chain(all).filter_map(|(node, seat)| {
+        let at_least = at_least(seat, wanted, prices)?;
+        Some(Reverse((at_least, *node)))
+    });
+    // The most hopeful first: as a heap, since most are never asked for.
+    let mut hopes: BinaryHeap<Reverse<(u64, NodeId)>> = hopes.collect();
     let mut steps = STEPS;
     let mut best: Option<Eviction> = None;
-    for (node, seat) in board.seats() {
-        let suits = seat.eligibility == Eligibility::Ready && filter::admits(&seat.fingerprint, class);
-        if only.is_some_and(|only| only != *node) || !suits || !around.allows(*node, &seat.fingerprint) {
-            continue;
+    while let Some(Reverse((at_least, node))) = hopes.pop() {
+        // What follows is not cheaper, and where it costs the same its node comes later.
+        if best.as_ref().is_some_and(|best| (at_least, node) > (best.price, best.node)) {
+            break;
         }
         let most = best.as_ref().map_or(u64::MAX, |best| best.price);
+        let seat = board.seats().get(&node).expect("a node that was looked at is on the board");
+        let suits = seat.eligibility == Eligibility::Ready && filter::admits(&seat.fingerprint, class);
+        if !suits || !around.allows(node, &seat.fingerprint) {
+            continue;
+        }
+        let lower = best.as_ref().is_some_and(|best| node < best.node);
+        let most = if lower { most.saturating_add(1) } else { most };
         if let Some((price, victims)) = cheapest(board, seat, class, prices, most, &mut steps) {
-            best = Some(Eviction { node: *node, victims, price });
+            best = Some(Eviction { node, victims, price });
         }
     }
     best
+}
+
+/// What it costs at least to make room on a node; none where there cannot be any. In each dimension as many have to go as
+/// it takes of the largest, and none is cheaper than the youngest of the lowest priority.
+fn at_least(seat: &Seat, wanted: Resources, prices: &impl Prices) -> Option<u64> {
+    let levels = || seat.levels().iter().filter_map(|level| Some((prices.least(level.youngest)?, level)));
+    let (cheapest, _) = levels().next()?;
+    let (sum, largest) = levels().fold((Resources::default(), Resources::default()), |(sum, largest), (_, level)| {
+        (sum + level.sum, largest.max_of_each(level.largest))
+    });
+    // What is promised beyond what there is has to go as well.
+    let lacking = (wanted + seat.used) - seat.capacity;
+    if !lacking.fits_in(&sum) {
+        return None;
+    }
+    let dimensions = lacking.dimensions().into_iter().zip(largest.dimensions());
+    let needed = dimensions.map(|(lacking, largest)| lacking.div_ceil(largest.max(1))).fold(1, u64::max);
+    Some(cheapest.saturating_mul(needed))
 }
 
 /// The cheapest set on one node that costs less than `most`.
@@ -131,7 +175,8 @@ fn candidates<'a>(board: &'a Board, seat: &Seat, class: Class<'_>, prices: &impl
     let mut groups: BTreeMap<(&JobId, &GroupName), usize> = BTreeMap::new();
     let mut kinds: BTreeMap<Kind<'_>, usize> = BTreeMap::new();
     let mut found = Candidates { list: Vec::new(), left: Vec::new() };
-    for alloc in seat.holders() {
+    for (alloc, yields) in seat.yielding() {
+        let Some(_) = prices.least(yields).filter(|least| *least < most) else { continue };
         let Some(price) = prices.price(alloc).filter(|price| *price < most) else { continue };
         let Some(hold) = board.held(alloc) else { continue };
         let group = *groups.entry((&hold.job, &hold.group)).or_insert_with(|| {

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use berth_model::testkit::{Machine, Spec, machine, name, service};
 use berth_model::*;
-use berth_placement::{Board, Class, Eligibility, Outcome, Prices, Want, evict, fits_in_place_of, place, why_waiting};
+use berth_placement::{
+    Board, Class, Eligibility, Outcome, Prices, Want, Yield, evict, fits_in_place_of, place, why_waiting,
+};
+use proptest::prelude::*;
 
 const LIFE: Incarnation = Incarnation(1);
 
@@ -198,6 +201,9 @@ impl Prices for Market {
     fn price(&self, alloc: AllocId) -> Option<u64> {
         self.prices.get(&alloc).copied()
     }
+    fn least(&self, _: Yield) -> Option<u64> {
+        Some(1)
+    }
     fn left(&self, _: &JobId, _: &GroupName) -> u32 {
         self.of_group
     }
@@ -211,6 +217,7 @@ fn the_cheapest_set_that_is_enough_goes() {
     let mut board = board([machine("a"), machine("b")]);
     let hold = |board: &mut Board, n: u64, job: &str, cpu| {
         assert_eq!(put(board, &service(job).cpu(cpu), n, 1, Policy::Pack).placed.len(), 1);
+        board.set_yields(alloc(n), Some(Yield { priority: Priority(50), since: Timestamp(0) }));
     };
     // n1: 3,000 and 1,000; n2: 2,000 and 2,000.
     hold(&mut board, 1, "big", 3_000);
@@ -233,4 +240,60 @@ fn the_cheapest_set_that_is_enough_goes() {
     assert_eq!(goes(2_000, &market(&[5, 3, 0, 0], 9, 9)), Some((vec![alloc(1)], 5)), "who must not go stays");
     assert_eq!(goes(1_000, &market(&[1, 1, 1, 1], 0, 9)), None, "the groups' budgets");
     assert_eq!(goes(5_000, &market(&[1, 1, 1, 1], 9, 9)), None, "no node is that large");
+}
+
+/// Machines of a few sizes in a few racks.
+fn some_machine() -> impl Strategy<Value = Machine> {
+    (1..9u64, 0..3u8, prop::bool::ANY).prop_map(|(cores, rack, fast)| {
+        let machine = machine("m").cpu(cores * 1_000).attribute(Domain::RACK, &format!("r{rack}"));
+        if fast { machine.attribute("label.speed", "fast") } else { machine }
+    })
+}
+
+fn some_rules() -> impl Strategy<Value = Spec> {
+    let fast = Constraint { attribute: "label.speed".to_owned(), operator: Operator::Set };
+    (1..3_000u64, 0..7u8).prop_map(move |(cpu, kind)| {
+        let spec = service("web").cpu(cpu);
+        match kind {
+            0 => spec.at_most(2, Domain::Node),
+            1 => spec.at_most(3, Domain::rack()),
+            2 => spec.relation(Sense::Near, "web", Domain::rack(), Strength::Required),
+            3 => spec.relation(Sense::Apart, "old", Domain::rack(), Strength::Preferred(Weight(300))),
+            4 => {
+                let weight = Weight(400);
+                let spread = Spread { over: Domain::rack(), targets: BTreeMap::new(), weight };
+                spec.rules(Rules { spread: vec![spread], ..Rules::default() })
+            }
+            5 => {
+                let preference = Preference { constraint: fast.clone(), weight: Weight(250) };
+                spec.rules(Rules { preferences: vec![preference], ..Rules::default() })
+            }
+            _ => spec.constraint("label.speed", Operator::Set),
+        }
+    })
+}
+
+proptest! {
+    /// Of those that are placed together only the cheapest nodes are remembered: that must make no difference.
+    #[test]
+    fn placing_together_is_placing_one_after_the_other(
+        machines in prop::collection::vec(some_machine(), 1..12),
+        old in 0..4u64,
+        spec in some_rules(),
+        count in 1..14u64,
+        avoided in prop::option::of(1..12u64),
+        policy in prop_oneof![Just(Policy::Spread), Just(Policy::Pack)],
+    ) {
+        let mut together = board(machines);
+        put(&mut together, &service("old").cpu(700), 100, old, Policy::Spread);
+        let mut single = together.clone();
+        let avoid: Vec<NodeId> = avoided.map(node).into_iter().collect();
+        let want = |n| Want { alloc: alloc(n), only: None, avoid: avoid.clone(), leaving: None };
+        let wants: Vec<Want> = (1..=count).map(want).collect();
+        let decision = DecisionId::new(LIFE, 1);
+        let placed = place(&mut together, class(&spec), &wants, policy, decision).placed;
+        let one = |want: &Want| place(&mut single, class(&spec), std::slice::from_ref(want), policy, decision).placed;
+        let one_by_one: Vec<_> = wants.iter().flat_map(one).collect();
+        prop_assert_eq!(placed, one_by_one);
+    }
 }

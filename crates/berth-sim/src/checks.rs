@@ -66,7 +66,7 @@ impl World {
             match mutation {
                 Mutation::PutAlloc(alloc) => {
                     self.check_alloc(alloc);
-                    self.check_preemption(alloc, now);
+                    self.check_preemption(alloc, mutations, now);
                 }
                 Mutation::PutNode(node) => _ = self.facts.nodes.insert(node.agent.clone(), node.id),
                 Mutation::PutCommand(record) => {
@@ -135,8 +135,9 @@ impl World {
         self.holds(Invariant::OneNode, first == node, format_args!("{id} is placed on {first} and on {node}"));
     }
 
-    /// Checks one that begins to make room for another: against the priorities as stored, and against what it replaced.
-    fn check_preemption(&mut self, victim: &Alloc, now: Timestamp) {
+    /// Checks one that begins to make room for another: against the priorities as stored, and against what became of the
+    /// one that it replaced, which the same commit may tell.
+    fn check_preemption(&mut self, victim: &Alloc, with: &[Mutation], now: Timestamp) {
         let AllocState::Stopping { cause: Cause::Preemption { by, job }, .. } = &victim.state else { return };
         let Some(before) = self.store.allocs.get(&victim.id) else { return };
         let ready = match &before.state {
@@ -149,7 +150,13 @@ impl World {
         // One that was made by the same commit is not stored yet: its job is.
         let preemptor = preemptor.or_else(|| self.store.jobs.get(job).map(|job| job.spec.priority));
         let downwards = preemptor.is_none() || preemptor > priority(&victim.job, victim.version);
-        let replaced = victim.replaces.and_then(|id| self.store.allocs.get(&id));
+        let told = |id| {
+            with.iter().find_map(|mutation| match mutation {
+                Mutation::PutAlloc(alloc) if alloc.id == id => Some(&**alloc),
+                _ => None,
+            })
+        };
+        let replaced = victim.replaces.and_then(|id| told(id).or_else(|| self.store.allocs.get(&id)));
         let again = replaced.is_some_and(|old| {
             matches!(
                 old.state,

@@ -118,8 +118,10 @@ impl Core {
         if self.state.index.group(job, group).is_some() {
             let index = self.state.index.group_mut(job, group);
             index.outdated.remove(&slot);
-            index.busy.remove(&slot);
             index.done.remove(&slot);
+            if index.busy.remove(&slot) {
+                self.state.budget_freed();
+            }
         }
     }
 

@@ -61,7 +61,11 @@ impl Core {
         let leaving = live.iter().any(|id| !current(id)) && newcomer.is_some();
         let index = self.state.index.group_mut(job, group);
         set(&mut index.outdated, slot, outdated);
+        let was_busy = index.busy.contains(&slot);
         set(&mut index.busy, slot, unready || leaving);
+        if was_busy && !(unready || leaving) {
+            self.state.budget_freed();
+        }
     }
 }
 

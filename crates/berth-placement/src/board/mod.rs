@@ -2,12 +2,20 @@
 //!
 //! It decides nothing. A hold that would not fit is taken all the same: what runs, runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod attributes;
+mod seats;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use berth_model::{
     AllocId, DeviceId, Domain, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Peer, Placement, Port, Relation,
     Resources, Sense, Strength, Thousandths,
 };
+
+pub(crate) use attributes::{Attributes, Column, Place};
+pub use seats::Yield;
+pub(crate) use seats::{Seat, Seats};
 
 use crate::filter::Class;
 use crate::outlook::Outlook;
@@ -94,93 +102,16 @@ fn shunned(relation: &Relation) -> Option<(Peer, Domain)> {
 /// How many allocations of something a node holds.
 pub(crate) type ByNode = BTreeMap<NodeId, u32>;
 
-/// One node with the sum of what is held on it.
-#[derive(Clone, Debug)]
-pub(crate) struct Seat {
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) eligibility: Eligibility,
-    pub(crate) used: Resources,
-    /// How many hold the port. More than one only while something that was given up still runs.
-    pub(crate) ports: BTreeMap<Port, u32>,
-    /// How much of each device is taken, in thousandths, in the order of the fingerprint.
-    pub(crate) devices: Vec<u32>,
-    /// Who holds something here.
-    holders: BTreeSet<AllocId>,
-}
-
-impl Seat {
-    fn new(fingerprint: Fingerprint, eligibility: Eligibility) -> Seat {
-        Seat {
-            devices: vec![0; fingerprint.devices.len()],
-            fingerprint,
-            eligibility,
-            used: Resources::default(),
-            ports: BTreeMap::new(),
-            holders: BTreeSet::new(),
-        }
-    }
-
-    /// Who holds something here.
-    pub(crate) fn holders(&self) -> impl Iterator<Item = AllocId> {
-        self.holders.iter().copied()
-    }
-
-    pub(crate) fn free(&self) -> Resources {
-        self.fingerprint.resources - self.used
-    }
-
-    /// The node as if it were empty, not lost, and with room on its disk: what does not fit there does not fit by waiting.
-    pub(crate) fn emptied(&self) -> Seat {
-        Seat::new(self.fingerprint.clone(), Eligibility::Ready)
-    }
-
-    pub(crate) fn take(&mut self, hold: &Hold) {
-        self.used = self.used + hold.resources;
-        for port in &hold.ports {
-            *self.ports.entry(*port).or_default() += 1;
-        }
-        for (device, share) in &hold.devices {
-            if let Some(taken) = self.taken_of(device) {
-                *taken += u32::from(share.0);
-            }
-        }
-    }
-
-    /// How much is taken of a device. None: the machine has it no more.
-    fn taken_of(&mut self, device: &DeviceId) -> Option<&mut u32> {
-        let at = self.fingerprint.devices.iter().position(|known| known.id == *device)?;
-        self.devices.get_mut(at)
-    }
-
-    pub(crate) fn give_back(&mut self, hold: &Hold) {
-        self.used = self.used - hold.resources;
-        for port in &hold.ports {
-            match self.ports.get_mut(port) {
-                Some(count) if *count > 1 => *count -= 1,
-                Some(_) | None => {
-                    self.ports.remove(port);
-                }
-            }
-        }
-        for (device, share) in &hold.devices {
-            if let Some(taken) = self.taken_of(device) {
-                *taken = taken.saturating_sub(u32::from(share.0));
-            }
-        }
-    }
-}
-
 /// Every node, and what is held on it.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
-    seats: BTreeMap<NodeId, Seat>,
+    seats: Seats,
     holds: BTreeMap<AllocId, Hold>,
     /// How many allocations of each group a node holds.
     groups: BTreeMap<JobId, BTreeMap<GroupName, ByNode>>,
     /// By the job that is shunned: by which job, whom of it and within what, and where that one is.
     shunning: BTreeMap<JobId, BTreeMap<(JobId, Peer, Domain), ByNode>>,
-    /// How many nodes have each value of each attribute.
-    values: BTreeMap<String, BTreeMap<String, u32>>,
+    attributes: Attributes,
     /// Made by [`Board::emptied`]: where others would be is not known.
     imagined: bool,
     /// What the policy `fragmentation` expects.
@@ -190,52 +121,36 @@ pub struct Board {
 impl Board {
     /// Adds a node, or tells what has changed about it. What it holds stays.
     pub fn put_node(&mut self, id: NodeId, fingerprint: &Fingerprint, eligibility: Eligibility) {
-        let known = self.seats.get(&id).map(|seat| &seat.fingerprint.attributes);
-        if known != Some(&fingerprint.attributes) {
-            self.forget_values(id);
-            for (key, value) in &fingerprint.attributes {
-                *self.values.entry(key.clone()).or_default().entry(value.clone()).or_default() += 1;
+        let place = match self.seats.place(id) {
+            Ok(place) => place,
+            Err(place) => {
+                self.seats.insert(place, id, Seat::new(Arc::new(fingerprint.clone()), eligibility));
+                self.attributes.insert(place, &fingerprint.attributes);
+                self.outlook.see(id, &fingerprint.devices);
+                return;
             }
-        }
-        let outlook = &mut self.outlook;
-        let seat = self.seats.entry(id).or_insert_with(|| {
-            outlook.see(id, &fingerprint.devices);
-            Seat::new(fingerprint.clone(), eligibility)
-        });
+        };
+        let seat = self.seats.at_mut(place);
         seat.eligibility = eligibility;
-        if seat.fingerprint == *fingerprint {
+        if *seat.fingerprint == *fingerprint {
             return;
         }
-        self.outlook.see(id, &fingerprint.devices);
-        // The devices may be others: what is held of them is counted anew.
-        let holders = std::mem::take(&mut seat.holders);
-        *seat = Seat::new(fingerprint.clone(), eligibility);
-        for hold in holders.iter().filter_map(|alloc| self.holds.get(alloc)) {
-            seat.take(hold);
+        if seat.fingerprint.attributes != fingerprint.attributes {
+            self.attributes.set(place, &fingerprint.attributes);
         }
-        seat.holders = holders;
+        self.outlook.see(id, &fingerprint.devices);
+        seat.refit(Arc::new(fingerprint.clone()), &self.holds);
     }
 
     /// Forgets a node and what it held.
     pub fn remove_node(&mut self, id: NodeId) {
-        let holders = self.seats.get(&id).map(|seat| seat.holders.clone()).unwrap_or_default();
-        for alloc in holders {
+        let Ok(place) = self.seats.place(id) else { return };
+        for alloc in self.seats.at_mut(place).holders().collect::<Vec<_>>() {
             self.release(alloc);
         }
-        self.forget_values(id);
+        self.attributes.remove(place);
         self.outlook.forget(id);
-        self.seats.remove(&id);
-    }
-
-    fn forget_values(&mut self, id: NodeId) {
-        let Some(seat) = self.seats.get(&id) else { return };
-        for (key, value) in &seat.fingerprint.attributes {
-            let Some(values) = self.values.get_mut(key) else { continue };
-            take_one(values, value);
-            if values.is_empty() {
-                self.values.remove(key);
-            }
-        }
+        self.seats.remove(place);
     }
 
     /// So many allocations of the class are expected, in proportion to what else is expected: the policy
@@ -259,9 +174,8 @@ impl Board {
             return;
         }
         self.release(alloc);
-        let Some(seat) = self.seats.get_mut(&hold.node) else { return };
-        seat.take(&hold);
-        seat.holders.insert(alloc);
+        let Some(seat) = self.seats.get_mut(hold.node) else { return };
+        seat.seat(alloc, &hold);
         let groups = self.groups.entry(hold.job.clone()).or_default();
         *groups.entry(hold.group.clone()).or_default().entry(hold.node).or_default() += 1;
         for (peer, domain) in &hold.shuns {
@@ -272,12 +186,19 @@ impl Board {
         self.holds.insert(alloc, hold);
     }
 
+    /// Says whether an allocation that holds something may be made to go for others. Nobody may of whom it was not said.
+    pub fn set_yields(&mut self, alloc: AllocId, yields: Option<Yield>) {
+        let Some(hold) = self.holds.get(&alloc) else { return };
+        if let Some(seat) = self.seats.get_mut(hold.node) {
+            seat.set_yields(alloc, yields);
+        }
+    }
+
     /// An allocation holds nothing any more. Says whether it did.
     pub fn release(&mut self, alloc: AllocId) -> bool {
         let Some(hold) = self.holds.remove(&alloc) else { return false };
-        if let Some(seat) = self.seats.get_mut(&hold.node) {
-            seat.give_back(&hold);
-            seat.holders.remove(&alloc);
+        if let Some(seat) = self.seats.get_mut(hold.node) {
+            seat.unseat(alloc, &hold);
         }
         take_from(&mut self.groups, &hold.job, &hold.group, hold.node);
         for (peer, domain) in &hold.shuns {
@@ -289,8 +210,8 @@ impl Board {
 
     /// The board as if nothing were held and no node lost.
     pub(crate) fn emptied(&self) -> Board {
-        let seats = self.seats.iter().map(|(node, seat)| (*node, seat.emptied())).collect();
-        Board { seats, values: self.values.clone(), imagined: true, ..Board::default() }
+        let (seats, attributes) = (self.seats.emptied(), self.attributes.clone());
+        Board { seats, attributes, imagined: true, ..Board::default() }
     }
 
     /// What an allocation holds.
@@ -298,8 +219,12 @@ impl Board {
         self.holds.get(&alloc)
     }
 
-    pub(crate) fn seats(&self) -> &BTreeMap<NodeId, Seat> {
+    pub(crate) fn seats(&self) -> &Seats {
         &self.seats
+    }
+
+    pub(crate) fn attributes(&self) -> &Attributes {
+        &self.attributes
     }
 
     /// Whether it tells nothing of where others are.
@@ -307,10 +232,9 @@ impl Board {
         self.imagined
     }
 
-    /// How many of the group a node holds.
-    pub(crate) fn same_group(&self, job: &JobId, group: &GroupName, node: NodeId) -> u32 {
-        let on = self.groups.get(job).and_then(|groups| groups.get(group));
-        on.and_then(|nodes| nodes.get(&node)).copied().unwrap_or(0)
+    /// How many of the group each node holds that holds any.
+    pub(crate) fn group(&self, job: &JobId, group: &GroupName) -> Option<&ByNode> {
+        self.groups.get(job)?.get(group)
     }
 
     /// Where the allocations of a job are, or of one group of it. A node comes once per group.
@@ -332,7 +256,8 @@ impl Board {
         let parts = match domain {
             Domain::Node => self.seats.len(),
             Domain::Attribute(key) => {
-                self.values.get(key).into_iter().flat_map(BTreeMap::keys).filter(|value| counted(value)).count()
+                let values = self.attributes.column(key).into_iter().flat_map(Column::values);
+                values.filter(|value| counted(value)).count()
             }
         };
         u32::try_from(parts).unwrap_or(u32::MAX)

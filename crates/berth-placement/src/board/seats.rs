@@ -1,0 +1,234 @@
+//! Nodes in a row, in order of id, with the sum of what is held on each. What every look needs lies close together:
+//! looking at all nodes is reading memory from front to back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use berth_model::{AllocId, DeviceId, Fingerprint, NodeId, Port, Priority, Resources, Timestamp};
+
+use super::attributes::Place;
+use super::{Eligibility, Hold};
+
+/// What is known of an allocation that may be made to go for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Yield {
+    /// Its priority: it goes for higher ones only.
+    pub priority: Priority,
+    /// When it was made.
+    pub since: Timestamp,
+}
+
+/// One who holds something on a node.
+#[derive(Clone, Debug)]
+struct Holder {
+    resources: Resources,
+    yields: Option<Yield>,
+}
+
+/// All of one priority on a node who may be made to go.
+#[derive(Clone, Debug)]
+pub(crate) struct Level {
+    pub(crate) youngest: Yield,
+    /// What they hold.
+    pub(crate) sum: Resources,
+    /// The most that one of them holds, dimension by dimension.
+    pub(crate) largest: Resources,
+}
+
+/// One node with the sum of what is held on it.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) used: Resources,
+    /// What its fingerprint says.
+    pub(crate) capacity: Resources,
+    pub(crate) eligibility: Eligibility,
+    /// How many hold the port. More than one only while something that was given up still runs.
+    pub(crate) ports: BTreeMap<Port, u32>,
+    /// How much of each device is taken, in thousandths, in the order of the fingerprint.
+    pub(crate) devices: Vec<u32>,
+    pub(crate) fingerprint: Arc<Fingerprint>,
+    /// Who holds something here.
+    holders: BTreeMap<AllocId, Holder>,
+    /// Those of them that may be made to go, the lowest priority first.
+    levels: Vec<Level>,
+}
+
+impl Seat {
+    pub(super) fn new(fingerprint: Arc<Fingerprint>, eligibility: Eligibility) -> Seat {
+        Seat {
+            used: Resources::default(),
+            capacity: fingerprint.resources,
+            eligibility,
+            ports: BTreeMap::new(),
+            devices: vec![0; fingerprint.devices.len()],
+            fingerprint,
+            holders: BTreeMap::new(),
+            levels: Vec::new(),
+        }
+    }
+
+    /// Who holds something here.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = AllocId> {
+        self.holders.keys().copied()
+    }
+
+    /// Who holds something here and may be made to go.
+    pub(crate) fn yielding(&self) -> impl Iterator<Item = (AllocId, Yield)> {
+        self.holders.iter().filter_map(|(alloc, holder)| Some((*alloc, holder.yields?)))
+    }
+
+    /// Those that may be made to go by priority, the lowest first.
+    pub(crate) fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    pub(super) fn seat(&mut self, alloc: AllocId, hold: &Hold) {
+        self.take(hold);
+        self.holders.insert(alloc, Holder { resources: hold.resources, yields: None });
+    }
+
+    pub(super) fn unseat(&mut self, alloc: AllocId, hold: &Hold) {
+        self.give_back(hold);
+        if self.holders.remove(&alloc).is_some_and(|holder| holder.yields.is_some()) {
+            self.sum_up();
+        }
+    }
+
+    /// Says whether one who holds something here may be made to go.
+    pub(super) fn set_yields(&mut self, alloc: AllocId, yields: Option<Yield>) {
+        let Some(holder) = self.holders.get_mut(&alloc) else { return };
+        if std::mem::replace(&mut holder.yields, yields) != yields {
+            self.sum_up();
+        }
+    }
+
+    fn sum_up(&mut self) {
+        self.levels.clear();
+        for holder in self.holders.values() {
+            let Some(own) = holder.yields else { continue };
+            match self.levels.binary_search_by_key(&own.priority, |level| level.youngest.priority) {
+                Ok(at) => {
+                    let level = &mut self.levels[at];
+                    level.youngest.since = level.youngest.since.max(own.since);
+                    level.sum = level.sum + holder.resources;
+                    level.largest = level.largest.max_of_each(holder.resources);
+                }
+                Err(at) => {
+                    let level = Level { youngest: own, sum: holder.resources, largest: holder.resources };
+                    self.levels.insert(at, level);
+                }
+            }
+        }
+    }
+
+    /// As another machine says that it is. Who holds what stays.
+    pub(super) fn refit(&mut self, fingerprint: Arc<Fingerprint>, holds: &BTreeMap<AllocId, Hold>) {
+        // The devices may be others: what is held of them is counted anew.
+        let (holders, levels) = (std::mem::take(&mut self.holders), std::mem::take(&mut self.levels));
+        *self = Seat::new(fingerprint, self.eligibility);
+        holders.keys().filter_map(|alloc| holds.get(alloc)).for_each(|hold| self.take(hold));
+        (self.holders, self.levels) = (holders, levels);
+    }
+
+    pub(crate) fn free(&self) -> Resources {
+        self.capacity - self.used
+    }
+
+    /// The node as if it were empty, not lost, and with room on its disk: what does not fit there does not fit by waiting.
+    pub(crate) fn emptied(&self) -> Seat {
+        Seat::new(Arc::clone(&self.fingerprint), Eligibility::Ready)
+    }
+
+    pub(crate) fn take(&mut self, hold: &Hold) {
+        self.used = self.used + hold.resources;
+        for port in &hold.ports {
+            *self.ports.entry(*port).or_default() += 1;
+        }
+        for (device, share) in &hold.devices {
+            if let Some(taken) = self.taken_of(device) {
+                *taken += u32::from(share.0);
+            }
+        }
+    }
+
+    /// How much is taken of a device. None: the machine has it no more.
+    fn taken_of(&mut self, device: &DeviceId) -> Option<&mut u32> {
+        let at = self.fingerprint.devices.iter().position(|known| known.id == *device)?;
+        self.devices.get_mut(at)
+    }
+
+    pub(crate) fn give_back(&mut self, hold: &Hold) {
+        self.used = self.used - hold.resources;
+        for port in &hold.ports {
+            match self.ports.get_mut(port) {
+                Some(count) if *count > 1 => *count -= 1,
+                Some(_) | None => {
+                    self.ports.remove(port);
+                }
+            }
+        }
+        for (device, share) in &hold.devices {
+            if let Some(taken) = self.taken_of(device) {
+                *taken = taken.saturating_sub(u32::from(share.0));
+            }
+        }
+    }
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seats {
+    ids: Vec<NodeId>,
+    rows: Vec<Seat>,
+}
+
+impl Seats {
+    /// Where the node stands, or where it would.
+    pub(super) fn place(&self, id: NodeId) -> Result<Place, Place> {
+        self.ids.binary_search(&id)
+    }
+
+    pub(super) fn insert(&mut self, place: Place, id: NodeId, seat: Seat) {
+        self.ids.insert(place, id);
+        self.rows.insert(place, seat);
+    }
+
+    pub(super) fn remove(&mut self, place: Place) {
+        self.ids.remove(place);
+        self.rows.remove(place);
+    }
+
+    pub(super) fn at_mut(&mut self, place: Place) -> &mut Seat {
+        &mut self.rows[place]
+    }
+
+    pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Seat> {
+        let place = self.place(id).ok()?;
+        Some(&mut self.rows[place])
+    }
+
+    pub(super) fn emptied(&self) -> Seats {
+        Seats { ids: self.ids.clone(), rows: self.rows.iter().map(Seat::emptied).collect() }
+    }
+
+    pub(crate) fn get(&self, id: &NodeId) -> Option<&Seat> {
+        let place = self.place(*id).ok()?;
+        Some(&self.rows[place])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Seat)> {
+        self.ids.iter().zip(&self.rows)
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Seat> {
+        self.rows.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+}
