@@ -8,11 +8,11 @@ use berth_model::{
 
 use crate::core::Core;
 use crate::digest::command_digest;
-use crate::event::{Effect, RequestId};
 use crate::index::Slot;
 use crate::journal::Key;
 use crate::pipeline::Held;
 use crate::state::outcome;
+use berth_model::control::{Effect, RequestId};
 
 /// Guards every command. Today every authenticated principal may do everything in every namespace; who is nobody may
 /// do nothing.

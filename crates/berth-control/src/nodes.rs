@@ -12,10 +12,10 @@ use berth_model::{
 
 use crate::core::Core;
 use crate::digest::{Hash128, digest128};
-use crate::event::{Effect, SessionId};
 use crate::journal::Key;
 use crate::pipeline::Held;
 use crate::timers::Due;
+use berth_model::control::{Effect, SessionId};
 
 /// Ended allocations whose logs are kept on a node.
 pub(crate) const ENDED_PER_NODE: usize = 200;

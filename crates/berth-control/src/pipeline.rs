@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{Desired, NodeId, Refusal};
 
-use crate::event::{CommitError, CommitId, Effect, RequestId, SessionId, StepDown};
 use crate::journal::cut;
 use crate::state::State;
+use berth_model::control::{CommitError, CommitId, Effect, RequestId, SessionId, StepDown};
 
 /// Commits under way at once.
 pub(crate) const MAX_IN_FLIGHT: u64 = 16;

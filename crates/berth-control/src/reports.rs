@@ -11,8 +11,8 @@ use berth_model::{
 };
 
 use crate::core::Core;
-use crate::event::{Effect, SessionId};
 use crate::journal::Key;
+use berth_model::control::{Effect, SessionId};
 
 impl Core {
     /// An agent reports.

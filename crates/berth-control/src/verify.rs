@@ -11,8 +11,8 @@ use berth_model::{
 };
 
 use crate::core::Core;
-use crate::event::Effect;
 use crate::index::{ClassKey, SlotIndex};
+use berth_model::control::Effect;
 
 impl Core {
     /// Checks what this step placed, made and began to replace.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use berth_control::{CommitError, CommitId, Core, Effect, Event, RequestId, Settings};
+use berth_control::{Beginning, CommitError, CommitId, Core, Effect, Event, RequestId, Settings};
 use berth_model::{Epoch, Mutation, Revision};
 
 use crate::clock::Clock;
@@ -102,7 +102,10 @@ impl World {
 
     fn load_core(&self, epoch: Epoch, clock: Clock, out: &mut Vec<Effect>) -> Core {
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "only a planted bug changes it"))]
-        let mut core = Core::load(settings(), self.store.snapshot(), epoch, clock.read(self.now), out);
+        let mut core = Core::load(
+            Beginning { settings: settings(), snapshot: self.store.snapshot(), epoch, now: clock.read(self.now) },
+            out,
+        );
         #[cfg(feature = "planted-bugs")]
         if let Some(bug) = self.bug.and_then(crate::Bug::in_control) {
             core.plant(bug);

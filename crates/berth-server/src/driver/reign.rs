@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::wire::v1::{ServerMessage, ToWire as _};
-use berth_control::{CommitError, CommitId, Core, Effect, Event, RequestId, SessionId, StepDown};
+use berth_control::{Beginning, CommitError, CommitId, Core, Effect, Event, RequestId, SessionId, StepDown};
 use berth_model::{Epoch, LedgerEntry, Mutation, Order, Refusal, Timestamp};
 use berth_record::{EPOCH_KEY, encode, encode_epoch};
 use berth_store::{Applied, Guard, Operation, StoreError, Transaction};
@@ -73,7 +73,8 @@ impl<'a> Reign<'a> {
     pub fn begin(shared: Arc<Shared>, store: &'a AnyStore, lead: Lead) -> Reign<'a> {
         let now = shared.clock.now();
         let mut effects = Vec::new();
-        let core = Core::load(shared.settings.clone(), lead.snapshot, lead.epoch, now, &mut effects);
+        let settings = shared.settings.clone();
+        let core = Core::load(Beginning { settings, snapshot: lead.snapshot, epoch: lead.epoch, now }, &mut effects);
         Reign {
             shared,
             store,
