@@ -27,6 +27,8 @@ struct Rig {
     inputs: Inputs,
     stop: CancellationToken,
     driver: JoinHandle<()>,
+    /// Holds the journal.
+    _folder: tempfile::TempDir,
 }
 
 /// An agent as the loop sees it.
@@ -43,8 +45,10 @@ impl Rig {
 
     /// A loop that is about to begin.
     async fn over(store: Arc<Memory>) -> Rig {
+        let folder = tempfile::tempdir().unwrap();
         let config = Config {
-            data_dir: "unused".into(),
+            data_dir: folder.path().to_owned(),
+            journal_max: berth_model::Bytes::mib(64),
             bind: "127.0.0.1:0".parse().unwrap(),
             // The agents of these tests never report.
             settings: Settings { heartbeat_grace: Millis::from_secs(600), ..Settings::default() },
@@ -58,7 +62,7 @@ impl Rig {
         let (sender, inputs) = mpsc::channel(QUEUED_INPUTS);
         let stop = CancellationToken::new();
         let driver = Driver::new(shared.clone(), inputs, StorePlace::Memory).run(any, lead, stop.clone());
-        Rig { store, shared, inputs: Inputs(sender), stop, driver: tokio::spawn(driver) }
+        Rig { store, shared, inputs: Inputs(sender), stop, driver: tokio::spawn(driver), _folder: folder }
     }
 
     async fn stop(self) {
