@@ -13,10 +13,12 @@ mod replay;
 mod scribe;
 #[cfg(test)]
 mod tests;
+mod what_if;
 mod writer;
 
 pub use berth_record::journal::Mark;
 pub use file::{End, ReadError};
 pub use replay::{Difference, Finding, Opening, Replayed, replay, segments_at};
 pub use scribe::Scribe;
+pub use what_if::{Elsewhere, Measures, Placements, Slot, WhatIf, what_if};
 pub use writer::SegmentWriter;
