@@ -27,7 +27,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 /// Parts of what the journal may take in all.
 #[derive(Clone, Copy, Debug)]
 struct Share {
-    /// What a segment may begin with: a quarter of this for steps would begin segments all the time.
+    /// What the state that a segment begins with may take: with more, segments would be full soon after they begin.
     opening: Bytes,
     /// Of this size a segment is full: the next should begin.
     full: Bytes,

@@ -1,5 +1,4 @@
 //! Segments written by the writer's own thread and replayed: whole, torn, damaged, and with something planted.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ pub type Placed = BTreeMap<Slot, Vec<NodeId>>;
 pub struct Measures {
     /// Allocations that were placed.
     pub placed: u64,
-    /// How long these had waited, in all.
+    /// How long these had waited, in all; the back-off after a failure is a part of it.
     pub waited: Millis,
     /// How long the one that waited longest has waited, placed or not.
     pub longest_wait: Millis,
