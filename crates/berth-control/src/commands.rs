@@ -1,5 +1,6 @@
 //! Commands: who may ask, what was asked before, what is refused, and what is begun.
 
+use berth_model::control::{Effect, RequestId};
 use berth_model::{
     Alloc, AllocId, Cause, Command, CommandId, CommandOutcome, CommandRecord, CommandRequest, DeviceAmount, Gang,
     GroupSpec, Happening, Job, JobId, JobKind, JobSpec, JobState, JobVersion, Namespace, NetworkMode, Principal,
@@ -8,7 +9,6 @@ use berth_model::{
 
 use crate::core::Core;
 use crate::digest::command_digest;
-use crate::event::{Effect, RequestId};
 use crate::index::Slot;
 use crate::journal::Key;
 use crate::pipeline::Held;

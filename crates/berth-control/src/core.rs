@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use berth_model::{Cause, Epoch, Meta, NodeId, Order, Snapshot, Timer, Timestamp};
+use berth_model::control::{Beginning, CommitId, Effect, Event, SessionId};
+use berth_model::{Cause, Meta, NodeId, Order, Timer, Timestamp};
 
 use crate::Settings;
-use crate::event::{Effect, Event, SessionId};
 use crate::nodes::Link;
 use crate::pipeline::{Held, Lead, Pipeline};
 use crate::state::{Room, State};
@@ -38,8 +38,9 @@ impl Core {
     /// A new leader's core over what the store holds. Writes its epoch with its first commit.
     ///
     /// # Panics
-    /// When `epoch` is not newer than the one that the store holds: the driver has to raise it.
-    pub fn load(settings: Settings, snapshot: Snapshot, epoch: Epoch, now: Timestamp, out: &mut Vec<Effect>) -> Core {
+    /// When the epoch is not newer than the one that the store holds: the driver has to raise it.
+    pub fn load(beginning: Beginning, out: &mut Vec<Effect>) -> Core {
+        let Beginning { settings, snapshot, epoch, now } = beginning;
         let mut state = State::load(snapshot);
         let written = state.meta;
         assert!(epoch > state.meta.epoch, "epoch {epoch} is not newer than the store's {}", state.meta.epoch);
@@ -149,7 +150,7 @@ impl Core {
         }
     }
 
-    fn committed(&mut self, commit: crate::event::CommitId, out: &mut Vec<Effect>) {
+    fn committed(&mut self, commit: CommitId, out: &mut Vec<Effect>) {
         for held in self.pipeline.committed(commit) {
             self.release(held, out);
         }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use berth_model::control::{Effect, SessionId};
 use berth_model::{
     AgentKey, Alloc, AllocId, AllocState, Cause, Desired, DesiredAlloc, Digest, Goal, Happening, Hello, Node,
     NodeCondition, NodeId, NodeName, NodeReport, NodeState, Order, Outcome, Timer, Timestamp, limits,
@@ -12,7 +13,6 @@ use berth_model::{
 
 use crate::core::Core;
 use crate::digest::{Hash128, digest128};
-use crate::event::{Effect, SessionId};
 use crate::journal::Key;
 use crate::pipeline::Held;
 use crate::timers::Due;

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use berth_model::control::{CommitError, CommitId, Effect, RequestId, SessionId, StepDown};
 use berth_model::{Desired, NodeId, Refusal};
 
-use crate::event::{CommitError, CommitId, Effect, RequestId, SessionId, StepDown};
 use crate::journal::cut;
 use crate::state::State;
 

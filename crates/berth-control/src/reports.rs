@@ -5,13 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use berth_model::control::{Effect, SessionId};
 use berth_model::{
     Alloc, AllocId, AllocState, Cause, Ended, Failure, FailureKind, Happening, NodeId, NodeReport, ObservedAlloc,
     Outcome, Phase, TaskName, TaskState, TaskStatus, Timer, Timestamp,
 };
 
 use crate::core::Core;
-use crate::event::{Effect, SessionId};
 use crate::journal::Key;
 
 impl Core {

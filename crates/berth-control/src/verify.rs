@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_check::{
     Budget, Fence, Finding, Gang, Granted, NodeView, Occupant, PlanView, Preemption, check, check_commit,
 };
+use berth_model::control::Effect;
 use berth_model::{
     Alloc, AllocId, AllocState, DecisionId, GroupName, GroupSpec, JobId, JobKind, JobSpec, Mutation, NodeId, Rules,
     WaitReason,
 };
 
 use crate::core::Core;
-use crate::event::Effect;
 use crate::index::{ClassKey, SlotIndex};
 
 impl Core {

@@ -2,7 +2,7 @@
 
 mod world;
 
-use berth_control::{Core, Effect, Event, SessionId, Settings};
+use berth_control::{Beginning, Core, Effect, Event, SessionId, Settings};
 use berth_model::testkit::{batch, machine, name, service};
 use berth_model::*;
 use world::{Fate, World};
@@ -41,7 +41,10 @@ fn ended_allocations_of_large_jobs_do_not_swell_what_a_node_is_told() {
 fn there_is_an_end_to_the_nodes_that_may_register() {
     let mut out = Vec::new();
     let now = Timestamp(1_000_000);
-    let mut core = Core::load(Settings::default(), Snapshot::default(), world::EPOCH, now, &mut out);
+    let mut core = Core::load(
+        Beginning { settings: Settings::default(), snapshot: Snapshot::default(), epoch: world::EPOCH, now },
+        &mut out,
+    );
     let mut connect = |n: usize| {
         out.clear();
         let hello = machine(&format!("n{n}")).hello();

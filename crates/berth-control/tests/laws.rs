@@ -105,7 +105,10 @@ fn new_leader(w: &mut World) {
     let before = w.disk.snapshot();
     let epoch = Epoch { counter: before.meta.epoch.counter + 1, ..EPOCH };
     let mut out = Vec::new();
-    let core = Core::load(w.core.settings().clone(), before.clone(), epoch, w.now, &mut out);
+    let core = Core::load(
+        Beginning { settings: w.core.settings().clone(), snapshot: before.clone(), epoch, now: w.now },
+        &mut out,
+    );
     assert_eq!(told(core.snapshot()), told(before.clone()), "a new leader finds nothing to change");
     assert_eq!(core.snapshot().jobs, before.jobs);
     w.core = core;

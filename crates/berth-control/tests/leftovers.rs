@@ -3,7 +3,7 @@
 
 mod world;
 
-use berth_control::{Core, Effect, Event, RequestId, Settings};
+use berth_control::{Beginning, Core, Effect, Event, RequestId, Settings};
 use berth_model::testkit::{batch, machine, service};
 use berth_model::*;
 use world::{EPOCH, Fate, World, job_id};
@@ -84,7 +84,10 @@ fn a_new_leader_counts_with_ghosts_until_the_node_has_reported() {
     let (w, _) = haunted();
     let epoch = Epoch { counter: EPOCH.counter + 1, ..EPOCH };
     let mut out = Vec::new();
-    let mut core = Core::load(Settings::default(), w.disk.snapshot(), epoch, w.now, &mut out);
+    let mut core = Core::load(
+        Beginning { settings: Settings::default(), snapshot: w.disk.snapshot(), epoch, now: w.now },
+        &mut out,
+    );
     let command = Box::new(CommandRequest {
         principal: Principal("root".to_owned()),
         namespace: Namespace::default(),

@@ -9,6 +9,7 @@
 
 pub mod alloc;
 pub mod command;
+pub mod control;
 pub mod device;
 pub mod ids;
 pub mod job;

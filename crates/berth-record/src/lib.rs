@@ -7,6 +7,7 @@
 
 mod codec;
 mod error;
+pub mod journal;
 pub mod key;
 mod remembered;
 mod snapshot;

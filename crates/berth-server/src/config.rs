@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use berth_control::Settings;
+use berth_model::Bytes;
 
 use crate::Clock;
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub store: StoreKind,
     /// The clock.
     pub clock: Clock,
+    /// What the journal of decisions may take of the data folder.
+    pub journal_max: Bytes,
     /// What connections may take.
     pub connections: ConnectionLimits,
 }

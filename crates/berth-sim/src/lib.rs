@@ -13,6 +13,7 @@ mod clock;
 mod cluster;
 mod facts;
 mod faults;
+mod journal;
 mod log;
 mod machine;
 mod network;
@@ -28,19 +29,23 @@ mod store;
 mod world;
 
 pub use cluster::{ClusterOptions, ClusterReport, Meter, Milliseconds, cluster};
+pub use journal::Decision;
 pub use outcome::{Broken, Invariant, Outcome};
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use profile::ProfileName;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::Sender;
 
+use crate::journal::Journal;
 use crate::world::{Violation, World};
 
 /// How to simulate.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(crate) profile: ProfileName,
+    pub(crate) journal: Journal,
     #[cfg(feature = "planted-bugs")]
     pub(crate) bug: Option<Bug>,
 }
@@ -49,6 +54,12 @@ impl Options {
     /// What goes wrong, and how often.
     pub fn profile(mut self, profile: ProfileName) -> Options {
         self.profile = profile;
+        self
+    }
+
+    /// Where every decision of every server is told, in order.
+    pub fn journal(mut self, decisions: Sender<Decision>) -> Options {
+        self.journal = Journal(Some(decisions));
         self
     }
 

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use berth_control::{CommitError, CommitId, Core, Effect, Event, RequestId, Settings};
+use berth_control::{Beginning, CommitError, CommitId, Core, Effect, Event, RequestId, Settings};
 use berth_model::{Epoch, Mutation, Revision};
 
 use crate::clock::Clock;
+use crate::journal::Decision;
 use crate::network::End;
 use crate::world::{What, World};
 use crate::{Invariant, checks};
@@ -82,7 +83,13 @@ impl World {
         let epoch = Epoch { incarnation: self.store.meta.incarnation, counter };
         let clock = Clock::random(&mut self.random);
         let mut out = Vec::new();
-        let core = self.load_core(epoch, clock, &mut out);
+        let beginning =
+            Beginning { settings: settings(), snapshot: self.store.snapshot(), epoch, now: clock.read(self.now) };
+        let journalled = self.journal.is_kept().then(|| beginning.clone());
+        let core = self.load_core(beginning, &mut out);
+        if let Some(beginning) = journalled {
+            self.journal.tell(Decision::Begun { server: id, beginning, effects: out.clone() });
+        }
         let server = Server {
             core,
             epoch,
@@ -100,9 +107,9 @@ impl World {
         self.perform(id, out);
     }
 
-    fn load_core(&self, epoch: Epoch, clock: Clock, out: &mut Vec<Effect>) -> Core {
+    fn load_core(&self, beginning: Beginning, out: &mut Vec<Effect>) -> Core {
         #[cfg_attr(not(feature = "planted-bugs"), expect(unused_mut, reason = "only a planted bug changes it"))]
-        let mut core = Core::load(settings(), self.store.snapshot(), epoch, clock.read(self.now), out);
+        let mut core = Core::load(beginning, out);
         #[cfg(feature = "planted-bugs")]
         if let Some(bug) = self.bug.and_then(crate::Bug::in_control) {
             core.plant(bug);
@@ -161,7 +168,11 @@ impl World {
         let now = server.clock.read(self.now);
         let mut out = Vec::new();
         checks::line_of(&mut self.log, self.now, id, &event);
+        let journalled = self.journal.is_kept().then(|| event.clone());
         server.core.step(now, event, &mut out);
+        if let Some(event) = journalled {
+            self.journal.tell(Decision::Step { server: id, now, event, effects: out.clone() });
+        }
         self.perform(id, out);
     }
 

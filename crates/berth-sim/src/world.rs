@@ -10,6 +10,7 @@ use berth_node::Event as NodeEvent;
 
 use crate::clients::Clients;
 use crate::facts::Facts;
+use crate::journal::Journal;
 use crate::log::Log;
 use crate::machine::Machine;
 use crate::network::{End, Stream, StreamId};
@@ -116,6 +117,7 @@ pub(crate) struct World {
     pub(crate) random: Random,
     pub(crate) log: Log,
     pub(crate) profile: Profile,
+    pub(crate) journal: Journal,
     pub(crate) store: Store,
     pub(crate) servers: BTreeMap<ServerId, Server>,
     pub(crate) lead: Option<ServerId>,
@@ -154,6 +156,7 @@ impl World {
             random,
             log: Log::new(),
             profile,
+            journal: options.journal.clone(),
             store: Store::new(),
             servers: BTreeMap::new(),
             lead: None,

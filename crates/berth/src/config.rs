@@ -21,6 +21,8 @@ pub const DEV_DATA_DIR: &str = "/var/lib/berth/dev";
 
 /// Agents that report more often would keep a server busy with nothing else.
 const SHORTEST_HEARTBEAT: Millis = Millis(100);
+/// A journal that is smaller would hold next to nothing.
+const SMALLEST_JOURNAL: Bytes = Bytes::mib(16);
 
 /// Agents that measure the disk more often would do little else.
 const SHORTEST_MEASURE: Millis = Millis(100);
@@ -89,8 +91,17 @@ fn server_config(layers: &mut Layers, data_dir: PathBuf) -> anyhow::Result<Serve
     ensure!(settings.heartbeat >= SHORTEST_HEARTBEAT, "setting `heartbeat` must be at least {SHORTEST_HEARTBEAT}");
     let grace = settings.heartbeat_grace;
     ensure!(grace > settings.heartbeat, "setting `heartbeat_grace` must be longer than `heartbeat`");
-    let connections = ConnectionLimits::default();
-    Ok(ServerConfig { data_dir, bind, settings, store: StoreKind::Embedded, clock: Clock::system(), connections })
+    let journal_max = layers.take::<Quantity<Bytes>>("journal_max", "1GiB")?.0;
+    ensure!(journal_max >= SMALLEST_JOURNAL, "setting `journal_max` must be at least {SMALLEST_JOURNAL}");
+    Ok(ServerConfig {
+        data_dir,
+        bind,
+        settings,
+        store: StoreKind::Embedded,
+        clock: Clock::system(),
+        journal_max,
+        connections: ConnectionLimits::default(),
+    })
 }
 
 /// Without a server and its token.

@@ -138,6 +138,7 @@ keep_ended = \"24h\"  # default
 keep_ended_max = \"10000\"  # default
 keep_ledger = \"20000\"  # default
 keep_commands = \"24h\"  # default
+journal_max = \"1GiB\"  # default
 ";
     assert_eq!(text(&output.stdout).replace(file.to_str().unwrap(), "FILE"), wanted);
 }

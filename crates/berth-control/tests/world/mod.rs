@@ -104,7 +104,7 @@ impl World {
     pub fn with(settings: Settings) -> World {
         let mut out = Vec::new();
         let now = Timestamp(1_000_000);
-        let core = Core::load(settings, Snapshot::default(), EPOCH, now, &mut out);
+        let core = Core::load(Beginning { settings, snapshot: Snapshot::default(), epoch: EPOCH, now }, &mut out);
         let mut world = World {
             core,
             disk: Disk::default(),
@@ -202,7 +202,10 @@ impl World {
     pub fn lead_anew(&mut self) {
         let epoch = Epoch { counter: self.core.meta().epoch.counter + 1, ..EPOCH };
         let mut out = Vec::new();
-        self.core = Core::load(self.core.settings().clone(), self.disk.snapshot(), epoch, self.now, &mut out);
+        self.core = Core::load(
+            Beginning { settings: self.core.settings().clone(), snapshot: self.disk.snapshot(), epoch, now: self.now },
+            &mut out,
+        );
         self.wake = None;
         self.perform(out);
         let up: Vec<String> = self.agents.iter().filter(|(_, a)| a.up).map(|(name, _)| name.clone()).collect();

@@ -2,13 +2,13 @@
 //! fields that are left out where they say nothing, and variants. Once a release has written it, it is never changed: what
 //! comes next is a version of its own, or a program would call damaged what it is only too old for.
 
-mod alloc;
-mod command;
-mod job;
+pub(crate) mod alloc;
+pub(crate) mod command;
+pub(crate) mod job;
 mod ledger;
-mod meta;
-mod node;
-mod remembered;
+pub(crate) mod meta;
+pub(crate) mod node;
+pub(crate) mod remembered;
 
 pub(crate) use alloc::Alloc;
 pub(crate) use command::CommandRecord;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_api::wire::v1::{ServerMessage, ToWire as _};
-use berth_control::{CommitError, CommitId, Core, Effect, Event, RequestId, SessionId, StepDown};
+use berth_control::{Beginning, CommitError, CommitId, Core, Effect, Event, RequestId, SessionId, StepDown};
+use berth_journal::Scribe;
 use berth_model::{Epoch, LedgerEntry, Mutation, Order, Refusal, Timestamp};
 use berth_record::{EPOCH_KEY, encode, encode_epoch};
 use berth_store::{Applied, Guard, Operation, StoreError, Transaction};
@@ -54,6 +55,7 @@ pub struct Reign<'a> {
     store: &'a AnyStore,
     epoch: Epoch,
     core: Core,
+    journal: Scribe,
     effects: Vec<Effect>,
     requests: BTreeMap<RequestId, Reply>,
     last_request: u64,
@@ -73,12 +75,17 @@ impl<'a> Reign<'a> {
     pub fn begin(shared: Arc<Shared>, store: &'a AnyStore, lead: Lead) -> Reign<'a> {
         let now = shared.clock.now();
         let mut effects = Vec::new();
-        let core = Core::load(shared.settings.clone(), lead.snapshot, lead.epoch, now, &mut effects);
+        let beginning =
+            Beginning { settings: shared.settings.clone(), snapshot: lead.snapshot, epoch: lead.epoch, now };
+        let (folder, most) = &shared.journal;
+        let core = Core::load(beginning.clone(), &mut effects);
+        let journal = Scribe::begin(folder, *most, beginning, effects.clone());
         Reign {
             shared,
             store,
             epoch: lead.epoch,
             core,
+            journal,
             effects,
             requests: BTreeMap::new(),
             last_request: 0,
@@ -106,6 +113,12 @@ impl<'a> Reign<'a> {
                     return End::Shutdown;
                 }
                 Some(done) = self.commits.next() => self.committed(done),
+                () = std::future::ready(()), if self.journal.is_full() => {
+                    tracing::info!(epoch = %self.epoch, "the journal's segment is full; the lead is taken anew");
+                    self.finish_commits().await;
+                    self.close(Refusal::NotLeader, "the server begins a new segment of its journal");
+                    return End::SteppedDown;
+                }
                 () = tokio::time::sleep(nap), if self.wake_at.is_some() => self.wake(),
                 Some(input) = inputs.recv() => self.take(input),
             }
@@ -168,7 +181,11 @@ impl<'a> Reign<'a> {
     fn step(&mut self, event: Event) {
         // A clock that was set back stands still here until it has caught up.
         self.now = self.now.max(self.shared.clock.now());
+        let journalled = self.journal.is_open().then(|| event.clone());
         self.core.step(self.now, event, &mut self.effects);
+        if let Some(event) = journalled {
+            self.journal.step(self.now, event, &self.effects);
+        }
         self.perform();
     }
 

@@ -1,10 +1,11 @@
 //! What the loop and the requests share: the view of what is durable, the agents, the tunnels, the clock.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use berth_control::{SessionId, Settings};
-use berth_model::Timestamp;
+use berth_model::{Bytes, Timestamp};
 use tokio::sync::watch;
 
 use super::lead::Lead;
@@ -20,6 +21,8 @@ pub struct Shared {
     pub clock: Clock,
     /// For the core.
     pub settings: Settings,
+    /// Where the journal is, and what it may take.
+    pub journal: (PathBuf, Bytes),
     /// When the server began.
     pub started: Timestamp,
     /// The agents with an open stream.
@@ -38,6 +41,7 @@ impl Shared {
         Shared {
             clock: config.clock.clone(),
             settings: config.settings.clone(),
+            journal: (config.data_dir.join("journal"), config.journal_max),
             started: config.clock.now(),
             agents: Agents::default(),
             tunnels: Tunnels::new(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use berth_api::wire::v1::ServerMessage;
 use berth_model::testkit::{machine, service, system};
 use berth_model::{
-    Command, CommandRequest, CommandResult, Epoch, IdempotencyKey, JobId, Millis, Namespace, Principal, Refusal,
+    Bytes, Command, CommandRequest, CommandResult, Epoch, IdempotencyKey, JobId, Millis, Namespace, Principal, Refusal,
 };
 use berth_record::{EPOCH_KEY, decode_epoch, encode_epoch, key};
 use berth_store::{Applied, Memory, Operation, Store as _, Transaction};
@@ -27,6 +27,8 @@ struct Rig {
     inputs: Inputs,
     stop: CancellationToken,
     driver: JoinHandle<()>,
+    /// Holds the journal.
+    folder: tempfile::TempDir,
 }
 
 /// An agent as the loop sees it.
@@ -43,8 +45,14 @@ impl Rig {
 
     /// A loop that is about to begin.
     async fn over(store: Arc<Memory>) -> Rig {
+        Rig::with_journal(store, Bytes::mib(64)).await
+    }
+
+    async fn with_journal(store: Arc<Memory>, journal_max: Bytes) -> Rig {
+        let folder = tempfile::tempdir().unwrap();
         let config = Config {
-            data_dir: "unused".into(),
+            data_dir: folder.path().to_owned(),
+            journal_max,
             bind: "127.0.0.1:0".parse().unwrap(),
             // The agents of these tests never report.
             settings: Settings { heartbeat_grace: Millis::from_secs(600), ..Settings::default() },
@@ -58,20 +66,27 @@ impl Rig {
         let (sender, inputs) = mpsc::channel(QUEUED_INPUTS);
         let stop = CancellationToken::new();
         let driver = Driver::new(shared.clone(), inputs, StorePlace::Memory).run(any, lead, stop.clone());
-        Rig { store, shared, inputs: Inputs(sender), stop, driver: tokio::spawn(driver) }
+        Rig { store, shared, inputs: Inputs(sender), stop, driver: tokio::spawn(driver), folder }
     }
 
-    async fn stop(self) {
+    /// Ends the loop; what it has left behind is there as long as the folder.
+    async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
         tokio::time::timeout(SOON, self.driver).await.unwrap().unwrap();
+        self.folder
     }
 
     async fn run(&self, spec: berth_model::testkit::Spec) -> CommandResult {
+        let key = spec.0.id.name.to_string();
+        self.command(key, Command::Run(Box::new(spec.0))).await
+    }
+
+    async fn command(&self, key: String, command: Command) -> CommandResult {
         let request = CommandRequest {
             principal: Principal("operator".to_owned()),
             namespace: Namespace::default(),
-            key: IdempotencyKey(spec.0.id.name.to_string()),
-            command: Command::Run(Box::new(spec.0)),
+            key: IdempotencyKey(key),
+            command,
         };
         self.inputs.command(request).await
     }
@@ -208,4 +223,40 @@ async fn a_server_that_cannot_lead_for_its_store_says_that_it_is_the_store() {
     };
     assert_eq!(tokio::time::timeout(SOON, told).await.unwrap(), Refusal::StoreUnavailable);
     rig.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_segment_is_followed_by_the_next_and_both_replay() {
+    let rig = Rig::with_journal(Arc::new(Memory::new()), Bytes(64 << 10)).await;
+    rig.run(service("web")).await.unwrap();
+    let first = rig.shared.view().epoch;
+    let fill = async {
+        // Refused, so that the cluster stays as small as it is; and no two alike, so that they do not compress away.
+        for n in 1_u64.. {
+            let name = format!("job-{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let refused = rig.command(name.clone(), Command::Stop(job_id(&name))).await.unwrap_err();
+            if refused == Refusal::NotLeader {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, fill).await.expect("the segment is full some time");
+    let again = async {
+        while rig.run(service("after")).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, again).await.expect("the lead is taken again");
+    assert!(rig.shared.view().epoch > first);
+    let data = rig.stop().await;
+    let replayed: Vec<_> = berth_journal::segments_at(&data.path().join("journal"))
+        .unwrap()
+        .iter()
+        .map(|path| berth_journal::replay(path))
+        .collect();
+    assert_eq!(replayed.len(), 2);
+    for segment in replayed {
+        assert!(matches!(segment.finding, berth_journal::Finding::Same(berth_journal::End::Whole)), "{segment:?}");
+        assert!(segment.steps > 0, "{segment:?}");
+    }
 }

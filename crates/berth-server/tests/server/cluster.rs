@@ -38,6 +38,7 @@ impl Cluster {
     pub async fn start_with(dir: tempfile::TempDir, store: StoreKind, connections: ConnectionLimits) -> Cluster {
         let clock = Clock::system();
         let config = Config {
+            journal_max: berth_model::Bytes::mib(64),
             data_dir: dir.path().join("data"),
             bind: "127.0.0.1:0".parse().unwrap(),
             // The agents of tests report when there is something to tell, and no machine is too slow for that.

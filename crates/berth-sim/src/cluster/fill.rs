@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use berth_control::{CommitId, Core, Effect, Event, RequestId, SessionId, Settings};
+use berth_control::{Beginning, CommitId, Core, Effect, Event, RequestId, SessionId, Settings};
 use berth_model::{
     AllocId, Command, CommandRequest, Desired, Digest, Ended, Epoch, Goal, Hello, IdempotencyKey, Incarnation, JobKind,
     JobSpec, Millis, Namespace, NodeReport, ObservedAlloc, Order, Phase, Policy, Principal, Revision, Snapshot,
@@ -64,7 +64,7 @@ impl<'a> Cluster<'a> {
         let epoch = Epoch { incarnation: Incarnation(1), counter: 1 };
         let now = Timestamp(1);
         let mut out = Vec::new();
-        let core = Core::load(settings, Snapshot::default(), epoch, now, &mut out);
+        let core = Core::load(Beginning { settings, snapshot: Snapshot::default(), epoch, now }, &mut out);
         let mut cluster = Cluster {
             core,
             meter,

@@ -95,6 +95,15 @@ pub enum Command {
     /// Show nodes
     #[command(subcommand, after_help = "Example: berth node list")]
     Node(NodeCommand),
+    /// Make the decisions of a server's journal again, and compare
+    #[command(after_help = REPLAY_HELP)]
+    Replay {
+        /// A segment of the journal, or the folder `journal` of a server's data folder
+        journal: PathBuf,
+        /// Tell what this policy would have decided as well: `spread`, `pack` or `fragmentation`
+        #[arg(long)]
+        policy: Option<PolicyName>,
+    },
     /// Simulate whole clusters with faults
     #[command(subcommand, after_help = "Example: berth sim run --seed 7")]
     Sim(SimCommand),
@@ -274,6 +283,23 @@ pub enum Tty {
     /// No.
     Never,
 }
+
+/// What is said below the flags of `berth replay`.
+const REPLAY_HELP: &str = "\
+Every event that the server's core heard is given to the same core again, with its time, and every effect is compared \
+with what came of it then: of a commit the very bytes that the store was given. Replay with the program that wrote the \
+journal: another version may decide otherwise.
+
+Exit status: 0 all the same, up to a torn end too; 1 a file is damaged; 4 something came out otherwise.
+
+With --json: {segments: [{file, program?, epoch?, policy?, from?, to?, steps, effects, outcome, torn_at?, problem?, \
+difference?: {step, at, event, written, now, effect?}, what_if?: {policy, then, instead, placements: {same, other, first: \
+[{job, group, index, number, then?, instead?}…]}, assumed}}…]}. `outcome` is same, differs or unreadable; `written` and `now` \
+list kind, bytes and digest of each effect. What a segment says of itself is missing where its writer died before it \
+had said it. `then` and `instead` are {placed, waited_ms, longest_wait_ms, waiting, cpu_permille, memory_permille, \
+devices_permille?, nodes_in_use_thousandths}; `assumed` counts allocations of which the journal does not tell how they fared.
+
+Example: berth replay /var/lib/berth/server/journal --policy pack";
 
 /// What is said below the flags of `berth solve`.
 const SOLVE_HELP: &str = "\

@@ -76,6 +76,9 @@ settings! {
         /// How long a command that is sent again is known to be the same [default: 24h]
         #[arg(value_name = "DURATION")]
         keep_commands,
+        /// What the journal of decisions may take of the data folder [default: 1GiB]
+        #[arg(value_name = "SIZE")]
+        journal_max,
     }
 }
 

@@ -6,6 +6,7 @@ pub mod exec;
 pub mod lab;
 pub mod logs;
 pub mod node;
+pub mod replay;
 pub mod roles;
 pub mod run;
 pub mod sim;
@@ -116,6 +117,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why { target } => why::why(&context()?, &target).await.and(done),
         Command::Node(NodeCommand::List) => node::list(&context()?).await.and(done),
         Command::Node(NodeCommand::Show { node }) => node::show(&context()?, &node).await.and(done),
+        Command::Replay { ref journal, policy } => replay::replay(journal, policy, format(&cli)),
         Command::Sim(SimCommand::Run { seed, seeds }) => sim::run(seed, seeds, format(&cli)),
         Command::Sim(SimCommand::Cluster(ref args)) => sim::cluster(&args.options(), format(&cli)),
         Command::Sim(SimCommand::Pack(args)) => sim::pack(&args, format(&cli)),

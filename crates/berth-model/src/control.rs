@@ -1,6 +1,10 @@
-//! What comes into the decision core and what goes out of it.
+//! What goes into the decision core of the cluster and what comes out of it. Here, and not with the core itself, so that
+//! it can be written down and read back by those who must not know how decisions are made.
 
-use berth_model::{CommandRequest, CommandResult, Hello, Mutation, NodeReport, Order, Revision, Timestamp};
+use crate::{
+    CommandRequest, CommandResult, Epoch, Hello, Millis, Mutation, NodeReport, Order, Policy, Revision, Snapshot,
+    Timestamp,
+};
 
 /// A waiting request of some client, as the driver numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -115,4 +119,54 @@ pub enum StepDown {
     Conflict,
     /// A commit failed, with an unknown end.
     StoreFailed,
+}
+
+/// What an operator may set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How often an agent is asked to report.
+    pub heartbeat: Millis,
+    /// How long an agent may be silent before its node counts as lost.
+    pub heartbeat_grace: Millis,
+    /// The placement policy.
+    pub policy: Policy,
+    /// How many allocations may be on their way out for others of higher priority at once; 0 for none ever.
+    pub preempt_max: u32,
+    /// How long ended jobs and allocations are kept for questions.
+    pub keep_ended: Millis,
+    /// How many ended allocations, and how many ended jobs, are kept for questions within that time. What a wanted job
+    /// or a node that may come back still depends on is kept beside them.
+    pub keep_ended_max: u64,
+    /// How many entries of the ledger are kept.
+    pub keep_ledger: u64,
+    /// How long outcomes of commands are kept.
+    pub keep_commands: Millis,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            heartbeat: Millis(1000),
+            heartbeat_grace: Millis(5000),
+            policy: Policy::Spread,
+            preempt_max: 10,
+            keep_ended: Millis::from_secs(24 * 3600),
+            keep_ended_max: 10_000,
+            keep_ledger: 20_000,
+            keep_commands: Millis::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// What a new leader's core begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beginning {
+    /// What the operator has set.
+    pub settings: Settings,
+    /// What the store holds.
+    pub snapshot: Snapshot,
+    /// The reign: newer than the one that the store holds.
+    pub epoch: Epoch,
+    /// The time.
+    pub now: Timestamp,
 }
