@@ -23,6 +23,7 @@ pub mod optimise;
 mod outlook;
 mod place;
 mod preempt;
+mod whole;
 
 pub use board::{Board, Eligibility, Hold};
 pub use constraint::holds;
