@@ -3,6 +3,7 @@
 //! It decides nothing. A hold that would not fit is taken all the same: what runs, runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use berth_model::{
     AllocId, DeviceId, Domain, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Peer, Placement, Port, Relation,
@@ -84,6 +85,12 @@ impl Hold {
         let same_namespace = self.job.namespace == job.namespace;
         same_namespace && self.shuns.iter().any(|(peer, within)| within == domain && peer.is(&job.name, group))
     }
+
+    /// Whether it must not have this group near within anything.
+    pub(crate) fn shuns_any(&self, job: &JobId, group: &GroupName) -> bool {
+        let same_namespace = self.job.namespace == job.namespace;
+        same_namespace && self.shuns.iter().any(|(peer, _)| peer.is(&job.name, group))
+    }
 }
 
 fn shunned(relation: &Relation) -> Option<(Peer, Domain)> {
@@ -97,7 +104,8 @@ pub(crate) type ByNode = BTreeMap<NodeId, u32>;
 /// One node with the sum of what is held on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat {
-    pub(crate) fingerprint: Fingerprint,
+    /// Shared with copies of the board, as are holds: questions make copies.
+    pub(crate) fingerprint: Arc<Fingerprint>,
     pub(crate) eligibility: Eligibility,
     pub(crate) used: Resources,
     /// How many hold the port. More than one only while something that was given up still runs.
@@ -109,7 +117,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    fn new(fingerprint: Fingerprint, eligibility: Eligibility) -> Seat {
+    fn new(fingerprint: Arc<Fingerprint>, eligibility: Eligibility) -> Seat {
         Seat {
             devices: vec![0; fingerprint.devices.len()],
             fingerprint,
@@ -174,7 +182,7 @@ impl Seat {
 #[derive(Clone, Debug, Default)]
 pub struct Board {
     seats: BTreeMap<NodeId, Seat>,
-    holds: BTreeMap<AllocId, Hold>,
+    holds: BTreeMap<AllocId, Arc<Hold>>,
     /// How many allocations of each group a node holds.
     groups: BTreeMap<JobId, BTreeMap<GroupName, ByNode>>,
     /// By the job that is shunned: by which job, whom of it and within what, and where that one is.
@@ -200,16 +208,16 @@ impl Board {
         let outlook = &mut self.outlook;
         let seat = self.seats.entry(id).or_insert_with(|| {
             outlook.see(id, &fingerprint.devices);
-            Seat::new(fingerprint.clone(), eligibility)
+            Seat::new(Arc::new(fingerprint.clone()), eligibility)
         });
         seat.eligibility = eligibility;
-        if seat.fingerprint == *fingerprint {
+        if *seat.fingerprint == *fingerprint {
             return;
         }
         self.outlook.see(id, &fingerprint.devices);
         // The devices may be others: what is held of them is counted anew.
         let holders = std::mem::take(&mut seat.holders);
-        *seat = Seat::new(fingerprint.clone(), eligibility);
+        *seat = Seat::new(Arc::new(fingerprint.clone()), eligibility);
         for hold in holders.iter().filter_map(|alloc| self.holds.get(alloc)) {
             seat.take(hold);
         }
@@ -255,7 +263,7 @@ impl Board {
 
     /// An allocation holds this now, in place of whatever it held before. Without effect on a node that is not there.
     pub fn hold(&mut self, alloc: AllocId, hold: Hold) {
-        if self.holds.get(&alloc) == Some(&hold) {
+        if self.held(alloc) == Some(&hold) {
             return;
         }
         self.release(alloc);
@@ -269,7 +277,7 @@ impl Board {
             let shunned = self.shunning.entry(hold.shunned_job(peer)).or_default();
             *shunned.entry(key).or_default().entry(hold.node).or_default() += 1;
         }
-        self.holds.insert(alloc, hold);
+        self.holds.insert(alloc, Arc::new(hold));
     }
 
     /// An allocation holds nothing any more. Says whether it did.
@@ -295,7 +303,12 @@ impl Board {
 
     /// What an allocation holds.
     pub fn held(&self, alloc: AllocId) -> Option<&Hold> {
-        self.holds.get(&alloc)
+        self.holds.get(&alloc).map(|hold| &**hold)
+    }
+
+    /// All that is held.
+    pub(crate) fn holds(&self) -> impl Iterator<Item = (AllocId, &Hold)> {
+        self.holds.iter().map(|(alloc, hold)| (*alloc, &**hold))
     }
 
     pub(crate) fn seats(&self) -> &BTreeMap<NodeId, Seat> {

@@ -23,6 +23,7 @@ pub mod optimise;
 mod outlook;
 mod place;
 mod preempt;
+pub mod remedy;
 mod whole;
 
 pub use board::{Board, Eligibility, Hold};

@@ -165,7 +165,7 @@ pub fn fits_in_place_of(board: &Board, class: Class<'_>, only: Option<NodeId>, h
 }
 
 /// Holds the chosen node for `alloc`.
-fn take(
+pub(crate) fn take(
     board: &mut Board,
     field: &mut Field<'_>,
     class: Class<'_>,

@@ -41,20 +41,34 @@ pub struct Eviction {
 
 /// The cheapest eviction that makes room for one allocation of the class. Ties fall to the lower node id.
 pub fn evict(board: &Board, class: Class<'_>, only: Option<NodeId>, prices: &impl Prices) -> Option<Eviction> {
+    match only {
+        Some(node) => evict_among(board, class, [node], prices),
+        None => evict_among(board, class, board.seats().keys().copied(), prices),
+    }
+}
+
+/// The cheapest eviction on one of these nodes, which come in the order of their ids.
+pub(crate) fn evict_among(
+    board: &Board,
+    class: Class<'_>,
+    nodes: impl IntoIterator<Item = NodeId>,
+    prices: &impl Prices,
+) -> Option<Eviction> {
     if prices.left_in_all() == 0 {
         return None;
     }
     let around = Around::of(board, class);
     let mut steps = STEPS;
     let mut best: Option<Eviction> = None;
-    for (node, seat) in board.seats() {
+    for node in nodes {
+        let Some(seat) = board.seats().get(&node) else { continue };
         let suits = seat.eligibility == Eligibility::Ready && filter::admits(&seat.fingerprint, class);
-        if only.is_some_and(|only| only != *node) || !suits || !around.allows(*node, &seat.fingerprint) {
+        if !suits || !around.allows(node, &seat.fingerprint) {
             continue;
         }
         let most = best.as_ref().map_or(u64::MAX, |best| best.price);
         if let Some((price, victims)) = cheapest(board, seat, class, prices, most, &mut steps) {
-            best = Some(Eviction { node: *node, victims, price });
+            best = Some(Eviction { node, victims, price });
         }
     }
     best
