@@ -104,21 +104,48 @@ fn was_victim(alloc: &Alloc) -> bool {
 }
 
 /// Who may go for an allocation of a priority.
-struct Judge<'a> {
-    core: &'a Core,
-    below: Priority,
+pub(crate) struct Judge<'a> {
+    pub(crate) core: &'a Core,
+    pub(crate) below: Priority,
 }
 
 impl Judge<'_> {
     fn may_suffer(&self, spec: &JobSpec) -> bool {
         spec.priority < self.below && spec.preemptible == Preemptible::Yes
     }
+
+    /// What it costs that an allocation goes, whether it may or not.
+    pub(crate) fn price_of(&self, alloc: &Alloc, spec: &JobSpec) -> u64 {
+        let age = (self.core.now.since(alloc.created).0 / 1000).min(MOST_AGE);
+        u64::from(spec.priority.0) * PER_PRIORITY + PER_VICTIM + age
+    }
+
+    /// How many of a group may be under way at once.
+    pub(crate) fn allowed(&self, job: &JobId, group: &GroupName) -> u32 {
+        let spec = self.core.state.jobs.get(job).and_then(|job| job.spec.group(group));
+        spec.map_or(1, |group| group.update.max_parallel)
+    }
+
+    /// How many of a group are under way.
+    pub(crate) fn under_way(&self, job: &JobId, group: &GroupName) -> u32 {
+        let state = &self.core.state;
+        let leaving = state.index.preempted.iter().filter_map(|id| state.allocs.get(id));
+        let leaving = leaving.filter(|alloc| alloc.job == *job && alloc.group == *group).map(Slot::of);
+        let mut under_way: std::collections::BTreeSet<Slot> = leaving.collect();
+        under_way.extend(state.index.group(job, group).into_iter().flat_map(|group| group.busy.iter().copied()));
+        u32::try_from(under_way.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many of the whole cluster are on their way out for others.
+    pub(crate) fn under_way_in_all(&self) -> u32 {
+        u32::try_from(self.core.state.index.preempted.len()).unwrap_or(u32::MAX)
+    }
 }
 
 impl Prices for Judge<'_> {
     fn price(&self, alloc: AllocId) -> Option<u64> {
         let alloc = self.core.state.allocs.get(&alloc)?;
-        let spec = self.core.state.spec(&alloc.job, alloc.version)?;
+        let spec = self.core.state.speaks_for(alloc)?;
         let stays = match alloc.state {
             AllocState::Placed { .. } | AllocState::Running { .. } => false,
             AllocState::Waiting { .. } | AllocState::Stopping { .. } | AllocState::Ended { .. } => true,
@@ -126,22 +153,14 @@ impl Prices for Judge<'_> {
         if stays || !self.may_suffer(spec) || self.core.is_recovering(alloc) {
             return None;
         }
-        let age = (self.core.now.since(alloc.created).0 / 1000).min(MOST_AGE);
-        Some(u64::from(spec.priority.0) * PER_PRIORITY + PER_VICTIM + age)
+        Some(self.price_of(alloc, spec))
     }
 
     fn left(&self, job: &JobId, group: &GroupName) -> u32 {
-        let state = &self.core.state;
-        let allowed = state.jobs.get(job).and_then(|job| job.spec.group(group)).map_or(1, |g| g.update.max_parallel);
-        let leaving = state.index.preempted.iter().filter_map(|id| state.allocs.get(id));
-        let leaving = leaving.filter(|alloc| alloc.job == *job && alloc.group == *group).map(Slot::of);
-        let mut under_way: std::collections::BTreeSet<Slot> = leaving.collect();
-        under_way.extend(state.index.group(job, group).into_iter().flat_map(|group| group.busy.iter().copied()));
-        allowed.saturating_sub(u32::try_from(under_way.len()).unwrap_or(u32::MAX))
+        self.allowed(job, group).saturating_sub(self.under_way(job, group))
     }
 
     fn left_in_all(&self) -> u32 {
-        let under_way = u32::try_from(self.core.state.index.preempted.len()).unwrap_or(u32::MAX);
-        self.core.settings.preempt_max.saturating_sub(under_way)
+        self.core.settings.preempt_max.saturating_sub(self.under_way_in_all())
     }
 }

@@ -121,6 +121,15 @@ impl State {
                 == self.index.template(&alloc.job, alloc.version, &alloc.group)
     }
 
+    /// The specification that says how an allocation is to be treated: the newest, where it leaves what the allocation
+    /// runs as it is, else its own.
+    pub(crate) fn speaks_for(&self, alloc: &Alloc) -> Option<&JobSpec> {
+        match self.jobs.get(&alloc.job) {
+            Some(job) if self.is_current(alloc) => Some(&job.spec),
+            Some(_) | None => self.spec(&alloc.job, alloc.version),
+        }
+    }
+
     pub(crate) fn put_node(&mut self, node: Node) {
         let eligibility = match (node.is_eligible(), node.takes_work()) {
             (true, true) => Eligibility::Ready,
@@ -239,10 +248,19 @@ impl State {
         let took = alloc.occupies().is_some() && old.as_ref().is_none_or(|old| old.occupies().is_none());
         if took {
             self.dirty.placed.insert(id);
+            self.wake_seekers(&alloc.job);
         }
         self.journal.touch(Key::Alloc(id), if took { Takes::Room } else { Takes::Nothing });
         self.dirty.slots.insert((alloc.job.clone(), alloc.group.clone(), slot));
         self.allocs.insert(id, alloc);
+    }
+
+    /// Somebody of the job is somewhere: those who wait for a place near to it are looked at again.
+    fn wake_seekers(&mut self, job: &JobId) {
+        let Some(by) = self.index.named_by(job) else { return };
+        let by: BTreeSet<&JobId> = by.collect();
+        let waiting = self.index.waiting.keys().filter(|class| by.contains(&class.job));
+        self.dirty.classes.extend(waiting.cloned());
     }
 
     /// Marks what the change from `old` to `new` makes worth looking at.
