@@ -18,10 +18,10 @@ const ANSWERS: u32 = 10;
 
 fn node(at: u64) -> Node {
     let rack = format!("r{}", at / 40);
-    let pool = if at % 10 == 0 { "gold" } else { "iron" };
+    let pool = if at.is_multiple_of(10) { "gold" } else { "iron" };
     let mut machine = machine(&format!("m{at}")).cpu(16_000).memory(64 << 10).attribute(Domain::RACK, &rack);
     machine = machine.attribute("label.pool", pool);
-    if at % 10 == 0 {
+    if at.is_multiple_of(10) {
         machine = machine.device("gpu", "g0", "a100").device("gpu", "g1", "a100");
     }
     Node {
