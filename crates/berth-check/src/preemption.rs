@@ -10,7 +10,7 @@ use crate::plan::PlanView;
 pub struct Preemption<'a> {
     /// Who goes.
     pub victim: AllocId,
-    /// The version that it runs.
+    /// The version that says how it is to be treated: the newest, where it leaves what runs as it is.
     pub of: &'a JobSpec,
     /// Its group, as the newest version has it.
     pub group: &'a GroupSpec,

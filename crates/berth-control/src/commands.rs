@@ -112,7 +112,9 @@ impl Core {
             let before = existing.and_then(|old| old.spec.group(&group.name));
             before.is_some_and(|before| before.update.max_parallel < group.update.max_parallel)
         };
-        if spec.groups.iter().any(allows_more) {
+        let yields_more =
+            existing.is_some_and(|old| old.spec.priority > spec.priority || old.spec.preemptible > spec.preemptible);
+        if yields_more || spec.groups.iter().any(allows_more) {
             // Those who wait may make some of them go that they had to spare.
             self.state.dirty.room = Room::Everywhere;
         }

@@ -17,10 +17,10 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, DecisionId, Gang, GroupName, JobId, JobSpec, NodeId, Outcome, Preemptible,
-    Priority, Verdict, WaitReason,
+    Alloc, AllocId, AllocState, Cause, DecisionId, Gang, GroupName, JobId, NodeId, Outcome, Preemptible, Priority,
+    Verdict, WaitReason,
 };
-use berth_placement::{Class, Prices, Yield, evict};
+use berth_placement::{Class, Prices, Standing, evict};
 
 use crate::core::Core;
 use crate::index::{ClassKey, Slot};
@@ -63,7 +63,7 @@ impl Core {
         let Some(spec) = self.state.spec(&key.job, key.version) else { return };
         let Some(group) = spec.group(&key.group) else { return };
         let bound = self.alloc(*by).bound_to.map(|node| BTreeSet::from([node]));
-        let judge = Judge { core: self, below: spec.priority, held_back: Cell::new(false) };
+        let judge = Judge::new(self, spec.priority);
         let found = evict(&self.state.board, Class { job: spec, group }, bound.as_ref().or(among), &judge);
         let held_back = judge.held_back.get();
         let Some(eviction) = found else {
@@ -134,61 +134,75 @@ fn was_victim(alloc: &Alloc) -> bool {
 }
 
 /// Who may go for an allocation of a priority.
-struct Judge<'a> {
+pub(crate) struct Judge<'a> {
     core: &'a Core,
     below: Priority,
     /// Whether somebody was spared for a reason that passes.
     held_back: Cell<bool>,
 }
 
-impl Judge<'_> {
-    fn may_suffer(&self, spec: &JobSpec) -> bool {
-        spec.priority < self.below && spec.preemptible == Preemptible::Yes
+impl<'a> Judge<'a> {
+    pub(crate) fn new(core: &'a Core, below: Priority) -> Judge<'a> {
+        Judge { core, below, held_back: Cell::new(false) }
     }
 
-    /// What is left of a budget. One of which nothing is in use will not grow by waiting.
-    fn left_of(&self, allowed: u32, under_way: usize) -> u32 {
-        if under_way > 0 {
-            self.held_back.set(true);
-        }
-        allowed.saturating_sub(u32::try_from(under_way).unwrap_or(u32::MAX))
-    }
-}
-
-impl Prices for Judge<'_> {
-    fn least(&self, of: Yield) -> Option<u64> {
-        let age = (self.core.now.since(of.since).0 / 1000).min(MOST_AGE);
-        (of.priority < self.below).then(|| u64::from(of.priority.0) * PER_PRIORITY + PER_VICTIM + age)
+    /// What it costs that such an allocation goes, whether it may or not.
+    pub(crate) fn price_of(&self, standing: Standing) -> u64 {
+        let age = (self.core.now.since(standing.since).0 / 1000).min(MOST_AGE);
+        u64::from(standing.priority.0) * PER_PRIORITY + PER_VICTIM + age
     }
 
-    fn price(&self, alloc: AllocId) -> Option<u64> {
-        let alloc = self.core.state.allocs.get(&alloc)?;
-        let spec = self.core.state.spec(&alloc.job, alloc.version)?;
-        let stays = match alloc.state {
-            AllocState::Placed { .. } | AllocState::Running { .. } => false,
-            AllocState::Waiting { .. } | AllocState::Stopping { .. } | AllocState::Ended { .. } => true,
-        };
-        if stays || !self.may_suffer(spec) {
-            return None;
-        }
-        if self.core.is_recovering(alloc) {
-            self.held_back.set(true);
-            return None;
-        }
-        self.least(Yield { priority: spec.priority, since: alloc.created })
+    /// How many of a group may be under way at once.
+    pub(crate) fn allowed(&self, job: &JobId, group: &GroupName) -> u32 {
+        let spec = self.core.state.jobs.get(job).and_then(|job| job.spec.group(group));
+        spec.map_or(1, |group| group.update.max_parallel)
     }
 
-    fn left(&self, job: &JobId, group: &GroupName) -> u32 {
+    /// How many of a group are under way.
+    pub(crate) fn under_way(&self, job: &JobId, group: &GroupName) -> u32 {
         let state = &self.core.state;
-        let allowed = state.jobs.get(job).and_then(|job| job.spec.group(group)).map_or(1, |g| g.update.max_parallel);
         let leaving = state.index.preempted.iter().filter_map(|id| state.allocs.get(id));
         let leaving = leaving.filter(|alloc| alloc.job == *job && alloc.group == *group).map(Slot::of);
         let mut under_way: BTreeSet<Slot> = leaving.collect();
         under_way.extend(state.index.group(job, group).into_iter().flat_map(|group| group.busy.iter().copied()));
-        self.left_of(allowed, under_way.len())
+        u32::try_from(under_way.len()).unwrap_or(u32::MAX)
+    }
+
+    /// How many of the whole cluster are on their way out for others.
+    pub(crate) fn under_way_in_all(&self) -> u32 {
+        u32::try_from(self.core.state.index.preempted.len()).unwrap_or(u32::MAX)
+    }
+
+    /// What is left of a budget. One of which nothing is in use will not grow by waiting.
+    fn left_of(&self, allowed: u32, under_way: u32) -> u32 {
+        if under_way > 0 {
+            self.held_back.set(true);
+        }
+        allowed.saturating_sub(under_way)
+    }
+}
+
+impl Prices for Judge<'_> {
+    fn least(&self, of: Standing) -> Option<u64> {
+        let may = of.priority < self.below && of.preemptible == Preemptible::Yes;
+        may.then(|| self.price_of(of))
+    }
+
+    fn price(&self, alloc: AllocId) -> Option<u64> {
+        let alloc = self.core.state.allocs.get(&alloc)?;
+        let price = self.least(self.core.state.standing(alloc)?)?;
+        if self.core.is_recovering(alloc) {
+            self.held_back.set(true);
+            return None;
+        }
+        Some(price)
+    }
+
+    fn left(&self, job: &JobId, group: &GroupName) -> u32 {
+        self.left_of(self.allowed(job, group), self.under_way(job, group))
     }
 
     fn left_in_all(&self) -> u32 {
-        self.left_of(self.core.settings.preempt_max, self.core.state.index.preempted.len())
+        self.left_of(self.core.settings.preempt_max, self.under_way_in_all())
     }
 }

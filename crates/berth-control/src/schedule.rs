@@ -202,7 +202,7 @@ impl Core {
         self.state.index.preempting.iter().filter(is_below).copied().collect()
     }
 
-    fn want(&self, id: AllocId) -> Want {
+    pub(crate) fn want(&self, id: AllocId) -> Want {
         let alloc = self.alloc(id);
         let leaving = alloc.replaces.and_then(|old| self.state.allocs.get(&old)).and_then(Alloc::occupies);
         Want { alloc: id, only: alloc.bound_to, avoid: self.failed_nodes(id), leaving }

@@ -7,10 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
     Alloc, AllocId, AllocState, CommandRecord, EventId, GroupName, IdempotencyKey, Job, JobId, JobSpec, JobState,
-    JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Preemptible, Principal, Snapshot,
-    WaitReason,
+    JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Principal, Snapshot, WaitReason,
 };
-use berth_placement::{Board, Class, Eligibility, Hold, Yield};
+use berth_placement::{Board, Class, Eligibility, Hold, Standing};
 
 use crate::index::{ClassKey, Index, Slot, is_leaving_for_another, preempting_on};
 use crate::journal::{Journal, Key, Takes};
@@ -150,6 +149,15 @@ impl State {
                 == self.index.template(&alloc.job, alloc.version, &alloc.group)
     }
 
+    /// The specification that says how an allocation is to be treated: the newest, where it leaves what the allocation
+    /// runs as it is, else its own.
+    pub(crate) fn speaks_for(&self, alloc: &Alloc) -> Option<&JobSpec> {
+        match self.jobs.get(&alloc.job) {
+            Some(job) if self.is_current(alloc) => Some(&job.spec),
+            Some(_) | None => self.spec(&alloc.job, alloc.version),
+        }
+    }
+
     pub(crate) fn put_node(&mut self, node: Node) {
         let eligibility = match (node.is_eligible(), node.takes_work()) {
             (true, true) => Eligibility::Ready,
@@ -240,6 +248,15 @@ impl State {
             } else {
                 self.index.drop_templates(&id, old.version);
             }
+            // What runs on may have another priority now.
+            let holding = self.index.of_job(&id).filter_map(|alloc| self.allocs.get(&alloc));
+            let holds = holding.filter_map(|alloc| {
+                let hold = self.board.held(alloc.id)?.clone();
+                Some((alloc.id, Hold { standing: self.standing(alloc), ..hold }))
+            });
+            for (alloc, hold) in holds.collect::<Vec<_>>() {
+                self.board.hold(alloc, hold);
+            }
         }
         self.dirty.jobs.insert(id);
     }
@@ -319,21 +336,19 @@ impl State {
             Some(hold) => self.board.hold(alloc.id, hold),
             None => drop(self.board.release(alloc.id)),
         }
-        self.board.set_yields(alloc.id, self.yields(alloc));
         if before != after {
             self.has_moved(alloc.job.clone(), before);
         }
     }
 
-    /// Whether it may be made to go for others, as far as itself and its job say.
-    fn yields(&self, alloc: &Alloc) -> Option<Yield> {
+    /// What others have to know of an allocation that they would make go. None: it is not here, or on its way out.
+    pub(crate) fn standing(&self, alloc: &Alloc) -> Option<Standing> {
         let here = match alloc.state {
             AllocState::Placed { .. } | AllocState::Running { .. } => true,
             AllocState::Waiting { .. } | AllocState::Stopping { .. } | AllocState::Ended { .. } => false,
         };
-        let spec = self.spec(&alloc.job, alloc.version).filter(|_| here)?;
-        let preemptible = spec.preemptible == Preemptible::Yes;
-        preemptible.then_some(Yield { priority: spec.priority, since: alloc.created })
+        let spec = self.speaks_for(alloc).filter(|_| here)?;
+        Some(Standing { priority: spec.priority, preemptible: spec.preemptible, since: alloc.created })
     }
 
     /// An allocation holds something elsewhere now, or nothing any more.
@@ -358,7 +373,7 @@ impl State {
     pub(crate) fn hold_of(&self, alloc: &Alloc, placement: Option<&Placement>) -> Option<Hold> {
         let placement = placement?;
         let group = self.spec(&alloc.job, alloc.version)?.group(&alloc.group)?;
-        Some(Hold::of(&alloc.job, group, placement))
+        Some(Hold { standing: self.standing(alloc), ..Hold::of(&alloc.job, group, placement) })
     }
 
     /// What a node keeps free for an allocation: all but the dynamic ports and the devices, which are chosen when it is

@@ -94,7 +94,7 @@ impl Core {
     fn preemptions(&self) -> Vec<Preemption<'_>> {
         let preemption = |(victim, by): (&AllocId, &AllocId)| {
             let (victim, by) = (self.state.allocs.get(victim)?, self.state.allocs.get(by)?);
-            let (of, own) = self.spec_of(victim)?;
+            let (of, own) = (self.state.speaks_for(victim)?, self.spec_of(victim)?.1);
             let newest = self.state.jobs.get(&victim.job).and_then(|job| job.spec.group(&victim.group));
             let group = newest.unwrap_or(own);
             let alike = |other: &&Alloc| other.job == victim.job && other.group == victim.group;

@@ -19,6 +19,7 @@ pub mod node;
 pub mod order;
 pub mod placement;
 pub mod reason;
+pub mod remedy;
 pub mod rules;
 pub mod shim;
 #[cfg(feature = "testkit")]
@@ -36,6 +37,7 @@ pub use node::*;
 pub use order::*;
 pub use placement::*;
 pub use reason::*;
+pub use remedy::*;
 pub use rules::*;
 pub use shim::*;
 pub use units::*;

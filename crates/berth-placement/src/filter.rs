@@ -22,7 +22,7 @@ pub struct Class<'a> {
 }
 
 impl<'a> Class<'a> {
-    fn constraints(self) -> impl Iterator<Item = &'a Constraint> {
+    pub(crate) fn constraints(self) -> impl Iterator<Item = &'a Constraint> {
         self.job.constraints.iter().chain(self.group.constraints.iter())
     }
 

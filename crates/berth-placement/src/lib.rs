@@ -23,8 +23,10 @@ pub mod optimise;
 mod outlook;
 mod place;
 mod preempt;
+pub mod remedy;
+mod whole;
 
-pub use board::{Board, Eligibility, Hold, Yield};
+pub use board::{Board, Eligibility, Hold, Standing};
 pub use constraint::holds;
 pub use filter::{Class, admits};
 pub use place::{Outcome, Want, fits_in_place_of, fits_on_any, place, why_waiting};

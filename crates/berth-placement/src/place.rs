@@ -5,9 +5,10 @@ use berth_model::{
 };
 
 use crate::around::Around;
-use crate::board::{Board, Hold, Seat};
+use crate::board::{Board, Hold};
 use crate::field::{Field, enough_for};
 use crate::filter::{self, Class};
+use crate::whole::{all_fit_empty, never_on, one_fits_empty};
 
 /// An allocation that is to be placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,27 +65,20 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
         outcome.waiting.push((why_nowhere(&field, board, class, policy, decision), stuck));
     }
     if class.group.rules.gang == Gang::Whole && !outcome.waiting.is_empty() {
-        hold_back(board, class, wants, policy, decision, &mut outcome);
+        hold_back(board, class, wants, decision, &mut outcome);
     }
     outcome
 }
 
 /// Not all of a gang fit: none is placed.
-fn hold_back(
-    board: &mut Board,
-    class: Class<'_>,
-    wants: &[Want],
-    policy: Policy,
-    decision: DecisionId,
-    outcome: &mut Outcome,
-) {
+fn hold_back(board: &mut Board, class: Class<'_>, wants: &[Want], decision: DecisionId, outcome: &mut Outcome) {
     let waiting = std::mem::take(&mut outcome.waiting);
     let Some((first_stuck, _)) = waiting.into_iter().next() else { return };
     let fit = count(outcome.placed.len());
     for (alloc, _) in outcome.placed.drain(..) {
         board.release(alloc);
     }
-    let reason = gang_reason(board, class, wants.len(), fit, first_stuck, policy, decision);
+    let reason = gang_reason(board, class, wants.len(), fit, first_stuck, decision);
     outcome.waiting.push((reason, wants.iter().map(|want| want.alloc).collect()));
 }
 
@@ -95,14 +89,11 @@ fn gang_reason(
     gang: usize,
     fit: u32,
     first_stuck: WaitReason,
-    policy: Policy,
     decision: DecisionId,
 ) -> WaitReason {
     let WaitReason::NoNodeFits { decision: _, filtered, nearest, verdict } = first_stuck else { return first_stuck };
     let verdict = match verdict {
-        Verdict::Waiting if how_many_fit(&mut board.emptied(), class, gang, policy, decision) == gang => {
-            Verdict::Waiting
-        }
+        Verdict::Waiting if all_fit_empty(board, class, count(gang)) => Verdict::Waiting,
         Verdict::Waiting | Verdict::Never => Verdict::Never,
     };
     WaitReason::GangIncomplete { decision, fit, wanted: count(gang), filtered, nearest, verdict }
@@ -150,7 +141,7 @@ pub fn why_waiting(
             (fit < waiting).then(|| {
                 let stuck = Field::evaluate(&copy, class, policy, 1);
                 let reason = why_nowhere(&stuck, &copy, class, policy, decision);
-                gang_reason(board, class, waiting, count(fit), reason, policy, decision)
+                gang_reason(board, class, waiting, count(fit), reason, decision)
             })
         }
     }
@@ -185,7 +176,7 @@ pub fn fits_in_place_of(board: &Board, class: Class<'_>, only: Option<NodeId>, h
 }
 
 /// Holds the chosen node for `alloc`.
-fn take(
+pub(crate) fn take(
     board: &mut Board,
     field: &mut Field<'_>,
     class: Class<'_>,
@@ -214,8 +205,8 @@ fn why_not_on(field: &Field<'_>, board: &Board, class: Class<'_>, node: NodeId, 
         return WaitReason::NoNodeFits { decision, filtered, nearest: None, verdict: Verdict::Never };
     };
     let empty = seat.emptied();
-    let (verdict, seat, filter) = match (filter::first(&empty, class, field.wanted), field.filter_of(board, node)) {
-        (Some(block), _) => (Verdict::Never, &empty, block.told(&Around::none())),
+    let (verdict, seat, filter) = match (never_on(&empty, class), field.filter_of(board, node)) {
+        (Some(filter), _) => (Verdict::Never, &empty, filter),
         (None, Some(filter)) => (Verdict::Waiting, seat, filter),
         (None, None) => (Verdict::Waiting, seat, Filter::NodeLost),
     };
@@ -227,8 +218,7 @@ fn why_not_on(field: &Field<'_>, board: &Board, class: Class<'_>, node: NodeId, 
 /// Why no node takes any. Where none ever will, all are looked at as if they were empty. What others do may change: a
 /// class that looks for a job that is not there waits.
 fn why_nowhere(field: &Field<'_>, board: &Board, class: Class<'_>, policy: Policy, decision: DecisionId) -> WaitReason {
-    let fits_empty = |seat: &Seat| filter::first(&seat.emptied(), class, field.wanted).is_none();
-    if board.seats().values().any(fits_empty) {
+    if board.seats().values().any(|seat| one_fits_empty(seat, class)) {
         let (filtered, nearest) = (field.filtered(), field.nearest(board));
         return WaitReason::NoNodeFits { decision, filtered, nearest, verdict: Verdict::Waiting };
     }

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use berth_model::{AllocId, DeviceId, GroupName, JobId, NodeId, Port, Resources, Thousandths};
 
 use crate::around::Around;
-use crate::board::{Board, Eligibility, Hold, Seat, Yield};
+use crate::board::{Board, Eligibility, Hold, Seat, Standing};
 use crate::filter::{self, Class};
 
 /// Sets that are tried in one call.
@@ -23,7 +23,7 @@ const STEPS: u32 = 2_000;
 /// What may be done to others.
 pub trait Prices {
     /// What it costs at least that such an allocation ends; none where it must not. At least 1.
-    fn least(&self, of: Yield) -> Option<u64>;
+    fn least(&self, of: Standing) -> Option<u64>;
     /// What it costs that an allocation ends; none where it must not.
     fn price(&self, alloc: AllocId) -> Option<u64>;
     /// How many more of a group may end at once.
@@ -175,8 +175,8 @@ fn candidates<'a>(board: &'a Board, seat: &Seat, class: Class<'_>, prices: &impl
     let mut groups: BTreeMap<(&JobId, &GroupName), usize> = BTreeMap::new();
     let mut kinds: BTreeMap<Kind<'_>, usize> = BTreeMap::new();
     let mut found = Candidates { list: Vec::new(), left: Vec::new() };
-    for (alloc, yields) in seat.yielding() {
-        let Some(_) = prices.least(yields).filter(|least| *least < most) else { continue };
+    for (alloc, standing) in seat.standing() {
+        let Some(_) = prices.least(standing).filter(|least| *least < most) else { continue };
         let Some(price) = prices.price(alloc).filter(|price| *price < most) else { continue };
         let Some(hold) = board.held(alloc) else { continue };
         let group = *groups.entry((&hold.job, &hold.group)).or_insert_with(|| {

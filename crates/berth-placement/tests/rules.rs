@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use berth_model::testkit::{Machine, Spec, machine, name, service};
 use berth_model::*;
 use berth_placement::{
-    Board, Class, Eligibility, Outcome, Prices, Want, Yield, evict, fits_in_place_of, place, why_waiting,
+    Board, Class, Eligibility, Hold, Outcome, Prices, Standing, Want, evict, fits_in_place_of, place, why_waiting,
 };
 use proptest::prelude::*;
 
@@ -201,7 +201,7 @@ impl Prices for Market {
     fn price(&self, alloc: AllocId) -> Option<u64> {
         self.prices.get(&alloc).copied()
     }
-    fn least(&self, _: Yield) -> Option<u64> {
+    fn least(&self, _: Standing) -> Option<u64> {
         Some(1)
     }
     fn left(&self, _: &JobId, _: &GroupName) -> u32 {
@@ -217,7 +217,9 @@ fn the_cheapest_set_that_is_enough_goes() {
     let mut board = board([machine("a"), machine("b")]);
     let hold = |board: &mut Board, n: u64, job: &str, cpu| {
         assert_eq!(put(board, &service(job).cpu(cpu), n, 1, Policy::Pack).placed.len(), 1);
-        board.set_yields(alloc(n), Some(Yield { priority: Priority(50), since: Timestamp(0) }));
+        let standing = Standing { priority: Priority(50), preemptible: Preemptible::Yes, since: Timestamp(0) };
+        let hold = board.held(alloc(n)).unwrap().clone();
+        board.hold(alloc(n), Hold { standing: Some(standing), ..hold });
     };
     // n1: 3,000 and 1,000; n2: 2,000 and 2,000.
     hold(&mut board, 1, "big", 3_000);

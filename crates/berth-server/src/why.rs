@@ -23,6 +23,7 @@ pub fn alloc(view: &View, alloc: &Alloc, show: impl Fn(&Alloc) -> wire::Alloc) -
     }
     wire::WhyAlloc {
         alloc: show(alloc),
+        advice: None,
         made_by: chain(view, &alloc.cause),
         ended_by,
         replaces,
@@ -69,6 +70,7 @@ fn waiting(view: &View, job: &Job) -> Vec<wire::WaitingGroup> {
                 reason: reason.to_wire(view),
                 allocs: 1,
                 example: alloc.id.into(),
+                advice: None,
             }),
         }
     }

@@ -9,8 +9,8 @@ mod service;
 use std::collections::BTreeSet;
 
 use berth_model::{
-    AllocId, AllocState, Cause, GroupName, Happening, JobId, JobKind, JobOutcome, JobState, Millis, NodeId, Outcome,
-    Timer, Timestamp, WaitReason,
+    Alloc, AllocId, AllocState, Cause, GroupName, Happening, JobId, JobKind, JobOutcome, JobState, Millis, NodeId,
+    Outcome, Timer, Timestamp, WaitReason,
 };
 use berth_placement::{Class, admits};
 
@@ -58,6 +58,9 @@ impl Core {
     fn reconcile_slot(&mut self, job: &JobId, group: &GroupName, slot: Slot) {
         let kind = self.state.jobs.get(job).map(|job| job.spec.kind);
         let wanted = self.is_slot_wanted(job, group, slot);
+        if wanted {
+            self.renew(job, group, slot);
+        }
         match (kind, wanted) {
             (Some(JobKind::Batch), true) => self.reconcile_batch(job, group, slot),
             (Some(JobKind::Service | JobKind::System), true) => self.reconcile_service(job, group, slot),
@@ -90,6 +93,20 @@ impl Core {
                 })
             }
             (JobKind::System, Slot::Index(_)) | (JobKind::Service | JobKind::Batch, Slot::Node(_)) => false,
+        }
+    }
+
+    /// What waits, and would run the same by the newest version, waits as one of that: of its priority and in its class.
+    fn renew(&mut self, job: &JobId, group: &GroupName, slot: Slot) {
+        let Some(newest) = self.state.jobs.get(job).map(|job| job.version) else { return };
+        for id in self.live_in(job, group, slot) {
+            let alloc = self.alloc(id);
+            let waits = matches!(alloc.state, AllocState::Waiting { .. });
+            if waits && alloc.version != newest && self.state.is_current(alloc) {
+                let alloc = Alloc { version: newest, ..alloc.clone() };
+                self.state.dirty.classes.insert(ClassKey::of(&alloc));
+                self.state.put_alloc(alloc);
+            }
         }
     }
 

@@ -200,12 +200,16 @@ impl World {
 
     /// Another server takes the lead; every agent that is up comes to it.
     pub fn lead_anew(&mut self) {
+        self.restart(|_| ());
+    }
+
+    /// The same with other settings.
+    pub fn restart(&mut self, change: impl FnOnce(&mut Settings)) {
         let epoch = Epoch { counter: self.core.meta().epoch.counter + 1, ..EPOCH };
+        let mut settings = self.core.settings().clone();
+        change(&mut settings);
         let mut out = Vec::new();
-        self.core = Core::load(
-            Beginning { settings: self.core.settings().clone(), snapshot: self.disk.snapshot(), epoch, now: self.now },
-            &mut out,
-        );
+        self.core = Core::load(Beginning { settings, snapshot: self.disk.snapshot(), epoch, now: self.now }, &mut out);
         self.wake = None;
         self.perform(out);
         let up: Vec<String> = self.agents.iter().filter(|(_, a)| a.up).map(|(name, _)| name.clone()).collect();

@@ -14,7 +14,7 @@ use berth_model::{
 };
 
 pub(crate) use attributes::{Attributes, Column, Place};
-pub use seats::Yield;
+pub use seats::Standing;
 pub(crate) use seats::{Seat, Seats};
 
 use crate::filter::Class;
@@ -48,6 +48,8 @@ pub struct Hold {
     pub devices: Vec<(DeviceId, Thousandths)>,
     /// Those whom it must not have near, and within what.
     pub shuns: Vec<(Peer, Domain)>,
+    /// What those know of it who would make it go. Nobody does of whom nothing is said.
+    pub standing: Option<Standing>,
 }
 
 impl Hold {
@@ -65,6 +67,7 @@ impl Hold {
             ports: placement.ports.values().copied().collect(),
             devices: granted.collect(),
             shuns: group.rules.relations.iter().filter_map(shunned).collect(),
+            standing: None,
         }
     }
 
@@ -79,6 +82,7 @@ impl Hold {
             ports: group.ports().filter_map(|spec| spec.fixed).collect(),
             devices: Vec::new(),
             shuns: group.rules.relations.iter().filter_map(shunned).collect(),
+            standing: None,
         }
     }
 
@@ -91,6 +95,12 @@ impl Hold {
     pub(crate) fn shuns(&self, job: &JobId, group: &GroupName, domain: &Domain) -> bool {
         let same_namespace = self.job.namespace == job.namespace;
         same_namespace && self.shuns.iter().any(|(peer, within)| within == domain && peer.is(&job.name, group))
+    }
+
+    /// Whether it must not have this group near within anything.
+    pub(crate) fn shuns_any(&self, job: &JobId, group: &GroupName) -> bool {
+        let same_namespace = self.job.namespace == job.namespace;
+        same_namespace && self.shuns.iter().any(|(peer, _)| peer.is(&job.name, group))
     }
 }
 
@@ -106,7 +116,8 @@ pub(crate) type ByNode = BTreeMap<NodeId, u32>;
 #[derive(Clone, Debug, Default)]
 pub struct Board {
     seats: Seats,
-    holds: BTreeMap<AllocId, Hold>,
+    /// Shared with copies of the board, as are fingerprints: questions make copies.
+    holds: BTreeMap<AllocId, Arc<Hold>>,
     /// How many allocations of each group a node holds.
     groups: BTreeMap<JobId, BTreeMap<GroupName, ByNode>>,
     /// By the job that is shunned: by which job, whom of it and within what, and where that one is.
@@ -170,8 +181,16 @@ impl Board {
 
     /// An allocation holds this now, in place of whatever it held before. Without effect on a node that is not there.
     pub fn hold(&mut self, alloc: AllocId, hold: Hold) {
-        if self.holds.get(&alloc) == Some(&hold) {
-            return;
+        if let Some(known) = self.holds.get_mut(&alloc) {
+            if known.standing != hold.standing {
+                Arc::make_mut(known).standing = hold.standing;
+                if let Some(seat) = self.seats.get_mut(known.node) {
+                    seat.set_standing(alloc, hold.standing);
+                }
+            }
+            if **known == hold {
+                return;
+            }
         }
         self.release(alloc);
         let Some(seat) = self.seats.get_mut(hold.node) else { return };
@@ -183,15 +202,7 @@ impl Board {
             let shunned = self.shunning.entry(hold.shunned_job(peer)).or_default();
             *shunned.entry(key).or_default().entry(hold.node).or_default() += 1;
         }
-        self.holds.insert(alloc, hold);
-    }
-
-    /// Says whether an allocation that holds something may be made to go for others. Nobody may of whom it was not said.
-    pub fn set_yields(&mut self, alloc: AllocId, yields: Option<Yield>) {
-        let Some(hold) = self.holds.get(&alloc) else { return };
-        if let Some(seat) = self.seats.get_mut(hold.node) {
-            seat.set_yields(alloc, yields);
-        }
+        self.holds.insert(alloc, Arc::new(hold));
     }
 
     /// An allocation holds nothing any more. Says whether it did.
@@ -216,7 +227,12 @@ impl Board {
 
     /// What an allocation holds.
     pub fn held(&self, alloc: AllocId) -> Option<&Hold> {
-        self.holds.get(&alloc)
+        self.holds.get(&alloc).map(|hold| &**hold)
+    }
+
+    /// All that is held.
+    pub(crate) fn holds(&self) -> impl Iterator<Item = (AllocId, &Hold)> {
+        self.holds.iter().map(|(alloc, hold)| (*alloc, &**hold))
     }
 
     pub(crate) fn seats(&self) -> &Seats {

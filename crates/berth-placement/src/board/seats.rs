@@ -4,16 +4,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use berth_model::{AllocId, DeviceId, Fingerprint, NodeId, Port, Priority, Resources, Timestamp};
+use berth_model::{AllocId, DeviceId, Fingerprint, NodeId, Port, Preemptible, Priority, Resources, Timestamp};
 
 use super::attributes::Place;
 use super::{Eligibility, Hold};
 
-/// What is known of an allocation that may be made to go for others.
+/// What others have to know of an allocation that they would make go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Yield {
-    /// Its priority: it goes for higher ones only.
+pub struct Standing {
+    /// Its priority.
     pub priority: Priority,
+    /// Whether it goes for others at all.
+    pub preemptible: Preemptible,
     /// When it was made.
     pub since: Timestamp,
 }
@@ -22,13 +24,13 @@ pub struct Yield {
 #[derive(Clone, Debug)]
 struct Holder {
     resources: Resources,
-    yields: Option<Yield>,
+    standing: Option<Standing>,
 }
 
-/// All of one priority on a node who may be made to go.
+/// All on a node who are alike in whether and for whom they go.
 #[derive(Clone, Debug)]
 pub(crate) struct Level {
-    pub(crate) youngest: Yield,
+    pub(crate) youngest: Standing,
     /// What they hold.
     pub(crate) sum: Resources,
     /// The most that one of them holds, dimension by dimension.
@@ -49,7 +51,7 @@ pub(crate) struct Seat {
     pub(crate) fingerprint: Arc<Fingerprint>,
     /// Who holds something here.
     holders: BTreeMap<AllocId, Holder>,
-    /// Those of them that may be made to go, the lowest priority first.
+    /// Those of them that have a standing, the lowest priority first.
     levels: Vec<Level>,
 }
 
@@ -72,32 +74,34 @@ impl Seat {
         self.holders.keys().copied()
     }
 
-    /// Who holds something here and may be made to go.
-    pub(crate) fn yielding(&self) -> impl Iterator<Item = (AllocId, Yield)> {
-        self.holders.iter().filter_map(|(alloc, holder)| Some((*alloc, holder.yields?)))
+    /// Who holds something here and has a standing.
+    pub(crate) fn standing(&self) -> impl Iterator<Item = (AllocId, Standing)> {
+        self.holders.iter().filter_map(|(alloc, holder)| Some((*alloc, holder.standing?)))
     }
 
-    /// Those that may be made to go by priority, the lowest first.
+    /// Those that have a standing by priority, the lowest first.
     pub(crate) fn levels(&self) -> &[Level] {
         &self.levels
     }
 
     pub(super) fn seat(&mut self, alloc: AllocId, hold: &Hold) {
         self.take(hold);
-        self.holders.insert(alloc, Holder { resources: hold.resources, yields: None });
-    }
-
-    pub(super) fn unseat(&mut self, alloc: AllocId, hold: &Hold) {
-        self.give_back(hold);
-        if self.holders.remove(&alloc).is_some_and(|holder| holder.yields.is_some()) {
+        self.holders.insert(alloc, Holder { resources: hold.resources, standing: hold.standing });
+        if hold.standing.is_some() {
             self.sum_up();
         }
     }
 
-    /// Says whether one who holds something here may be made to go.
-    pub(super) fn set_yields(&mut self, alloc: AllocId, yields: Option<Yield>) {
+    pub(super) fn unseat(&mut self, alloc: AllocId, hold: &Hold) {
+        self.give_back(hold);
+        if self.holders.remove(&alloc).is_some_and(|holder| holder.standing.is_some()) {
+            self.sum_up();
+        }
+    }
+
+    pub(super) fn set_standing(&mut self, alloc: AllocId, standing: Option<Standing>) {
         let Some(holder) = self.holders.get_mut(&alloc) else { return };
-        if std::mem::replace(&mut holder.yields, yields) != yields {
+        if std::mem::replace(&mut holder.standing, standing) != standing {
             self.sum_up();
         }
     }
@@ -105,8 +109,9 @@ impl Seat {
     fn sum_up(&mut self) {
         self.levels.clear();
         for holder in self.holders.values() {
-            let Some(own) = holder.yields else { continue };
-            match self.levels.binary_search_by_key(&own.priority, |level| level.youngest.priority) {
+            let Some(own) = holder.standing else { continue };
+            let rank = |of: Standing| (of.priority, of.preemptible);
+            match self.levels.binary_search_by_key(&rank(own), |level| rank(level.youngest)) {
                 Ok(at) => {
                     let level = &mut self.levels[at];
                     level.youngest.since = level.youngest.since.max(own.since);
@@ -122,7 +127,7 @@ impl Seat {
     }
 
     /// As another machine says that it is. Who holds what stays.
-    pub(super) fn refit(&mut self, fingerprint: Arc<Fingerprint>, holds: &BTreeMap<AllocId, Hold>) {
+    pub(super) fn refit(&mut self, fingerprint: Arc<Fingerprint>, holds: &BTreeMap<AllocId, Arc<Hold>>) {
         // The devices may be others: what is held of them is counted anew.
         let (holders, levels) = (std::mem::take(&mut self.holders), std::mem::take(&mut self.levels));
         *self = Seat::new(fingerprint, self.eligibility);
@@ -220,7 +225,7 @@ impl Seats {
         self.ids.iter().zip(&self.rows)
     }
 
-    pub(crate) fn values(&self) -> impl Iterator<Item = &Seat> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Seat> + Clone {
         self.rows.iter()
     }
 

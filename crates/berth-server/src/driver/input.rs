@@ -1,7 +1,7 @@
 //! What comes into the loop from requests and streams.
 
 use berth_control::SessionId;
-use berth_model::{AllocId, CommandRequest, CommandResult, Hello, NodeReport, Refusal, WaitReason};
+use berth_model::{Advice, AllocId, CommandRequest, CommandResult, Hello, NodeReport, Refusal, WaitReason};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
@@ -29,6 +29,13 @@ pub enum Input {
         alloc: AllocId,
         /// For the answer.
         reply: oneshot::Sender<Option<WaitReason>>,
+    },
+    /// Somebody asks what could be done about an allocation that waits.
+    Advice {
+        /// Which.
+        alloc: AllocId,
+        /// For the answer.
+        reply: oneshot::Sender<Option<Advice>>,
     },
     /// An agent has said hello on a new stream.
     Connected {
@@ -65,6 +72,7 @@ impl Input {
             // Whoever asked may have gone away since.
             Input::Command { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Input::WaitReason { reply, .. } => drop(reply),
+            Input::Advice { reply, .. } => drop(reply),
             Input::Connected { guard, .. } => drop(guard),
             Input::Report { .. } | Input::Disconnected { .. } => {}
         }
@@ -91,6 +99,13 @@ impl Inputs {
     pub async fn wait_reason(&self, alloc: AllocId) -> Option<WaitReason> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Input::WaitReason { alloc, reply }).await.ok()?;
+        answer.await.ok().flatten()
+    }
+
+    /// What could be done about an allocation that waits. None: nobody leads, or it does not wait for a place.
+    pub async fn advice(&self, alloc: AllocId) -> Option<Advice> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Input::Advice { alloc, reply }).await.ok()?;
         answer.await.ok().flatten()
     }
 

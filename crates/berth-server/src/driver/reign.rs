@@ -158,6 +158,10 @@ impl<'a> Reign<'a> {
                 // Whoever asked may have gone away since.
                 let _ = reply.send(self.core.wait_reason(alloc));
             }
+            Input::Advice { alloc, reply } => {
+                // The same here.
+                let _ = reply.send(self.core.advice(alloc));
+            }
             Input::Connected { session, hello, outbox, guard } => {
                 tracing::info!(session = session.0, node = %hello.fingerprint.name, "agent connected");
                 self.sessions.insert(session, Session { outbox, _guard: guard });

@@ -14,6 +14,9 @@ use super::Api;
 /// Allocations with the same class wait for the same reason, back-offs apart.
 type Class = (JobId, u64, GroupName, Option<NodeId>);
 
+/// Groups of a job that waits about which advice is given: each costs the core as much as some hundred placements.
+const ADVISED_GROUPS: usize = 3;
+
 /// Puts the present reasons in place of the stored ones.
 pub async fn refresh(api: &Api, allocs: Vec<&mut wire::Alloc>) {
     let mut known: BTreeMap<Class, wire::WaitReason> = BTreeMap::new();
@@ -51,6 +54,29 @@ pub async fn refresh_groups(api: &Api, groups: &mut Vec<wire::WaitingGroup>) {
         }
     }
     *groups = merged;
+}
+
+/// What could be done about an allocation that waits for a place.
+pub async fn advice(api: &Api, alloc: &wire::Alloc) -> Option<wire::Advice> {
+    match &alloc.state {
+        wire::AllocState::Waiting { .. } => ask_advice(api, alloc.id.0).await,
+        wire::AllocState::Placed { .. }
+        | wire::AllocState::Running { .. }
+        | wire::AllocState::Stopping { .. }
+        | wire::AllocState::Ended { .. } => None,
+    }
+}
+
+/// The same for the first groups, by their examples.
+pub async fn advise_groups(api: &Api, groups: &mut [wire::WaitingGroup]) {
+    for group in groups.iter_mut().take(ADVISED_GROUPS) {
+        group.advice = ask_advice(api, group.example.0).await;
+    }
+}
+
+async fn ask_advice(api: &Api, alloc: berth_model::AllocId) -> Option<wire::Advice> {
+    let advice = api.inputs.advice(alloc).await?;
+    Some(advice.to_wire(&*api.shared.view()))
 }
 
 /// Everybody who waits for the end of a back-off waits for another one, and its time does not change.

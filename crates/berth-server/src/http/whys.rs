@@ -24,6 +24,7 @@ pub async fn alloc(State(api): State<Api>, Segments(id): Segments<String>) -> Re
         why::alloc(&view, alloc, |alloc| wire_alloc(&api, &view, alloc))
     };
     reasons::refresh(&api, std::iter::once(&mut told.alloc).chain(&mut told.replaces).collect()).await;
+    told.advice = reasons::advice(&api, &told.alloc).await;
     Ok(Json(told))
 }
 
@@ -42,5 +43,6 @@ pub async fn job(
         why::job(&view, job, summary(job, &view))
     };
     reasons::refresh_groups(&api, &mut told.waiting).await;
+    reasons::advise_groups(&api, &mut told.waiting).await;
     Ok(Json(told))
 }

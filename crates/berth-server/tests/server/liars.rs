@@ -153,6 +153,10 @@ async fn a_machine_with_nothing_gets_nothing() {
     cluster.client.run_job(&web(1), &new_key()).await.unwrap();
     let why = cluster.client.why_job(&web(1).id).await.unwrap();
     assert!(matches!(why.waiting[0].reason, wire::WaitReason::NoNodeFits { .. }), "{:?}", why.waiting);
+    let advice = why.waiting[0].advice.as_ref().expect("it waits for a place");
+    assert!(matches!(advice.remedies[0].act, wire::Act::AddNodes { count: 1, .. }), "{advice:?}");
+    let one = cluster.client.why_alloc(why.waiting[0].example.0).await.unwrap();
+    assert_eq!(one.advice.as_ref(), Some(advice), "of the one as of the group");
     cluster.stop().await;
 }
 

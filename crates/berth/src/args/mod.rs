@@ -86,7 +86,8 @@ pub enum Command {
         #[arg(long, value_name = "JOB|ALLOC")]
         of: Option<String>,
     },
-    /// Say why an allocation is where it is, why it waits, or why it ended
+    /// Say why an allocation is where it is, why it waits and what would help, or why it ended
+    /// Say why an allocation is where it is, why it waits and what would help, or why it ended
     #[command(after_help = "Example: berth why a1-7")]
     Why {
         /// An allocation's id or a job's name

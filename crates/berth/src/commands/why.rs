@@ -1,7 +1,7 @@
 //! `berth why`: the reasons for where an allocation is, why it waits, or why it ended.
 
 use berth_api::wire::v1::{
-    AllocState, CauseLink, CostTerm, Event, Explanation, FilterCount, WaitReason, WhyAlloc, WhyJob,
+    Advice, AllocState, CauseLink, CostTerm, Event, Explanation, FilterCount, WaitReason, WhyAlloc, WhyJob,
 };
 
 use super::target::{self, Target};
@@ -50,7 +50,10 @@ fn alloc(why: &WhyAlloc) -> String {
         (None, None) => {}
     }
     match (&alloc.state, alloc.state.placement()) {
-        (AllocState::Waiting { reason, .. }, _) => text += &waiting(reason),
+        (AllocState::Waiting { reason, .. }, _) => {
+            text += &waiting(reason);
+            text += &why.advice.as_ref().map(advice).unwrap_or_default();
+        }
         (_, Some(placement)) => text += &explanation(&placement.node.to_string(), &placement.explanation),
         (_, None) => {}
     }
@@ -104,6 +107,29 @@ fn waiting(reason: &WaitReason) -> String {
     }
 }
 
+/// Who holds what is lacking, and what would help.
+fn advice(advice: &Advice) -> String {
+    let mut text = String::new();
+    for held in &advice.held {
+        text += &format!("\nHELD on node {}: {}\n", held.node, held.scarce);
+        for holder in &held.holders {
+            let amount = held.scarce.amount(&holder.amount);
+            text += &format!("  {:<8}  {:<24}  {amount}\n", holder.alloc.to_string(), holder.job.to_string());
+        }
+        if held.more > 0 {
+            text += &format!("  and {} more\n", held.more);
+        }
+    }
+    text += match advice.remedies.as_slice() {
+        [] => "\nREMEDIES\n  no single act that was tried would make it run\n",
+        _ => "\nREMEDIES (each alone, tried on a copy of the cluster)\n",
+    };
+    for (nth, remedy) in advice.remedies.iter().enumerate() {
+        text += &format!("  {}. {remedy}\n", nth + 1);
+    }
+    text
+}
+
 /// The newest entries, oldest first.
 fn history(events: &[Event]) -> String {
     let left_out = events.len().saturating_sub(HISTORY);
@@ -119,6 +145,7 @@ fn job(why: &WhyJob) -> String {
     text += &causes("It is as it is because of", &why.changed_by);
     for group in &why.waiting {
         text += &format!("\n{} of {} wait, such as {}: {}\n", group.allocs, group.group, group.example, group.reason);
+        text += &group.advice.as_ref().map(advice).unwrap_or_default();
     }
     text + &history(&why.history)
 }

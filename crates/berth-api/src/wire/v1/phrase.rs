@@ -27,6 +27,129 @@ impl fmt::Display for Cause {
     }
 }
 
+impl fmt::Display for Constraint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Constraint { attribute, operator, values } = self;
+        match values.as_slice() {
+            [] => write!(f, "`{attribute} {operator}`"),
+            [value] => write!(f, "`{attribute} {operator} {value}`"),
+            values => write!(f, "`{attribute} {operator} [{}]`", values.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Scarce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Scarce::Amount { dimension } => write!(f, "{dimension}"),
+            Scarce::Port { port } => write!(f, "port {port}"),
+        }
+    }
+}
+
+impl Scarce {
+    /// How much of it a holder has, with its unit.
+    pub fn amount(&self, amount: &Number) -> String {
+        match self {
+            Scarce::Amount { dimension } => dimension.amount(amount),
+            Scarce::Port { .. } => "holds it".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.act)?;
+        match &self.node {
+            Some(node) => write!(f, " -> it fits on {node}")?,
+            None => f.write_str(" -> it fits there")?,
+        }
+        let victims: Vec<String> = self.preempts.iter().map(AllocId::to_string).collect();
+        if victims.is_empty() { Ok(()) } else { write!(f, ", and {} would go for it", victims.join(", ")) }
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Change { job, change } => write!(f, "in job {job}, {change}"),
+            Act::Deploy { job, group: None } => write!(f, "run job {job}, which is nowhere"),
+            Act::Deploy { job, group: Some(group) } => write!(f, "run group `{group}` of job {job}, which is nowhere"),
+            Act::Stop { allocs } => {
+                let allocs: Vec<String> = allocs.iter().map(AllocId::to_string).collect();
+                write!(f, "stop {}", allocs.join(", "))
+            }
+            Act::Repair { broken, fault: Fault::Lost } => write!(f, "bring node {broken} back, which is lost"),
+            Act::Repair { broken, fault: Fault::DiskFull } => write!(f, "free disk on node {broken}, which is full"),
+            Act::AddNodes { count: 1, shape } => write!(f, "add a node with {shape}"),
+            Act::AddNodes { count, shape } => write!(f, "add {count} nodes, each with {shape}"),
+            Act::PreemptMax { preempt_max } => write!(f, "set the server's `preempt_max` to {preempt_max}"),
+        }
+    }
+}
+
+impl fmt::Display for NodeShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Resources { cpu_millis, memory_bytes, disk_bytes, .. } = &self.resources;
+        let amounts = [(Dimension::Cpu, cpu_millis), (Dimension::Memory, memory_bytes), (Dimension::Disk, disk_bytes)];
+        let amounts = amounts.map(|(dimension, amount)| format!("{} of {dimension}", dimension.amount(amount)));
+        f.write_str(&amounts.join(", "))?;
+        let mut kinds: std::collections::BTreeMap<String, u32> = std::collections::BTreeMap::new();
+        for device in &self.devices {
+            *kinds.entry(device.kind.to_string()).or_default() += 1;
+        }
+        for (kind, count) in kinds {
+            write!(f, ", {count} x device `{kind}`")?;
+        }
+        for (key, value) in &self.attributes {
+            write!(f, ", `{key} = {value}`")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Priority { priority } => write!(f, "set `priority` to {priority}"),
+            Change::DropConstraint { group: None, constraint } => write!(f, "drop the constraint {constraint}"),
+            Change::DropConstraint { group: Some(group), constraint } => {
+                write!(f, "drop the constraint {constraint} of group `{group}`")
+            }
+            Change::DropDeviceConstraint { device, constraint, .. } => {
+                write!(f, "drop the constraint {constraint} of device `{device}`")
+            }
+            Change::Ask { task, dimension, amount, .. } => {
+                write!(f, "let task `{task}` ask for {} of {dimension}", dimension.amount(amount))
+            }
+            Change::DeviceCount { device, count, .. } => write!(f, "let device `{device}` ask for {count}"),
+            Change::DeviceShare { device, thousandths, .. } => {
+                write!(f, "let device `{device}` ask for {} of one", parts(u64::from(*thousandths)))
+            }
+            Change::Port { port, number: None, .. } => write!(f, "let port `{port}` have any number"),
+            Change::Port { port, number: Some(number), .. } => write!(f, "give port `{port}` the number {number}"),
+            Change::AtMost { group, per, from, to } => {
+                write!(f, "let {to} instead of {from} of group `{group}` share a {per}")
+            }
+            Change::DropAtMost { group, per, from } => {
+                write!(f, "drop the limit of {from} for each {per} of group `{group}`")
+            }
+            Change::DropRelation { sense, to, to_group, within, .. } => {
+                let rule = match sense {
+                    Sense::Near => "affinity",
+                    Sense::Apart => "anti-affinity",
+                };
+                let group = to_group.as_ref().map(|group| format!(", group `{group}`,")).unwrap_or_default();
+                write!(f, "drop the {rule} to job `{to}`{group} within a {within}")
+            }
+            Change::Count { group, count } => write!(f, "set `count` of group `{group}` to {count}"),
+            Change::MaxParallel { group, count } => {
+                write!(f, "set `update.max_parallel` of group `{group}` to {count}")
+            }
+        }
+    }
+}
+
 impl fmt::Display for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -34,12 +157,8 @@ impl fmt::Display for Filter {
             Filter::DiskFull => f.write_str("disk is full"),
             Filter::DriverMissing { driver } => write!(f, "driver `{driver}` is missing"),
             Filter::Constraint { attribute, operator, values } => {
-                write!(f, "constraint `{attribute} {operator}")?;
-                match values.as_slice() {
-                    [] => f.write_str("`"),
-                    [value] => write!(f, " {value}`"),
-                    values => write!(f, " [{}]`", values.join(", ")),
-                }
+                let (attribute, operator, values) = (attribute.clone(), operator.clone(), values.clone());
+                write!(f, "constraint {}", Constraint { attribute, operator, values })
             }
             Filter::DeviceMissing { device } => write!(f, "too few devices `{device}` that suit"),
             Filter::AtMost { count, per } => write!(f, "{per} has {count} of the group already"),

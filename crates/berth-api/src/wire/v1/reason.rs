@@ -397,7 +397,7 @@ impl From<&model::Filter> for Filter {
 }
 
 /// An operator as job files write it, and what it is held against.
-fn operator(operator: &model::Operator) -> (&'static str, Vec<String>) {
+pub(super) fn operator(operator: &model::Operator) -> (&'static str, Vec<String>) {
     use model::{Operator, Ordering};
     match operator {
         Operator::Is(value) => ("=", vec![value.clone()]),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Alloc, AllocId, Cause, Command, Event, GroupName, JobSummary, WaitReason};
+use super::{Advice, Alloc, AllocId, Cause, Command, Event, GroupName, JobSummary, WaitReason};
 
 /// The most links of a chain, and entries of a history, that are told.
 pub const WHY_ITEMS: usize = 100;
@@ -11,12 +11,15 @@ pub const WHY_ITEMS: usize = 100;
 /// Why an allocation is where it is.
 ///
 /// For the placed, `alloc.state.placement.explanation` tells what was filtered and the cost of the chosen node and the
-/// runner-up; for the waiting, `alloc.state.reason` tells the nearest node and what it lacks; for the ended, `ended_by`
-/// tells what ended it.
+/// runner-up; for the waiting, `alloc.state.reason` tells the nearest node and what it lacks, and `advice` what could be done;
+/// for the ended, `ended_by` tells what ended it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WhyAlloc {
     /// The allocation.
     pub alloc: Alloc,
+    /// Where it waits for a place: who holds what it lacks, and what would make it run. Absent while nobody leads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Advice>,
     /// What led to its being made, nearest first.
     pub made_by: Vec<CauseLink>,
     /// What led to its stopping or its end, nearest first; empty while it is wanted.
@@ -54,6 +57,9 @@ pub struct WaitingGroup {
     pub allocs: u32,
     /// One of them.
     pub example: AllocId,
+    /// Who holds what that one lacks, and what would make it run. Told of the first three groups.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<Advice>,
 }
 
 /// A cause, with what is known of it.

@@ -4,6 +4,10 @@
 //! waiting allocation whenever anything moves. Whoever asks is told what the board says now. What led to a state is
 //! durable, and told by whoever shows what is durable.
 
+mod advice;
+mod peers;
+mod prices;
+
 use std::collections::BTreeSet;
 
 use berth_model::{AllocId, AllocState, DecisionId, WaitReason};
