@@ -35,6 +35,9 @@ impl Network {
     pub fn resolve(&mut self, budget: Budget) -> Outcome {
         let mut search = std::mem::take(&mut self.search);
         search.steps = 0;
+        if budget == Budget::UNLIMITED && self.pending.is_kept() && self.is_much(self.unbalanced_units() / 2) {
+            self.forget();
+        }
         let outcome = self.resolve_with(&mut search, budget);
         self.search = search;
         outcome
@@ -45,9 +48,6 @@ impl Network {
         // Prices drift while costs change for ever; far from an overflow they start again at 0.
         if self.pending.left == Left::Unsettled || search.extreme > FAR {
             search.extreme = 0;
-            self.forget();
-        }
-        if budget == Budget::UNLIMITED && self.pending.is_kept() && self.is_much(self.unbalanced_units() / 2) {
             self.forget();
         }
         let pending = std::mem::take(&mut self.pending);
