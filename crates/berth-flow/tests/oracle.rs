@@ -3,7 +3,7 @@
 
 mod support;
 
-use berth_flow::{Budget, Network, Outcome, Solution, UNLIMITED, certify};
+use berth_flow::{Budget, Network, Outcome, Solution, UNLIMITED, certify, certify_cut};
 use proptest::prelude::*;
 use support::brute::least_cost;
 use support::simple::truth;
@@ -81,6 +81,20 @@ fn what_is_not_balanced_is_infeasible() {
     assert_eq!(told(&[-1], &[]), "infeasible");
     assert_eq!(told(&[2, -1], &[(0, 1, 0, UNLIMITED, 0)]), "infeasible");
     assert_eq!(told(&[1, -2], &[(0, 1, 0, UNLIMITED, 0), (1, 0, 0, UNLIMITED, 0)]), "infeasible");
+}
+
+#[test]
+fn what_misses_more_than_there_is_is_infeasible_where_paths_are_slow_too() {
+    const UNITS: i64 = 1000;
+    // Every path looks at all arcs of the one node between, until cost scaling takes over.
+    let places = 2..2 + 2 * UNITS as u32;
+    let supplies: Vec<i64> = [UNITS, 0].into_iter().chain(places.clone().map(|_| -1)).collect();
+    let arcs: Vec<_> = [(0, 1, 0, UNITS, 0)].into_iter().chain(places.map(|to| (1, to, 0, 1, i64::from(to)))).collect();
+    let instance = instance(&supplies, &arcs);
+    let outcome = Network::from_instance(&instance).unwrap().solve(Budget::UNLIMITED);
+    let Outcome::Infeasible { cut, steps } = outcome else { panic!("{outcome:?}") };
+    certify_cut(&instance, &cut).unwrap();
+    assert!(steps > 128 * (supplies.len() + arcs.len()) as u64, "{steps} steps: no path was slow");
 }
 
 #[test]

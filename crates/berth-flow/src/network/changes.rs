@@ -1,7 +1,7 @@
 //! Changes in place: each is checked at the door, applied in the time of what it touches, and left for the
 //! next solve to mend.
 
-use super::layout::{Course, Ends};
+use super::layout::{Course, Ends, spare};
 use super::route::FAR;
 use super::search::Label;
 use super::{ENDLESS, Inner, Left, Network, REMOVED, Room};
@@ -91,9 +91,9 @@ impl Network {
         Ok(network)
     }
 
-    /// Makes room for so many nodes and arcs, and a sixteenth more, so that the first changes move nothing.
+    /// Makes room for so many nodes and arcs, and some more.
     pub(crate) fn reserve(&mut self, nodes: usize, arcs: usize) {
-        let (nodes, arcs) = (nodes + nodes / 16, arcs + arcs / 16);
+        let (nodes, arcs) = (nodes + spare(nodes), arcs + spare(arcs));
         self.nodes.reserve_exact(nodes);
         self.excesses.reserve_exact(nodes);
         self.supplies.reserve_exact(nodes);

@@ -82,6 +82,12 @@ impl News {
     }
 }
 
+/// The room that is left for more of what there are so many of, so that the first changes move nothing. What nobody has
+/// touched takes no memory yet.
+pub(super) fn spare(count: usize) -> usize {
+    count / 16
+}
+
 /// More than one arc.
 const SEVERAL: u32 = u32::MAX - 1;
 
@@ -126,7 +132,8 @@ impl Layout {
     }
 
     fn reserve(&mut self, nodes: usize, arcs: usize) {
-        self.ends.reserve_exact(nodes);
+        self.ends.reserve_exact(nodes + spare(nodes));
+        self.sole.reserve_exact(nodes + spare(nodes));
         self.out.reserve(arcs);
         self.into.reserve(arcs);
     }

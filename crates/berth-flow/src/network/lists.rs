@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::layout::NONE;
+use super::layout::{NONE, spare};
 use super::slacks::Memo;
 
 /// Where an arc's flow is between its bounds; the parts of a list, in order.
@@ -87,10 +87,10 @@ pub(super) struct Lists<T> {
 }
 
 impl<T: Slot> Lists<T> {
-    /// Makes room for so many arcs, and for those that lists have room for beside them.
+    /// Makes room for so many arcs, for those that lists have room for beside them, and for lists that move.
     pub(super) fn reserve(&mut self, arcs: usize) {
-        self.places.reserve_exact(arcs);
-        self.pool.reserve_exact(arcs + arcs / 16);
+        self.places.reserve_exact(arcs + spare(arcs));
+        self.pool.reserve_exact(arcs + 2 * spare(arcs));
     }
 
     /// An empty list with room for so many arcs, and some more.

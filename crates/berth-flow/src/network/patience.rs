@@ -7,7 +7,7 @@ pub(super) enum Patience {
     Endless,
     /// So many steps.
     UpTo(u64),
-    /// A repair, as long as it is expected to be faster than a start from scratch.
+    /// A repair, as long as what is left of it is expected to be much less than a start from scratch.
     Repair(Prospect),
 }
 
@@ -38,10 +38,11 @@ impl Patience {
 impl Prospect {
     /// A repair is judged whenever it has taken such a part of the steps from scratch.
     const JUDGED: u64 = 32;
-    /// It may take such a part of them. Had it been known to take more, a start from scratch at once would have cost little
-    /// less than to give up then.
-    const WORTH: u64 = 4;
+    /// What is left of it may take such a part of them. Half: repairs become slow near their end, and to give up late
+    /// costs more than to give up.
+    const WORTH: u64 = 2;
 
+    /// Whether what is left is expected to take too long.
     fn is_bad(&mut self, steps: u64, routed: i64, units: i64) -> bool {
         let (steps_then, routed_then) = self.judged;
         let latest = steps - steps_then;
@@ -50,8 +51,7 @@ impl Prospect {
         }
         self.judged = (steps, routed);
         let (left, done) = ((units - routed).unsigned_abs(), (routed - routed_then).unsigned_abs().max(1));
-        let expected = u128::from(steps) + u128::from(latest) * u128::from(left) / u128::from(done);
-        expected > u128::from(self.scratch / Prospect::WORTH)
+        u128::from(latest) * u128::from(left) > u128::from(self.scratch / Prospect::WORTH) * u128::from(done)
     }
 }
 
@@ -67,8 +67,9 @@ mod tests {
             judged.iter().map(|(steps, routed)| patience.is_over(*steps, *routed, 100)).collect::<Vec<_>>()
         };
         assert_eq!(is_over(&[(100, 0)]), [false], "too early to say");
-        assert_eq!(is_over(&[(101, 0)]), [true], "another 100 such are left");
-        assert_eq!(is_over(&[(101, 20)]), [false], "505 steps are expected");
+        assert_eq!(is_over(&[(101, 0)]), [true], "another 100 such are left at least");
+        assert_eq!(is_over(&[(101, 6)]), [false], "another 1,582 steps are expected");
+        assert_eq!(is_over(&[(101, 5)]), [true], "another 1,919 steps are expected");
         assert_eq!(is_over(&[(101, 20), (202, 22)]), [false, true], "it has become slow, and much is left");
         assert_eq!(is_over(&[(101, 90), (202, 92)]), [false, false], "it has become slow, and little is left");
     }

@@ -35,6 +35,9 @@ impl Network {
     pub fn resolve(&mut self, budget: Budget) -> Outcome {
         let mut search = std::mem::take(&mut self.search);
         search.steps = 0;
+        if budget == Budget::UNLIMITED && self.pending.is_kept() && self.is_much(self.unbalanced_units() / 2) {
+            self.forget();
+        }
         let outcome = self.resolve_with(&mut search, budget);
         self.search = search;
         outcome
@@ -47,9 +50,6 @@ impl Network {
             search.extreme = 0;
             self.forget();
         }
-        if budget == Budget::UNLIMITED && self.pending.left == Left::Repairable && self.is_mostly_new() {
-            self.forget();
-        }
         let pending = std::mem::take(&mut self.pending);
         let work = match self.prepare(search, &pending) {
             Ok(work) => work,
@@ -58,8 +58,12 @@ impl Network {
                 return Outcome::Unbounded { cycle, steps: search.steps };
             }
         };
-        let began = search.steps;
         let is_cold = pending.left != Left::Repairable;
+        // Other costs have moved no units until now.
+        if budget == Budget::UNLIMITED && !is_cold && self.is_much(self.units(&work.sources)) {
+            return self.start_again(search);
+        }
+        let began = search.steps;
         let patience = match budget {
             Budget::UNLIMITED if !is_cold => Patience::with_repair(self.expected_from_scratch()),
             Budget::UNLIMITED if self.can_be_scaled() => self.patience_with_paths(),
@@ -99,14 +103,23 @@ impl Network {
     }
 
     /// Whether so many units have to be moved that a repair, which moves each by itself, takes longer than a start from
-    /// scratch, which moves all in a good order: a twelfth, or half of them where nobody is in anybody's way.
-    fn is_mostly_new(&self) -> bool {
-        let share = if self.steps_from_scratch > self.least_from_scratch() { 12 } else { 2 };
+    /// scratch, which moves all in a good order: a twentieth, or half of them where nobody is in anybody's way.
+    fn is_much(&self, moved: u64) -> bool {
+        let share = if self.steps_from_scratch > self.least_from_scratch() { 20 } else { 2 };
+        self.supplied > 0 && moved.saturating_mul(share) >= self.supplied.unsigned_abs()
+    }
+
+    /// What changes have left at nodes, too much and too little together.
+    fn unbalanced_units(&self) -> u64 {
         let mut unbalanced = self.pending.unbalanced.clone();
         unbalanced.sort_unstable();
         unbalanced.dedup();
-        let moved: u64 = unbalanced.iter().map(|id| self.excesses[*id as usize].unsigned_abs()).sum();
-        self.supplied > 0 && moved / 2 * share >= self.supplied.unsigned_abs()
+        self.units(&unbalanced)
+    }
+
+    /// What these nodes have too much or too little.
+    fn units(&self, nodes: &[u32]) -> u64 {
+        nodes.iter().map(|id| self.excesses[*id as usize].unsigned_abs()).sum()
     }
 
     /// Without the ids that are free: those depend on history.
