@@ -17,6 +17,7 @@ needed=(
   "umoci|/usr/bin/umoci|makes images of several layers for tests"
   "openssl|/usr/bin/openssl|certificates of test registries"
   "jq|/usr/bin/jq|reads what --json prints, in the demo and the figures"
+  "time|/usr/bin/time|tells the memory of a solve, in the figures"
 )
 
 missing=()

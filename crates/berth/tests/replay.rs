@@ -45,7 +45,8 @@ fn the_journal_of_work_with_a_restart_in_it_replays_to_the_same_bytes() {
         assert_eq!(segment["outcome"], "same", "{segment:#}");
         assert_eq!(segment["policy"], "spread", "{segment:#}");
         let number = |key: &str| segment[key].as_str().unwrap().parse::<u64>().unwrap();
-        assert!(number("steps") > 20 && number("effects") > 20, "{segment:#}");
+        // At least what the jobs of the segment took: how much comes together in one commit is a matter of timing.
+        assert!(number("steps") > 10 && number("effects") > 5, "{segment:#}");
     }
     assert!(cluster.ok(&["replay", folder.to_str().unwrap()]).contains("the same"));
     other_policy(&cluster, &folder);
