@@ -227,7 +227,8 @@ async fn a_server_that_cannot_lead_for_its_store_says_that_it_is_the_store() {
 
 #[tokio::test]
 async fn a_full_segment_is_followed_by_the_next_and_both_replay() {
-    let rig = Rig::with_journal(Arc::new(Memory::new()), Bytes(64 << 10)).await;
+    // A quarter of it is full: more than a block takes, as with what may be set.
+    let rig = Rig::with_journal(Arc::new(Memory::new()), Bytes(2 << 20)).await;
     rig.run(service("web")).await.unwrap();
     let first = rig.shared.view().epoch;
     let fill = async {
