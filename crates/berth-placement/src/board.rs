@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
-    AllocId, DeviceId, Domain, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Peer, Placement, Port, Relation,
+    AllocId, DeviceId, DeviceKind, Domain, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Peer, Placement, Port, Relation,
     Resources, Sense, Strength, Thousandths,
 };
 
@@ -94,10 +94,53 @@ fn shunned(relation: &Relation) -> Option<(Peer, Domain)> {
 /// How many allocations of something a node holds.
 pub(crate) type ByNode = BTreeMap<NodeId, u32>;
 
+/// A number for machines that no class can tell apart but by what is held there: a class looks at each sort once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SortId(u64);
+
+/// What classes ask of a machine, room apart: its attributes, and the kind and attributes of each device.
+type Sort = (BTreeMap<String, String>, Vec<(DeviceKind, BTreeMap<String, String>)>);
+
+/// The sorts of all nodes, each with how many are of it.
+#[derive(Clone, Debug, Default)]
+struct Sorts {
+    known: BTreeMap<Sort, (SortId, u32)>,
+    next: u64,
+}
+
+impl Sorts {
+    fn sort(fingerprint: &Fingerprint) -> Sort {
+        let devices = fingerprint.devices.iter().map(|device| (device.kind.clone(), device.attributes.clone()));
+        (fingerprint.attributes.clone(), devices.collect())
+    }
+
+    /// A node more is like this.
+    fn enter(&mut self, fingerprint: &Fingerprint) -> SortId {
+        let (sort, nodes) = self.known.entry(Sorts::sort(fingerprint)).or_insert_with(|| {
+            self.next += 1;
+            (SortId(self.next), 0)
+        });
+        *nodes += 1;
+        *sort
+    }
+
+    /// A node less is like this.
+    fn leave(&mut self, fingerprint: &Fingerprint) {
+        let sort = Sorts::sort(fingerprint);
+        if let Some((_, nodes)) = self.known.get_mut(&sort) {
+            *nodes -= 1;
+            if *nodes == 0 {
+                self.known.remove(&sort);
+            }
+        }
+    }
+}
+
 /// One node with the sum of what is held on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Seat {
     pub(crate) fingerprint: Fingerprint,
+    pub(crate) sort: SortId,
     pub(crate) eligibility: Eligibility,
     pub(crate) used: Resources,
     /// How many hold the port. More than one only while something that was given up still runs.
@@ -109,8 +152,9 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    fn new(fingerprint: Fingerprint, eligibility: Eligibility) -> Seat {
+    fn new(fingerprint: Fingerprint, sort: SortId, eligibility: Eligibility) -> Seat {
         Seat {
+            sort,
             devices: vec![0; fingerprint.devices.len()],
             fingerprint,
             eligibility,
@@ -131,7 +175,7 @@ impl Seat {
 
     /// The node as if it were empty, not lost, and with room on its disk: what does not fit there does not fit by waiting.
     pub(crate) fn emptied(&self) -> Seat {
-        Seat::new(self.fingerprint.clone(), Eligibility::Ready)
+        Seat::new(self.fingerprint.clone(), self.sort, Eligibility::Ready)
     }
 
     pub(crate) fn take(&mut self, hold: &Hold) {
@@ -183,6 +227,7 @@ pub struct Board {
     values: BTreeMap<String, BTreeMap<String, u32>>,
     /// Made by [`Board::emptied`]: where others would be is not known.
     imagined: bool,
+    sorts: Sorts,
     /// What the policy `fragmentation` expects.
     outlook: Outlook,
 }
@@ -197,23 +242,22 @@ impl Board {
                 *self.values.entry(key.clone()).or_default().entry(value.clone()).or_default() += 1;
             }
         }
-        let outlook = &mut self.outlook;
-        let seat = self.seats.entry(id).or_insert_with(|| {
-            outlook.see(id, &fingerprint.devices);
-            Seat::new(fingerprint.clone(), eligibility)
-        });
-        seat.eligibility = eligibility;
-        if seat.fingerprint == *fingerprint {
-            return;
+        if let Some(seat) = self.seats.get_mut(&id) {
+            seat.eligibility = eligibility;
+            if seat.fingerprint == *fingerprint {
+                return;
+            }
+            self.sorts.leave(&seat.fingerprint);
         }
-        self.outlook.see(id, &fingerprint.devices);
+        let mut seat = Seat::new(fingerprint.clone(), self.sorts.enter(fingerprint), eligibility);
         // The devices may be others: what is held of them is counted anew.
-        let holders = std::mem::take(&mut seat.holders);
-        *seat = Seat::new(fingerprint.clone(), eligibility);
+        let holders = self.seats.remove(&id).map(|seat| seat.holders).unwrap_or_default();
         for hold in holders.iter().filter_map(|alloc| self.holds.get(alloc)) {
             seat.take(hold);
         }
         seat.holders = holders;
+        self.outlook.see(id, &seat);
+        self.seats.insert(id, seat);
     }
 
     /// Forgets a node and what it held.
@@ -224,7 +268,9 @@ impl Board {
         }
         self.forget_values(id);
         self.outlook.forget(id);
-        self.seats.remove(&id);
+        if let Some(seat) = self.seats.remove(&id) {
+            self.sorts.leave(&seat.fingerprint);
+        }
     }
 
     fn forget_values(&mut self, id: NodeId) {
@@ -262,6 +308,7 @@ impl Board {
         let Some(seat) = self.seats.get_mut(&hold.node) else { return };
         seat.take(&hold);
         seat.holders.insert(alloc);
+        self.outlook.weigh(hold.node, seat);
         let groups = self.groups.entry(hold.job.clone()).or_default();
         *groups.entry(hold.group.clone()).or_default().entry(hold.node).or_default() += 1;
         for (peer, domain) in &hold.shuns {
@@ -278,6 +325,7 @@ impl Board {
         if let Some(seat) = self.seats.get_mut(&hold.node) {
             seat.give_back(&hold);
             seat.holders.remove(&alloc);
+            self.outlook.weigh(hold.node, seat);
         }
         take_from(&mut self.groups, &hold.job, &hold.group, hold.node);
         for (peer, domain) in &hold.shuns {

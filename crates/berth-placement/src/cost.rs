@@ -70,13 +70,13 @@ impl Costs {
     }
 }
 
-/// What a node costs that would hold `used` of `capacity` with the allocation on it, and whose room would lose `loss`
-/// millionths of a device, which is asked only where it counts.
+/// What a node costs that would hold `used` of `capacity` with the allocation on it, that holds `same_group` of its group,
+/// and whose room would lose `loss` millionths of a device. Both are asked only where they count.
 pub(crate) fn of_node(
     policy: Policy,
     used: Resources,
     capacity: Resources,
-    same_group: u32,
+    same_group: impl FnOnce() -> u32,
     loss: impl FnOnce() -> i64,
 ) -> Costs {
     let weights = weights(policy);
@@ -90,7 +90,7 @@ pub(crate) fn of_node(
         costs.add(Term::Fragmentation, loss() * weights.fragmentation);
     }
     if weights.same_group != 0 {
-        costs.add(Term::SameGroup, i64::from(same_group) * weights.same_group);
+        costs.add(Term::SameGroup, i64::from(same_group()) * weights.same_group);
     }
     costs
 }

@@ -7,15 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_model::{
-    CostTerm, Device, DeviceGrants, DeviceKind, Explanation, Filter, Filtered, NodeId, Policy, Resources, Shortfall,
-};
+use berth_model::{CostTerm, Device, Explanation, Filter, Filtered, NodeId, Policy, Resources, Shortfall};
 
 use crate::around::Around;
-use crate::board::{Board, Seat};
+use crate::board::{Board, Seat, SortId};
 use crate::cost::{self, Costs};
-use crate::device;
-use crate::filter::{self, Block, Class};
+use crate::device::{FULLEST, Given};
+use crate::filter::{self, Block, Class, Suit};
 use crate::outlook::Valued;
 use crate::place::Want;
 
@@ -26,6 +24,8 @@ pub(crate) struct Field<'a> {
     pub(crate) wanted: Resources,
     around: Around<'a>,
     keys: Vec<String>,
+    /// What the class makes of each sort of machine.
+    suits: BTreeMap<SortId, Suit<'a>>,
     /// By node.
     standings: Vec<(NodeId, Standing<'a>)>,
     cells: Vec<Cell>,
@@ -68,6 +68,7 @@ impl<'a> Field<'a> {
             wanted: class.group.resources(),
             keys: around.keys(),
             around,
+            suits: BTreeMap::new(),
             standings: Vec::with_capacity(board.seats().len()),
             cells: Vec::new(),
             heads: BTreeSet::new(),
@@ -77,6 +78,7 @@ impl<'a> Field<'a> {
         // Gathered first: a set that is made of all its members at once takes half the time.
         let mut open: Vec<Vec<(i64, NodeId)>> = Vec::new();
         for (node, seat) in board.seats() {
+            field.suits.entry(seat.sort).or_insert_with(|| Suit::of(&seat.fingerprint, class));
             let cell = field.cell_of(seat, &mut known);
             open.resize(field.cells.len(), Vec::new());
             let standing = field.look(board, *node, seat, cell);
@@ -107,18 +109,20 @@ impl<'a> Field<'a> {
     }
 
     fn look(&self, board: &Board, node: NodeId, seat: &Seat, cell: usize) -> Standing<'a> {
-        let own = filter::first(seat, self.class, self.wanted);
-        match own.or_else(|| self.around.broken_on(node).map(Block::Rule)) {
-            Some(block) => Standing::Filtered(block),
-            None => Standing::Fits { cost: self.costs_of(board, node, seat).total(), cell },
-        }
+        let value = board.outlook().value(node, seat);
+        let given = match (self.devices(seat, value), self.around.broken_on(node)) {
+            (Err(block), _) => return Standing::Filtered(block),
+            (Ok(_), Some(rule)) => return Standing::Filtered(Block::Rule(rule)),
+            (Ok(given), None) => given,
+        };
+        Standing::Fits { cost: self.costs_of(board, node, seat, value, &given).total(), cell }
     }
 
-    /// What a node costs, its cell and the wish for it apart.
-    fn costs_of(&self, board: &Board, node: NodeId, seat: &Seat) -> Costs {
-        let same = board.same_group(&self.class.job.id, &self.class.group.name, node);
+    /// What a node costs when these devices are given, its cell and the wish for it apart.
+    fn costs_of(&self, board: &Board, node: NodeId, seat: &Seat, value: Valued<'_>, given: &Given<'_>) -> Costs {
+        let same = || board.same_group(&self.class.job.id, &self.class.group.name, node);
         let used = seat.used + self.wanted;
-        let loss = || self.loss(board, node, seat);
+        let loss = || value.loss(self.wanted, given);
         let mut costs = cost::of_node(self.policy, used, seat.fingerprint.resources, same, loss);
         let mut rules = Costs::default();
         cost::add_preferences(&self.class.group.rules.preferences, &seat.fingerprint.attributes, &mut rules);
@@ -134,20 +138,14 @@ impl<'a> Field<'a> {
         cost::add_rules(self.policy, rules, costs);
     }
 
-    /// What the node's room would lose of its worth.
-    fn loss(&self, board: &Board, node: NodeId, seat: &Seat) -> i64 {
-        let value = board.outlook().value(node, seat);
-        let grants = self.devices(seat, &value).unwrap_or_default();
-        value.loss(self.wanted, self.class.group, &grants)
-    }
-
-    /// The devices of the node that the policy prefers.
-    pub(crate) fn devices(&self, seat: &Seat, value: &Valued<'_>) -> Result<DeviceGrants, &'a DeviceKind> {
+    /// The devices of the node that the policy prefers, or what filters the node, its rules apart.
+    pub(crate) fn devices(&self, seat: &Seat, value: Valued<'_>) -> Result<Given<'_>, Block<'a>> {
+        let suit = &self.suits[&seat.sort];
         match self.policy {
-            Policy::Spread | Policy::Pack => device::choose(seat, self.class.group),
+            Policy::Spread | Policy::Pack => filter::place_on(seat, self.class, suit, self.wanted, FULLEST),
             Policy::Fragmentation => {
                 let rank = |device: &Device, free: u32, taken: u32| value.device_loss(device, free, taken);
-                device::choose_by(seat, self.class.group, &rank)
+                filter::place_on(seat, self.class, suit, self.wanted, &rank)
             }
         }
     }
@@ -222,7 +220,9 @@ impl<'a> Field<'a> {
         let (Some(seat), Some(Standing::Fits { cell, .. })) = (board.seats().get(&node), self.standing(node)) else {
             return Costs::default();
         };
-        let mut costs = self.costs_of(board, node, seat);
+        let value = board.outlook().value(node, seat);
+        let Ok(given) = self.devices(seat, value) else { return Costs::default() };
+        let mut costs = self.costs_of(board, node, seat, value, &given);
         self.add_costs_in(&self.cells[cell].values, &mut costs);
         if want.leaving == Some(node) {
             cost::discount_leaving(self.policy, &mut costs);

@@ -10,7 +10,7 @@ use berth_model::{
 use crate::around::Around;
 use crate::board::{Eligibility, Seat};
 use crate::constraint::holds;
-use crate::device;
+use crate::device::{self, FULLEST, Given, Rank, Wishes};
 
 /// What all allocations of one job version and group have in common.
 #[derive(Clone, Copy, Debug)]
@@ -83,44 +83,79 @@ impl Block<'_> {
     }
 }
 
+/// What a class makes of machines of one sort, whatever is held on them.
+pub(crate) enum Suit<'a> {
+    /// They may run it, with devices for these wishes.
+    Suits(Wishes<'a>),
+    /// The first filter of those that only a change of the machine or the job could lift.
+    Unsuited(Block<'a>),
+}
+
+impl<'a> Suit<'a> {
+    pub(crate) fn of(fingerprint: &Fingerprint, class: Class<'a>) -> Suit<'a> {
+        match suited(fingerprint, class) {
+            Ok(wishes) => Suit::Suits(wishes),
+            Err(block) => Suit::Unsuited(block),
+        }
+    }
+}
+
 /// Whether a node of this kind may run the class at all: its drivers and devices are there and its constraints hold.
 /// Says nothing of room.
 pub fn admits(fingerprint: &Fingerprint, class: Class<'_>) -> bool {
-    unsuited(fingerprint, class).is_none()
+    suited(fingerprint, class).is_ok()
 }
 
-/// The first filter of those that only a change of the machine or the job could lift.
-fn unsuited<'a>(fingerprint: &Fingerprint, class: Class<'a>) -> Option<Block<'a>> {
+fn suited<'a>(fingerprint: &Fingerprint, class: Class<'a>) -> Result<Wishes<'a>, Block<'a>> {
     let works = |key: &str| fingerprint.attributes.get(key).is_some_and(|value| value != "false");
     if let Some((driver, _)) = class.drivers().find(|(_, key)| !works(key)) {
-        return Some(Block::DriverMissing(driver));
+        return Err(Block::DriverMissing(driver));
     }
-    let broken = class.constraints().find(|constraint| !holds(constraint, &fingerprint.attributes));
-    broken
-        .map(Block::Constraint)
-        .or_else(|| device::missing(&fingerprint.devices, class.group).map(Block::DeviceMissing))
+    match class.constraints().find(|constraint| !holds(constraint, &fingerprint.attributes)) {
+        Some(broken) => Err(Block::Constraint(broken)),
+        None => Wishes::of(&fingerprint.devices, class.group).map_err(Block::DeviceMissing),
+    }
 }
 
 /// The first filter that removes the node, its rules apart; none when the allocation fits now.
 pub(crate) fn first<'a>(seat: &Seat, class: Class<'a>, wanted: Resources) -> Option<Block<'a>> {
-    match seat.eligibility {
-        Eligibility::Ready => {}
-        Eligibility::Lost => return Some(Block::NodeLost),
-        Eligibility::DiskFull => return Some(Block::DiskFull),
+    place_on(seat, class, &Suit::of(&seat.fingerprint, class), wanted, FULLEST).err()
+}
+
+/// The devices that the allocation would be given on the node, in the order of `rank`, or the first filter that removes
+/// the node, its rules apart.
+pub(crate) fn place_on<'w, 'a>(
+    seat: &Seat,
+    class: Class<'a>,
+    suit: &'w Suit<'a>,
+    wanted: Resources,
+    rank: Rank<'_>,
+) -> Result<Given<'w>, Block<'a>> {
+    match (seat.eligibility, suit) {
+        (Eligibility::Lost, _) => Err(Block::NodeLost),
+        (Eligibility::DiskFull, _) => Err(Block::DiskFull),
+        (Eligibility::Ready, Suit::Unsuited(block)) => Err(*block),
+        (Eligibility::Ready, Suit::Suits(wishes)) => match no_space(seat, class, wanted) {
+            Some(block) => Err(block),
+            None => device::choose(seat, wishes, rank).map_err(Block::DevicesTaken),
+        },
     }
-    unsuited(&seat.fingerprint, class).or_else(|| no_room(seat, class, wanted))
 }
 
 /// The first filter of those that less on the node would lift.
 pub(crate) fn no_room<'a>(seat: &Seat, class: Class<'a>, wanted: Resources) -> Option<Block<'a>> {
-    if let Some(block) = no_port(seat, class) {
+    if let Some(block) = no_space(seat, class, wanted) {
         return Some(block);
     }
-    if let Some(space) = exhausted(seat.used + wanted, seat.fingerprint.resources) {
-        return Some(Block::Exhausted(space));
-    }
     class.group.devices().next()?;
-    device::choose(seat, class.group).err().map(Block::DevicesTaken)
+    let chosen = Wishes::of(&seat.fingerprint.devices, class.group)
+        .and_then(|wishes| device::choose(seat, &wishes, FULLEST).map(drop));
+    chosen.err().map(Block::DevicesTaken)
+}
+
+/// The same, devices apart.
+fn no_space<'a>(seat: &Seat, class: Class<'a>, wanted: Resources) -> Option<Block<'a>> {
+    no_port(seat, class).or_else(|| exhausted(seat.used + wanted, seat.fingerprint.resources).map(Block::Exhausted))
 }
 
 /// What [`choose_ports`] would fail for.

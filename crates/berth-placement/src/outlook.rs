@@ -6,12 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use berth_model::{
-    Constraint, Device, DeviceAmount, DeviceGrants, DeviceKind, DeviceSpec, GroupSpec, NodeId, Resources,
-};
+use berth_model::{Constraint, Device, DeviceAmount, DeviceKind, DeviceSpec, GroupSpec, NodeId, Resources};
 
 use crate::board::Seat;
 use crate::constraint::holds;
+use crate::device::Given;
 use crate::fit::{Ask, ClassSet, Mix, NodeClass, Prices, Room, Shape, Value};
 
 /// Prices follow the board after so many placements: less than one placement in a hundred waits for them.
@@ -23,18 +22,21 @@ const WISHES_MOST: usize = 1_024;
 /// By kind of device, what is expected and what it makes of prices.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outlook {
-    kinds: BTreeMap<DeviceKind, Market>,
+    markets: Vec<Market>,
+    /// What every node has of each kind. Its worth is worked out when its room or the prices change, and not for each
+    /// allocation that looks for a place.
+    stocks: BTreeMap<NodeId, Vec<Stock>>,
 }
 
 /// One kind of device.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Market {
+    kind: DeviceKind,
     mix: Mix,
     /// Different constraints on devices, by number.
     wishes: Vec<Vec<Constraint>>,
     /// Different attributes of devices, by class.
     attributes: Vec<BTreeMap<String, String>>,
-    classes: BTreeMap<NodeId, NodeClass>,
     prices: Option<Prices>,
     /// How much was expected when prices were last made from scratch.
     settled: u64,
@@ -42,26 +44,48 @@ struct Market {
     placed: u32,
 }
 
+/// What a node has of one kind of device.
+#[derive(Clone, Debug)]
+struct Stock {
+    /// The number of its market.
+    market: usize,
+    class: NodeClass,
+    /// What it is worth. None while there are no prices.
+    value: Option<Value>,
+}
+
 impl Outlook {
     /// A node has these devices now.
-    pub(crate) fn see(&mut self, node: NodeId, devices: &[Device]) {
-        self.forget(node);
-        for device in devices {
-            self.kinds.entry(device.kind.clone()).or_default().see(node, device);
+    pub(crate) fn see(&mut self, node: NodeId, seat: &Seat) {
+        let mut stocks: Vec<Stock> = Vec::new();
+        for device in &seat.fingerprint.devices {
+            let market = self.market(&device.kind);
+            let class = self.markets[market].class(device);
+            if stocks.iter().all(|stock| stock.market != market) {
+                stocks.push(Stock { market, class, value: None });
+            }
         }
+        self.stocks.insert(node, stocks);
+        self.weigh(node, seat);
     }
 
     /// A node is gone.
     pub(crate) fn forget(&mut self, node: NodeId) {
-        for market in self.kinds.values_mut() {
-            market.classes.remove(&node);
+        self.stocks.remove(&node);
+    }
+
+    /// Something else is held on a node now.
+    pub(crate) fn weigh(&mut self, node: NodeId, seat: &Seat) {
+        for stock in self.stocks.get_mut(&node).into_iter().flatten() {
+            stock.weigh(&self.markets[stock.market], seat);
         }
     }
 
     /// So many allocations of the group are expected, in proportion to what else is.
     pub(crate) fn expect(&mut self, group: &GroupSpec, weight: u64) {
         for spec in group.devices() {
-            let market = self.kinds.entry(spec.kind.clone()).or_default();
+            let market = self.market(&spec.kind);
+            let market = &mut self.markets[market];
             let shape = market.shape(group, spec);
             market.mix.add(shape, weight);
         }
@@ -69,63 +93,105 @@ impl Outlook {
 
     /// Before a placement: has the prices follow the board, when enough has changed.
     pub(crate) fn follow(&mut self, seats: &BTreeMap<NodeId, Seat>) {
-        for (kind, market) in &mut self.kinds {
-            market.follow(kind, seats);
+        for (number, market) in self.markets.iter_mut().enumerate() {
+            let Some(change) = market.due() else { continue };
+            let of_kind = |stock: &&mut Stock| stock.market == number;
+            let stocks = self.stocks.iter_mut().filter_map(|(node, stocks)| {
+                let stock = stocks.iter_mut().find(of_kind)?;
+                Some((stock, seats.get(node)?))
+            });
+            let mut stocks: Vec<(&mut Stock, &Seat)> = stocks.collect();
+            let free: Vec<Free> = stocks.iter().map(|(stock, seat)| Free::of(stock.class, &market.kind, seat)).collect();
+            let rooms: Vec<Room<'_>> = free.iter().map(Free::room).collect();
+            market.follow(change, &rooms);
+            stocks.iter_mut().for_each(|(stock, seat)| stock.weigh(market, seat));
         }
     }
 
     /// What the node's room is worth.
     pub(crate) fn value<'a>(&'a self, node: NodeId, seat: &'a Seat) -> Valued<'a> {
-        let value = |(kind, market): (&'a DeviceKind, &'a Market)| {
-            let (prices, class) = (market.prices.as_ref()?, *market.classes.get(&node)?);
-            let free = Free { class, resources: seat.free(), shares: shares(seat, kind, |_| 0) };
-            Some(ValuedKind { kind, prices, value: prices.value(&free.room()), class })
-        };
-        Valued { seat, kinds: self.kinds.iter().filter_map(value).collect() }
+        Valued { seat, markets: &self.markets, stocks: self.stocks.get(&node).map_or(&[], |stocks| &stocks[..]) }
+    }
+
+    /// The number of the market of a kind; a new one for a kind that is new.
+    fn market(&mut self, kind: &DeviceKind) -> usize {
+        let known = self.markets.iter().position(|market| market.kind == *kind);
+        known.unwrap_or_else(|| {
+            self.markets.push(Market::of(kind.clone()));
+            self.markets.len() - 1
+        })
     }
 }
 
 /// The worth of a node's room, kind of device by kind of device.
+#[derive(Clone, Copy)]
 pub(crate) struct Valued<'a> {
     seat: &'a Seat,
-    kinds: Vec<ValuedKind<'a>>,
+    markets: &'a [Market],
+    stocks: &'a [Stock],
 }
 
-struct ValuedKind<'a> {
-    kind: &'a DeviceKind,
-    prices: &'a Prices,
-    value: Value<'a>,
-    class: NodeClass,
-}
+impl<'a> Valued<'a> {
+    fn kinds(self) -> impl Iterator<Item = (&'a DeviceKind, &'a Prices, &'a Value)> {
+        self.stocks.iter().filter_map(move |stock| {
+            let market = &self.markets[stock.market];
+            Some((&market.kind, market.prices.as_ref()?, stock.value.as_ref()?))
+        })
+    }
 
-impl Valued<'_> {
-    /// What is lost when the group takes these resources and devices, in millionths of a device.
-    pub(crate) fn loss(&self, taken: Resources, group: &GroupSpec, grants: &DeviceGrants) -> i64 {
-        let loss = |kind: &ValuedKind<'_>| {
-            let given = |device: &Device| granted(group, grants, device);
-            let resources = self.seat.free() - taken;
-            let after = Free { class: kind.class, resources, shares: shares(self.seat, kind.kind, given) };
-            kind.value.worth() - kind.prices.value(&after.room()).worth()
+    /// What is lost when these resources and devices are taken, in millionths of a device.
+    pub(crate) fn loss(self, taken: Resources, given: &Given<'_>) -> i64 {
+        let loss = |(kind, prices, value): (&DeviceKind, &Prices, &Value)| {
+            let devices = &self.seat.fingerprint.devices;
+            let of_kind = given.taken(self.seat).filter(|(at, ..)| devices[*at].kind == *kind);
+            let taken_of = of_kind.map(|(_, free, taken)| (thousandths(free), thousandths(taken)));
+            value.worth() - prices.value_after(value, taken.cpu.0, taken.memory.0, taken_of).worth()
         };
-        self.kinds.iter().map(loss).sum()
+        self.kinds().map(loss).sum()
     }
 
     /// How much is lost of a device of the node when so much of it is taken: for choosing among its devices.
-    pub(crate) fn device_loss(&self, device: &Device, free: u32, taken: u32) -> i64 {
-        let thousandths = |of: u32| u16::try_from(of).unwrap_or(u16::MAX);
-        let kind = self.kinds.iter().find(|kind| *kind.kind == device.kind);
-        kind.map_or(0, |kind| kind.value.device_loss(thousandths(free), thousandths(taken)))
+    pub(crate) fn device_loss(self, device: &Device, free: u32, taken: u32) -> i64 {
+        let of_kind = self.kinds().find(|(kind, ..)| **kind == device.kind);
+        of_kind.map_or(0, |(_, prices, value)| prices.device_loss(value, thousandths(free), thousandths(taken)))
     }
 }
 
+impl Stock {
+    fn weigh(&mut self, market: &Market, seat: &Seat) {
+        let value = |prices: &Prices| prices.value(&Free::of(self.class, &market.kind, seat).room());
+        self.value = market.prices.as_ref().map(value);
+    }
+}
+
+/// How prices change: from scratch, or from where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Anew,
+    Followed,
+}
+
 impl Market {
-    fn see(&mut self, node: NodeId, device: &Device) {
+    fn of(kind: DeviceKind) -> Market {
+        Market {
+            kind,
+            mix: Mix::default(),
+            wishes: Vec::new(),
+            attributes: Vec::new(),
+            prices: None,
+            settled: 0,
+            placed: 0,
+        }
+    }
+
+    /// The class of nodes with a device like this one.
+    fn class(&mut self, device: &Device) -> NodeClass {
         let known = self.attributes.iter().position(|attributes| *attributes == device.attributes);
         let class = known.unwrap_or(self.attributes.len().min(ClassSet::MOST - 1));
         if class == self.attributes.len() {
             self.attributes.push(device.attributes.clone());
         }
-        self.classes.entry(node).or_insert(NodeClass::new(class));
+        NodeClass::new(class)
     }
 
     fn shape(&mut self, group: &GroupSpec, spec: &DeviceSpec) -> Shape {
@@ -152,25 +218,24 @@ impl Market {
         self.wishes.iter().map(admits).collect()
     }
 
-    /// From scratch at first and whenever twice as much is expected as then: a mix that is being learned is another one.
-    fn follow(&mut self, kind: &DeviceKind, seats: &BTreeMap<NodeId, Seat>) {
+    /// Counts a placement, and says whether prices have to change and how. From scratch at first and whenever twice as
+    /// much is expected as then: a mix that is being learned is another one.
+    fn due(&mut self) -> Option<Change> {
         let another = self.prices.is_none() || self.mix.total() >= 2 * self.settled.max(1);
         self.placed += 1;
         if !another && self.placed < FOLLOW {
-            return;
+            return None;
         }
         self.placed = 0;
-        let free = |(node, class): (&NodeId, &NodeClass)| {
-            let seat = seats.get(node)?;
-            Some(Free { class: *class, resources: seat.free(), shares: shares(seat, kind, |_| 0) })
-        };
-        let free: Vec<Free> = self.classes.iter().filter_map(free).collect();
-        let rooms: Vec<Room<'_>> = free.iter().map(Free::room).collect();
+        Some(if another { Change::Anew } else { Change::Followed })
+    }
+
+    fn follow(&mut self, change: Change, rooms: &[Room<'_>]) {
         let admitted = self.admitted();
-        match &mut self.prices {
-            Some(prices) if !another => prices.follow(&self.mix, &admitted, &rooms),
-            _ => {
-                self.prices = Some(Prices::settle(&self.mix, &admitted, &rooms));
+        match (&mut self.prices, change) {
+            (Some(prices), Change::Followed) => prices.follow(&self.mix, &admitted, rooms),
+            (prices, _) => {
+                *prices = Some(Prices::settle(&self.mix, &admitted, rooms));
                 self.settled = self.mix.total();
             }
         }
@@ -185,28 +250,19 @@ struct Free {
 }
 
 impl Free {
+    fn of(class: NodeClass, kind: &DeviceKind, seat: &Seat) -> Free {
+        let devices = seat.fingerprint.devices.iter().zip(&seat.devices).filter(|(device, _)| device.kind == *kind);
+        let shares = devices.map(|(_, taken)| thousandths(1_000u32.saturating_sub(*taken))).collect();
+        Free { class, resources: seat.free(), shares }
+    }
+
     fn room(&self) -> Room<'_> {
         let Resources { cpu, memory, .. } = self.resources;
         Room { class: self.class, cpu: cpu.0, memory: memory.0, shares: &self.shares }
     }
 }
 
-/// What is left of each device of a kind when so much more of it is given.
-fn shares(seat: &Seat, kind: &DeviceKind, given: impl Fn(&Device) -> u32) -> Vec<u16> {
-    let devices = seat.fingerprint.devices.iter().zip(&seat.devices).filter(|(device, _)| device.kind == *kind);
-    let left = |(device, taken): (&Device, &u32)| {
-        let left = 1_000u32.saturating_sub(*taken).saturating_sub(given(device));
-        u16::try_from(left).expect("at most a whole device")
-    };
-    devices.map(left).collect()
-}
-
-/// How much of a device a group is given.
-fn granted(group: &GroupSpec, grants: &DeviceGrants, device: &Device) -> u32 {
-    let given = |spec: &DeviceSpec| {
-        let ids = grants.get(&spec.name).into_iter().flatten();
-        let times = ids.filter(|id| **id == device.id).count();
-        u32::from(spec.amount.of_each().0) * u32::try_from(times).unwrap_or(0)
-    };
-    group.devices().map(given).sum()
+/// Of one device: at most a thousand.
+fn thousandths(of: u32) -> u16 {
+    u16::try_from(of).unwrap_or(u16::MAX)
 }

@@ -185,8 +185,8 @@ fn take(
 ) -> Placement {
     let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
     let ports = filter::choose_ports(seat, class).expect("a node in the open has its ports free");
-    let devices =
-        field.devices(seat, &board.outlook().value(node, seat)).expect("a node in the open has its devices free");
+    let given = field.devices(seat, board.outlook().value(node, seat));
+    let devices = given.ok().expect("a node in the open has its devices free").grants(seat);
     let placement = Placement { node, ports, devices, decision, explanation };
     board.hold(want.alloc, Hold::of(&class.job.id, class.group, &placement));
     field.taken(board, node);
