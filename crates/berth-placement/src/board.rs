@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
-    AllocId, DeviceId, DeviceKind, Domain, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Peer, Placement, Port, Relation,
-    Resources, Sense, Strength, Thousandths,
+    AllocId, DeviceId, DeviceKind, Domain, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Peer, Placement, Port,
+    Relation, Resources, Sense, Strength, Thousandths,
 };
 
 use crate::filter::Class;

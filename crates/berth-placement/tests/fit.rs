@@ -97,6 +97,25 @@ fn worth_never_falls_with_the_room() {
 }
 
 #[test]
+fn what_is_taken_is_weighed_as_if_the_room_were_looked_at_anew() {
+    let mix = mix(&[(shape(Ask::Share(470)), 7), (shape(Ask::Share(320)), 3), (shape(Ask::Whole(2)), 1)]);
+    let prices = Prices::settle(&mix, &[], &[room(0, &[1_000; 8])]);
+    let before = Room { cpu: 20_000, memory: 40 * GIB, ..room(0, &[1_000, 1_000, 680, 530, 0]) };
+    let value = prices.value(&before);
+    let cases: [(u64, u64, &[(u16, u16)], [u16; 5]); 4] = [
+        (4_000, 8, &[(680, 470)], [1_000, 1_000, 210, 530, 0]),
+        (16_000, 1, &[(1_000, 1_000), (1_000, 1_000)], [0, 0, 680, 530, 0]),
+        (1_000, 40, &[(1_000, 470), (530, 530)], [530, 1_000, 680, 0, 0]),
+        (30_000, 50, &[], [1_000, 1_000, 680, 530, 0]),
+    ];
+    for (cpu, gib, taken, shares) in cases {
+        let after = prices.value_after(&value, cpu, gib * GIB, taken.iter().copied());
+        let (cpu, memory) = (before.cpu.saturating_sub(cpu), before.memory.saturating_sub(gib * GIB));
+        assert_eq!(after, prices.value(&Room { cpu, memory, ..room(0, &shares) }), "{taken:?}");
+    }
+}
+
+#[test]
 fn following_a_change_comes_to_about_what_starting_anew_does() {
     let (before, after) = ([1_000; 100], [530; 100]);
     let mix = mix(&[(shape(Ask::Share(470)), 4), (shape(Ask::Share(530)), 1), (shape(Ask::Share(260)), 2)]);
