@@ -268,6 +268,16 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The cheapest node but this one, with what it costs.
+    pub(crate) fn cheapest_but(&self, node: NodeId) -> Option<(i64, NodeId)> {
+        let of_cell = |(_, _, cell): &(i64, NodeId, usize)| {
+            let cell = &self.cells[*cell];
+            let (cost, node) = cell.open.iter().find(|(_, other)| *other != node)?;
+            Some((cost + cell.cost, *node))
+        };
+        self.heads.iter().filter_map(of_cell).min()
+    }
+
     pub(crate) fn fits_on(&self, node: NodeId) -> bool {
         match self.standing(node) {
             Some(Standing::Fits { cell, .. }) => self.cells[cell].broken.is_none(),

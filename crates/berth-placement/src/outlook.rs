@@ -101,7 +101,8 @@ impl Outlook {
                 Some((stock, seats.get(node)?))
             });
             let mut stocks: Vec<(&mut Stock, &Seat)> = stocks.collect();
-            let free: Vec<Free> = stocks.iter().map(|(stock, seat)| Free::of(stock.class, &market.kind, seat)).collect();
+            let free: Vec<Free> =
+                stocks.iter().map(|(stock, seat)| Free::of(stock.class, &market.kind, seat)).collect();
             let rooms: Vec<Room<'_>> = free.iter().map(Free::room).collect();
             market.follow(change, &rooms);
             stocks.iter_mut().for_each(|(stock, seat)| stock.weigh(market, seat));
@@ -111,6 +112,16 @@ impl Outlook {
     /// What the node's room is worth.
     pub(crate) fn value<'a>(&'a self, node: NodeId, seat: &'a Seat) -> Valued<'a> {
         Valued { seat, markets: &self.markets, stocks: self.stocks.get(&node).map_or(&[], |stocks| &stocks[..]) }
+    }
+
+    /// What the room of a node would be worth if it were as `seat` says, in millionths of a device.
+    pub(crate) fn worth(&self, node: NodeId, seat: &Seat) -> i64 {
+        let worth = |stock: &Stock| {
+            let market = &self.markets[stock.market];
+            let room = Free::of(stock.class, &market.kind, seat);
+            market.prices.as_ref().map_or(0, |prices| prices.value(&room.room()).worth())
+        };
+        self.stocks.get(&node).into_iter().flatten().map(worth).sum()
     }
 
     /// The number of the market of a kind; a new one for a kind that is new.
@@ -265,4 +276,72 @@ impl Free {
 /// Of one device: at most a thousand.
 fn thousandths(of: u32) -> u16 {
     u16::try_from(of).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_model::testkit::{Machine, Spec, batch, machine};
+    use berth_model::{AllocId, DecisionId, Incarnation, Policy};
+
+    use super::*;
+    use crate::{Board, Class, Eligibility, Want, place};
+
+    const LIFE: Incarnation = Incarnation(1);
+
+    /// A node with one device more with every time that it is told of.
+    fn node(number: u64, times: u64) -> Machine {
+        let model = if number.is_multiple_of(3) { "scarce" } else { "common" };
+        let devices = (0..2 + times % 3).map(|at| format!("gpu-{at}"));
+        devices.fold(machine(&format!("n{number}")).cpu(16_000), |node, id| node.device("gpu", &id, model))
+    }
+
+    fn specs() -> [Spec; 5] {
+        let share = |of| batch("share").cpu(500).device_share("gpu", "gpu", of);
+        let scarce = batch("scarce").cpu(2_000).devices("gpu", "gpu", 1).device_model("scarce");
+        [share(470), share(320), share(810), batch("whole").cpu(3_000).devices("gpu", "gpu", 2), scarce]
+    }
+
+    /// Every value that is kept is the one that a look at the seat makes.
+    fn assert_true(board: &Board) {
+        let outlook = board.outlook();
+        assert_eq!(outlook.stocks.len(), board.seats().len());
+        for (node, stocks) in &outlook.stocks {
+            for stock in stocks {
+                let market = &outlook.markets[stock.market];
+                let room = Free::of(stock.class, &market.kind, &board.seats()[node]);
+                let afresh = market.prices.as_ref().map(|prices| prices.value(&room.room()));
+                assert_eq!(stock.value, afresh, "{node}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_that_are_kept_are_those_made_afresh() {
+        let (mut board, specs) = (Board::default(), specs());
+        (1..=9).for_each(|at| board.put_node(NodeId::new(LIFE, at), &node(at, 0).0, Eligibility::Ready));
+        let (mut placed, mut state) = (Vec::new(), 1u64);
+        for step in 1..=600 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let drawn = state >> 40;
+            match drawn % 8 {
+                0 => board.put_node(NodeId::new(LIFE, 1 + drawn % 9), &node(1 + drawn % 9, step).0, Eligibility::Ready),
+                1 if step % 5 == 0 => board.remove_node(NodeId::new(LIFE, 1 + drawn % 9)),
+                1..=3 => {
+                    placed.pop().map(|alloc| board.release(alloc));
+                }
+                _ => {
+                    let spec = &specs[usize::try_from(drawn / 8 % 5).expect("below 5")].0;
+                    let class = Class { job: spec, group: &spec.groups[0] };
+                    board.expect(class, 1);
+                    let alloc = AllocId::new(LIFE, step);
+                    let want = Want { alloc, only: None, avoid: Vec::new(), leaving: None };
+                    place(&mut board, class, &[want], Policy::Fragmentation, DecisionId::new(LIFE, step));
+                    placed.push(alloc);
+                }
+            }
+            assert_true(&board);
+        }
+        let valued = board.outlook().stocks.values().flatten().filter(|stock| stock.value.is_some()).count();
+        assert!(valued > 5, "{valued}");
+    }
 }
