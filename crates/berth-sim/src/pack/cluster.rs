@@ -8,7 +8,7 @@ use berth_model::{
     NodeId, Operator, Policy, Port, Preemptible, Priority, Resources, RestartPolicy, Rules, TaskSpec, Thousandths,
     UpdatePolicy,
 };
-use berth_placement::{Board, Class, Eligibility, Want, place};
+use berth_placement::{Board, Class, Eligibility, Move, Want, best_move, place};
 
 use super::trace::{Gpus, TraceNode, TracePod};
 
@@ -20,6 +20,14 @@ pub(super) struct Cluster {
     board: Board,
     policy: Policy,
     arrivals: u64,
+    /// What runs with GPUs, by what it asks for.
+    running: BTreeMap<TracePod, Alike>,
+}
+
+/// Allocations that are alike, in the order in which they arrived.
+struct Alike {
+    job: JobSpec,
+    allocs: Vec<AllocId>,
 }
 
 impl Cluster {
@@ -29,27 +37,48 @@ impl Cluster {
         for (number, node) in (1..).zip(nodes) {
             board.put_node(NodeId::new(LIFE, number), &fingerprint(number, node), Eligibility::Ready);
         }
-        Cluster { board, policy, arrivals: 0 }
+        Cluster { board, policy, arrivals: 0, running: BTreeMap::new() }
     }
 
     /// Tells the policy that pods like this one come.
     pub(super) fn expect(&mut self, pod: &TracePod) {
         let job = job(0, pod);
-        self.board.expect(Class { job: &job, group: &job.groups[0] }, 1);
+        self.board.expect(class(&job), 1);
     }
 
     /// Places the pod, on the node with this place in the list. None: it fits nowhere.
     pub(super) fn place(&mut self, pod: &TracePod) -> Option<usize> {
         self.arrivals += 1;
         let job = job(self.arrivals, pod);
-        let class = Class { job: &job, group: &job.groups[0] };
+        let class = class(&job);
         let alloc = AllocId::new(LIFE, self.arrivals);
         let want = Want { alloc, only: None, avoid: Vec::new(), leaving: None };
         let decision = DecisionId::new(LIFE, self.arrivals);
         let outcome = place(&mut self.board, class, &[want], self.policy, decision);
         let (_, placement) = outcome.placed.first()?;
+        if pod.gpus != Gpus::None {
+            let alike = self.running.entry(pod.clone()).or_insert_with(|| Alike { job, allocs: Vec::new() });
+            alike.allocs.push(alloc);
+        }
         usize::try_from(placement.node.counter - 1).ok()
     }
+
+    /// Makes the move of one running allocation that gains most. False: none gains anything.
+    pub(super) fn improve(&mut self) -> bool {
+        let classes = self.running.values().map(|alike| (class(&alike.job), &alike.allocs[..]));
+        let Some(Move { alloc, to, .. }) = best_move(&self.board, classes, self.policy) else { return false };
+        let of = self.running.values().find(|alike| alike.allocs.contains(&alloc)).expect("what moves runs");
+        self.board.release(alloc);
+        let want = Want { alloc, only: Some(to), avoid: Vec::new(), leaving: None };
+        let decision = DecisionId::new(LIFE, self.arrivals);
+        let outcome = place(&mut self.board, class(&of.job), &[want], self.policy, decision);
+        assert_eq!(outcome.placed.len(), 1, "a move goes where there is room");
+        true
+    }
+}
+
+fn class(job: &JobSpec) -> Class<'_> {
+    Class { job, group: &job.groups[0] }
 }
 
 fn fingerprint(number: u64, node: &TraceNode) -> Fingerprint {
