@@ -76,6 +76,12 @@ impl Rig {
         self.folder
     }
 
+    /// What the journal takes by now.
+    fn journalled(&self) -> u64 {
+        let segments = berth_journal::segments_at(&self.folder.path().join("journal")).unwrap();
+        segments.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum()
+    }
+
     async fn run(&self, spec: berth_model::testkit::Spec) -> CommandResult {
         let key = spec.0.id.name.to_string();
         self.command(key, Command::Run(Box::new(spec.0))).await
@@ -232,12 +238,21 @@ async fn a_full_segment_is_followed_by_the_next_and_both_replay() {
     rig.run(service("web")).await.unwrap();
     let first = rig.shared.view().epoch;
     let fill = async {
-        // Refused, so that the cluster stays as small as it is; and no two alike, so that they do not compress away.
+        // Refused for its namespace, so that the cluster stays as small as it is; long, so that few are enough; and no two
+        // alike, so that they do not compress away.
         for n in 1_u64.. {
-            let name = format!("job-{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let refused = rig.command(name.clone(), Command::Stop(job_id(&name))).await.unwrap_err();
+            let digits = |at: u64| format!("{:016x}", (n * 4_096 + at).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let mut job = service("elsewhere").0;
+            job.id.namespace = "other".parse().unwrap();
+            job.groups[0].tasks[0].env.insert("FILL".to_owned(), (0..2_048).map(digits).collect());
+            let refused = rig.command(format!("key-{n}"), Command::Run(Box::new(job))).await.unwrap_err();
             if refused == Refusal::NotLeader {
                 return;
+            }
+            // The writer's thread may be behind: what is handed over faster than it is written ends the segment.
+            let written = rig.journalled();
+            while n % 8 == 0 && rig.journalled() <= written {
+                tokio::task::yield_now().await;
             }
         }
     };
