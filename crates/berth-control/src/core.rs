@@ -119,7 +119,7 @@ impl Core {
             let due = !slots.is_empty() || !jobs.is_empty();
             self.reconcile(slots, jobs);
             let placed = self.schedule();
-            if !due && !placed {
+            if !due && !placed && self.state.dirty.slots.is_empty() {
                 return;
             }
         }

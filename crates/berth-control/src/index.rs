@@ -163,32 +163,30 @@ impl Index {
 
     /// Whether rules of its own or of others are about where the job's allocations are.
     pub(crate) fn has_rules_around(&self, job: &JobId) -> bool {
-        self.related.contains_key(job) || self.versions_of(job).any(|template| template.ruled)
+        self.related.contains_key(job) || self.versions_of(job).any(|(_, template)| template.ruled)
     }
 
     /// The jobs whose rules may say something else when an allocation of this one has moved: itself, those that name it,
     /// and those that it names.
     pub(crate) fn affected_by(&self, job: &JobId) -> BTreeSet<JobId> {
-        let named = self.versions_of(job).flat_map(|template| &template.names);
+        let named = self.versions_of(job).flat_map(|(_, template)| &template.names);
         let naming = self.related.get(job).into_iter().flat_map(BTreeMap::keys);
         named.chain(naming).chain([job]).cloned().collect()
     }
 
-    fn versions_of(&self, job: &JobId) -> impl Iterator<Item = &Template> {
+    fn versions_of<'a>(&'a self, job: &'a JobId) -> impl Iterator<Item = (JobVersion, &'a Template)> {
         let first = (job.clone(), JobVersion(0));
-        self.templates.range(first..).take_while(move |((of, _), _)| of == job).map(|(_, template)| template)
+        let of_job = self.templates.range(first..).take_while(move |((of, _), _)| of == job);
+        of_job.map(|((_, version), template)| (*version, template))
     }
 
     /// The classes of a job that have somebody waiting.
-    pub(crate) fn waiting_of(&self, job: &JobId) -> impl Iterator<Item = &ClassKey> {
-        let classes = self.jobs.get(job).into_iter().flat_map(BTreeMap::keys);
-        let versions = self.templates.range((job.clone(), JobVersion(0))..).map(|((of, version), _)| (of, *version));
-        let versions: Vec<JobVersion> = versions.take_while(|(of, _)| *of == job).map(|(_, version)| version).collect();
-        let of = move |group: &GroupName| {
-            let key = |version| ClassKey { job: job.clone(), version, group: group.clone() };
-            versions.iter().map(|version| key(*version)).collect::<Vec<_>>()
-        };
-        classes.flat_map(of).filter_map(|key| self.waiting.get_key_value(&key).map(|(key, _)| key))
+    pub(crate) fn waiting_of<'a>(&'a self, job: &'a JobId) -> impl Iterator<Item = ClassKey> {
+        let classes = self.versions_of(job).flat_map(move |(version, template)| {
+            let groups = template.digests.keys().cloned();
+            groups.map(move |group| ClassKey { job: job.clone(), version, group })
+        });
+        classes.filter(|class| self.waiting.contains_key(class))
     }
 
     /// The allocations of a job, ended ones too.

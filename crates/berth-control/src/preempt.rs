@@ -46,23 +46,21 @@ impl Core {
             && (preempting.is_empty() || !waiting.any(|id| preempting.contains(id) && self.waits_for_victims(*id)))
     }
 
-    /// Makes room for the first of a class that found none, where that is allowed and not under way already. On these
-    /// nodes alone, where no others have changed since that was last tried.
+    /// Makes room for one of a class that found none and could have some, see [`is_hopeful`], where that is allowed and
+    /// not under way already. On these nodes alone, where no others have changed since that was last tried.
     pub(crate) fn preempt(
         &mut self,
         key: &ClassKey,
-        stuck: &[(AllocId, WaitReason)],
+        by: AllocId,
         among: Option<&BTreeSet<NodeId>>,
         decision: DecisionId,
     ) {
-        let hopeful = |reason: &WaitReason| matches!(reason, WaitReason::NoNodeFits { verdict: Verdict::Waiting, .. });
-        let Some((by, _)) = stuck.iter().find(|(_, reason)| hopeful(reason)) else { return };
         if !self.may_preempt(key) {
             return;
         }
         let Some(spec) = self.state.spec(&key.job, key.version) else { return };
         let Some(group) = spec.group(&key.group) else { return };
-        let bound = self.alloc(*by).bound_to.map(|node| BTreeSet::from([node]));
+        let bound = self.alloc(by).bound_to.map(|node| BTreeSet::from([node]));
         let judge = Judge::new(self, spec.priority);
         let found = evict(&self.state.board, Class { job: spec, group }, bound.as_ref().or(among), &judge);
         let held_back = judge.held_back.get();
@@ -72,7 +70,7 @@ impl Core {
             }
             return;
         };
-        let (by, job) = (*by, key.job.clone());
+        let job = key.job.clone();
         let cause = self.state.cause_of(self.alloc(by));
         let reason = WaitReason::Preempting { decision, node: eviction.node, victims: eviction.victims.clone() };
         self.wait(by, reason, true, cause);
@@ -122,6 +120,11 @@ impl Core {
             | AllocState::Ended { .. } => false,
         }
     }
+}
+
+/// Whether one who waits for this could have a place if others went.
+pub(crate) fn is_hopeful(reason: &WaitReason) -> bool {
+    matches!(reason, WaitReason::NoNodeFits { verdict: Verdict::Waiting, .. })
 }
 
 /// Whether it made room for another, or is about to.

@@ -18,17 +18,18 @@ use berth_placement::{Class, Want, fits_on_any, place};
 
 use crate::core::Core;
 use crate::index::{ClassKey, Slot};
+use crate::preempt::is_hopeful;
 use crate::state::{Room, outcome};
 
 /// How many of a slot's latest ends are looked at for nodes to avoid.
 const AVOIDED: usize = 3;
 
 /// How a class that waits is looked at.
-enum Look {
+enum Look<'a> {
     /// On all nodes.
     All,
     /// Only where room has appeared.
-    There,
+    On(&'a BTreeSet<NodeId>),
 }
 
 impl Core {
@@ -36,10 +37,10 @@ impl Core {
     pub(crate) fn schedule(&mut self) -> bool {
         let room = std::mem::take(&mut self.state.dirty.room);
         let there = match &room {
-            Room::On(nodes) => nodes.clone(),
-            Room::Everywhere => BTreeSet::new(),
+            Room::On(nodes) => Some(nodes),
+            Room::Everywhere => None,
         };
-        let due = self.due(room);
+        let due = self.due(there);
         if due.is_empty() {
             return false;
         }
@@ -49,28 +50,27 @@ impl Core {
         for (class, look) in self.in_order(due) {
             match look {
                 Look::All => self.place_class(&class, decision),
-                Look::There => self.place_class_there(&class, &there, decision),
+                Look::On(nodes) => self.place_class_on(&class, nodes, decision),
             }
         }
         true
     }
 
-    /// The classes that are worth a look.
-    fn due(&mut self, room: Room) -> Vec<(ClassKey, Look)> {
+    /// The classes that are worth a look, where room has appeared on these nodes, or everywhere.
+    fn due<'a>(&mut self, there: Option<&'a BTreeSet<NodeId>>) -> Vec<(ClassKey, Look<'a>)> {
         let mut fresh = std::mem::take(&mut self.state.dirty.classes);
         let moved = std::mem::take(&mut self.state.dirty.moved);
         let index = &self.state.index;
-        let nodes = match room {
-            Room::Everywhere => return index.waiting.keys().map(|class| (class.clone(), Look::All)).collect(),
-            Room::On(nodes) => nodes,
+        let Some(nodes) = there else {
+            return index.waiting.keys().map(|class| (class.clone(), Look::All)).collect();
         };
         for job in moved.iter().flat_map(|job| index.affected_by(job)) {
-            fresh.extend(index.waiting_of(&job).cloned());
+            fresh.extend(index.waiting_of(&job));
         }
         fresh.retain(|class| index.waiting.contains_key(class));
-        let gaining = self.gaining(&nodes, &fresh);
+        let gaining = self.gaining(nodes, &fresh);
         let fresh = fresh.into_iter().map(|class| (class, Look::All));
-        fresh.chain(gaining.into_iter().map(|class| (class, Look::There))).collect()
+        fresh.chain(gaining.into_iter().map(|class| (class, Look::On(nodes)))).collect()
     }
 
     /// Those that room on these nodes may be of use to, but for `others`. What is kept free for somebody counts as room
@@ -83,7 +83,7 @@ impl Core {
         let kept: Vec<AllocId> = self.state.index.preempting.iter().copied().collect();
         self.state.lift(&kept);
         let gains = |class: &&ClassKey| {
-            let may = self.may_preempt(class) || self.has_outlived_victims(class) || self.fits_there(class, nodes);
+            let may = self.may_preempt(class) || self.has_outlived_victims(class) || self.fits_on_one_of(class, nodes);
             may && !others.contains(*class)
         };
         let gaining = self.state.index.waiting.keys().filter(gains).cloned().collect();
@@ -111,7 +111,7 @@ impl Core {
     }
 
     /// Whether one of a class would fit on one of these nodes.
-    fn fits_there(&self, key: &ClassKey, nodes: &BTreeSet<NodeId>) -> bool {
+    fn fits_on_one_of(&self, key: &ClassKey, nodes: &BTreeSet<NodeId>) -> bool {
         let Some(spec) = self.state.spec(&key.job, key.version) else { return false };
         let Some(group) = spec.group(&key.group) else { return false };
         let class = Class { job: spec, group };
@@ -123,25 +123,22 @@ impl Core {
     }
 
     /// As [`Core::place_class`], where nothing is new but room on these nodes.
-    fn place_class_there(&mut self, key: &ClassKey, nodes: &BTreeSet<NodeId>, decision: DecisionId) {
+    fn place_class_on(&mut self, key: &ClassKey, nodes: &BTreeSet<NodeId>, decision: DecisionId) {
         let Some(priority) = self.state.spec(&key.job, key.version).map(|spec| spec.priority) else { return };
-        let waiting = self.state.index.waiting.get(key).into_iter().flatten().copied();
-        let waiting: Vec<AllocId> = waiting.collect();
-        let mut kept: Vec<AllocId> =
-            waiting.iter().filter(|id| self.state.index.preempting.contains(id)).copied().collect();
+        let waiting = || self.state.index.waiting.get(key).into_iter().flatten().copied();
+        let mut kept: Vec<AllocId> = waiting().filter(|id| self.state.index.preempting.contains(id)).collect();
         kept.extend(self.reserved_below(priority));
+        let hopeful = waiting().find(|id| match &self.alloc(*id).state {
+            AllocState::Waiting { reason, .. } => is_hopeful(reason),
+            AllocState::Placed { .. }
+            | AllocState::Running { .. }
+            | AllocState::Stopping { .. }
+            | AllocState::Ended { .. } => false,
+        });
         self.state.lift(&kept);
-        let again = self.fits_there(key, nodes) || self.has_outlived_victims(key);
-        if !again {
-            let stored = |id: &AllocId| match &self.alloc(*id).state {
-                AllocState::Waiting { reason, .. } => Some((*id, reason.clone())),
-                AllocState::Placed { .. }
-                | AllocState::Running { .. }
-                | AllocState::Stopping { .. }
-                | AllocState::Ended { .. } => None,
-            };
-            let stuck: Vec<(AllocId, WaitReason)> = waiting.iter().filter_map(stored).collect();
-            self.preempt(key, &stuck, Some(nodes), decision);
+        let again = self.fits_on_one_of(key, nodes) || self.has_outlived_victims(key);
+        if let Some(by) = hopeful.filter(|_| !again) {
+            self.preempt(key, by, Some(nodes), decision);
         }
         self.state.reserve(&kept);
         if again {
@@ -150,7 +147,7 @@ impl Core {
     }
 
     /// Higher priority first, then whoever waits with the lower id.
-    fn in_order(&self, mut due: Vec<(ClassKey, Look)>) -> Vec<(ClassKey, Look)> {
+    fn in_order<'a>(&self, mut due: Vec<(ClassKey, Look<'a>)>) -> Vec<(ClassKey, Look<'a>)> {
         due.sort_by_cached_key(|(class, _)| {
             let priority = self.state.spec(&class.job, class.version).map(|spec| spec.priority);
             let first = self.state.index.waiting.get(class).and_then(|ids| ids.first().copied());
@@ -181,14 +178,13 @@ impl Core {
             let cause = self.cause_of_placing(id);
             self.placed(id, placement, cause);
         }
-        let mut stuck = Vec::new();
-        for (reason, ids) in outcome.waiting {
-            for id in ids {
-                self.note_reason(id, &reason);
-                stuck.push((id, reason.clone()));
-            }
+        for (reason, ids) in &outcome.waiting {
+            ids.iter().for_each(|id| self.note_reason(*id, reason));
         }
-        self.preempt(key, &stuck, None, decision);
+        let mut hopeful = outcome.waiting.iter().filter(|(reason, _)| is_hopeful(reason)).flat_map(|(_, ids)| ids);
+        if let Some(by) = hopeful.next() {
+            self.preempt(key, *by, None, decision);
+        }
         self.state.reserve(&own);
         self.state.reserve(&below);
     }

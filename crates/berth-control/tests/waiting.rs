@@ -1,5 +1,7 @@
 //! Who waits is tried again where something has changed for it, and only there.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod world;
 
 use berth_model::testkit::{machine, service};
@@ -41,6 +43,15 @@ fn one_that_is_kept_out_of_a_rack_goes_to_any_node_of_it() {
 
 #[test]
 fn what_took_a_victims_place_can_be_a_victim_when_it_has_proven_itself() {
+    is_a_victim_again(false);
+}
+
+#[test]
+fn the_next_leader_knows_who_has_to_prove_itself() {
+    is_a_victim_again(true);
+}
+
+fn is_a_victim_again(next_leader: bool) {
     let mut w = World::new();
     w.node(machine("a"));
     w.run(service("low").cpu(3_000).priority(20)).unwrap();
@@ -53,6 +64,38 @@ fn what_took_a_victims_place_can_be_a_victim_when_it_has_proven_itself() {
     w.run(service("second").cpu(3_000).priority(80)).unwrap();
     w.pass(500_000);
     assert_eq!(w.live("second"), ["second[0] v1 waiting no-room -"], "low is spared for ten minutes");
+    if next_leader {
+        w.lead_anew();
+    }
     w.pass(110_000);
     assert_eq!(w.live("second"), ["second[0] v1 ready a"], "nothing else has happened since");
+}
+
+#[test]
+fn a_priority_that_is_lowered_makes_room_for_those_above_it() {
+    let mut w = World::new();
+    w.node(machine("a"));
+    w.run(service("first").cpu(3_000).priority(50)).unwrap();
+    w.pass(2_000);
+    w.run(service("second").cpu(3_000).priority(50)).unwrap();
+    w.pass(2_000);
+    assert_eq!(w.live("second"), ["second[0] v1 waiting no-room -"]);
+    w.run(service("first").cpu(3_000).priority(20)).unwrap();
+    w.pass(3_000);
+    assert_eq!(w.live("second"), ["second[0] v1 ready a"]);
+}
+
+#[test]
+fn one_that_only_its_own_predecessor_is_in_the_way_of_follows_when_others_have_gone() {
+    let mut w = World::new();
+    w.node(machine("a"));
+    w.run(service("web").cpu(3_000)).unwrap();
+    w.run(service("other").cpu(1_000)).unwrap();
+    w.pass(2_000);
+    w.run(service("web").cpu(4_000)).unwrap();
+    w.pass(2_000);
+    assert_eq!(w.live("web"), ["web[0] v1 ready a", "web[0] v2 waiting no-room -"]);
+    w.stop("other").unwrap();
+    w.pass(3_000);
+    assert_eq!(w.live("web"), ["web[0] v2 ready a"]);
 }

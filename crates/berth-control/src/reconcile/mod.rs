@@ -226,10 +226,8 @@ impl Core {
                 let key = ClassKey::of(alloc);
                 self.state.dirty.classes.insert(key);
             }
-            AllocState::Running { .. }
-            | AllocState::Placed { .. }
-            | AllocState::Stopping { .. }
-            | AllocState::Ended { .. } => {}
+            AllocState::Running { ready: Some(_), .. } => self.wait_until_proven(id),
+            AllocState::Placed { .. } | AllocState::Stopping { .. } | AllocState::Ended { .. } => {}
         }
     }
 
