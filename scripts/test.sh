@@ -16,8 +16,8 @@ fi
 # The same cases in every run of `make test`; --long takes fresh ones.
 [[ ${1:-} == --long ]] || export PROPTEST_RNG_SEED=20261121
 
-# Test programs start the real one.
-cargo build --workspace --locked
+# Builds the real program too, which test programs start. A build of its own before would make most crates twice: the
+# tests want more of some crates (`testkit`) than the program.
 cargo test --workspace --locked
 if [[ ${1:-} == --long ]]; then
   # The flow solver and its reader against fresh cases, about a hundred times those of `make test`.
