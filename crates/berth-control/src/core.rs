@@ -6,6 +6,7 @@ use berth_model::control::{Beginning, CommitId, Effect, Event, SessionId};
 use berth_model::{Cause, Meta, NodeId, Order, Timer, Timestamp};
 
 use crate::Settings;
+use crate::balance::Balancing;
 use crate::nodes::Link;
 use crate::pipeline::{Held, Lead, Pipeline};
 use crate::state::{Room, State};
@@ -32,6 +33,7 @@ pub struct Core {
     pub(crate) written: Meta,
     /// What set off the step.
     pub(crate) root: Option<Cause>,
+    pub(crate) balancing: Balancing,
 }
 
 impl Core {
@@ -49,6 +51,7 @@ impl Core {
         }
         state.meta.epoch = epoch;
         let mut core = Core {
+            balancing: Balancing::new(settings.policy),
             settings,
             state,
             pipeline: Pipeline::new(),
@@ -132,6 +135,7 @@ impl Core {
         self.push_desired(out);
         let before = out.len();
         self.pipeline.flush(&mut self.state, out);
+        self.plan_to_balance();
         self.verify_commits(&out[before..]);
         if let Some(at) = self.timers.wish() {
             out.push(Effect::WakeAt(at));
@@ -181,6 +185,7 @@ impl Core {
                 Due::Reschedule(alloc) => self.reschedule_due(alloc, due),
                 Due::Proven => self.state.budget_freed(),
                 Due::Collect => self.collect(due),
+                Due::Balance => self.balance_due(),
             }
         }
     }

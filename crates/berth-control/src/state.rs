@@ -65,6 +65,19 @@ impl Room {
     }
 }
 
+/// What has changed since the optimiser was told.
+#[derive(Debug, Default)]
+pub(crate) struct Untold {
+    pub(crate) nodes: BTreeSet<NodeId>,
+    pub(crate) allocs: BTreeSet<AllocId>,
+}
+
+impl Untold {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.nodes.is_empty() && self.allocs.is_empty()
+    }
+}
+
 /// Under which a command is stored.
 pub(crate) type CommandKey = (Principal, Namespace, IdempotencyKey);
 
@@ -82,6 +95,8 @@ pub(crate) struct State {
     pub(crate) board: Board,
     pub(crate) journal: Journal,
     pub(crate) dirty: Dirty,
+    /// What the optimiser has not been told of yet.
+    pub(crate) untold: Untold,
     /// Classes that would make others go if a budget allowed it, or if those had proven themselves.
     pub(crate) held_back: BTreeSet<ClassKey>,
     #[cfg(feature = "planted-bugs")]
@@ -186,6 +201,9 @@ impl State {
         }
         self.index.named.entry(node.fingerprint.name.clone()).or_default().insert(node.id);
         self.index.agents.insert(node.agent.clone(), node.id);
+        if room {
+            self.untold.nodes.insert(node.id);
+        }
         self.journal.touch(Key::Node(node.id), Takes::Nothing);
         self.nodes.insert(node.id, node);
     }
@@ -193,6 +211,7 @@ impl State {
     pub(crate) fn delete_node(&mut self, id: NodeId) {
         let Some(node) = self.nodes.remove(&id) else { return };
         self.board.remove_node(id);
+        self.untold.nodes.insert(id);
         self.dirty.room = Room::Everywhere;
         self.index.forget_name(&node.fingerprint.name, id);
         if self.index.agents.get(&node.agent) == Some(&id) {
@@ -271,6 +290,7 @@ impl State {
     pub(crate) fn put_alloc(&mut self, alloc: Alloc) {
         let (id, slot) = (alloc.id, Slot::of(&alloc));
         let old = self.allocs.remove(&id);
+        self.untold.allocs.insert(id);
         self.mark(old.as_ref(), &alloc);
         if let Some(old) = &old {
             self.index.remove_alloc(old);
@@ -365,6 +385,7 @@ impl State {
     pub(crate) fn release_ghost(&mut self, id: AllocId) {
         let Some(hold) = self.board.held(id) else { return };
         let (node, job) = (hold.node, hold.job.clone());
+        self.untold.allocs.insert(id);
         self.board.release(id);
         self.has_moved(job, Some(node));
     }
@@ -404,6 +425,7 @@ impl State {
         // It had ended; but it may hold room as one that a node still shows.
         self.release_ghost(id);
         let Some(alloc) = self.allocs.remove(&id) else { return };
+        self.untold.allocs.insert(id);
         self.index.remove_alloc(&alloc);
         if let Some(placement) = alloc.placement() {
             self.index.exorcise(placement.node, id);

@@ -17,6 +17,8 @@ pub(crate) enum Due {
     Proven,
     /// Old objects are collected.
     Collect,
+    /// The optimiser looks at what has changed.
+    Balance,
 }
 
 /// All timers.

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, EventId, Job, JobId, JobSpec, JobVersion, LedgerEntry, Meta, Node, NodeId, Snapshot,
+    Alloc, AllocId, AllocState, Balance, EventId, Job, JobId, JobSpec, JobVersion, LedgerEntry, Meta, Node, NodeId,
+    Snapshot, Timestamp,
 };
 
 use crate::Settings;
@@ -109,6 +110,11 @@ impl Core {
         let s = &self.state;
         let Hash128(digest) = digest128(&(&s.meta, &s.nodes, &s.jobs, &s.versions, &s.allocs, &s.commands, &s.ledger));
         digest
+    }
+
+    /// What the last round of the optimiser found out, and when that was. None: there was none in this reign yet.
+    pub fn balance(&self) -> Option<&(Timestamp, Balance)> {
+        self.balancing.last.as_ref()
     }
 
     /// Counts over the whole cluster.

@@ -8,6 +8,7 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod alloc;
+mod balance;
 pub mod command;
 pub mod control;
 pub mod device;
@@ -27,6 +28,7 @@ pub mod testkit;
 pub mod units;
 
 pub use alloc::*;
+pub use balance::{Balance, Proposal, Relocation};
 pub use command::*;
 pub use device::*;
 pub use ids::*;

@@ -95,6 +95,16 @@ pub(crate) fn of_node(
     costs
 }
 
+/// Whether an emptier node costs less.
+pub(crate) fn likes_even_load(policy: Policy) -> bool {
+    weights(policy).utilisation > 0
+}
+
+/// What it costs that two of a group are on one node.
+pub(crate) fn of_a_pair(policy: Policy) -> i64 {
+    weights(policy).same_group
+}
+
 /// What a node lacks of what a group prefers.
 pub(crate) fn add_preferences(preferences: &[Preference], attributes: &BTreeMap<String, String>, costs: &mut Costs) {
     for preference in preferences {

@@ -28,7 +28,7 @@ impl<'a> Class<'a> {
 
     /// The drivers of its tasks, by name, with the attributes by which an agent tells of them: `false` says that a driver
     /// is there but does not work.
-    fn drivers(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+    pub(crate) fn drivers(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         self.group.tasks.iter().map(|task| match task.driver {
             Driver::Container(_) => ("container", "driver.container"),
             Driver::Exec => ("exec", "driver.exec"),
@@ -90,7 +90,7 @@ pub fn admits(fingerprint: &Fingerprint, class: Class<'_>) -> bool {
 }
 
 /// Whether an attribute that tells of a driver says that it works.
-fn works(value: Option<&str>) -> bool {
+pub(crate) fn works(value: Option<&str>) -> bool {
     value.is_some_and(|value| value != "false")
 }
 

@@ -12,6 +12,7 @@
 #![deny(clippy::float_arithmetic)]
 
 mod around;
+pub mod balance;
 mod board;
 mod constraint;
 mod cost;

@@ -342,12 +342,14 @@ impl Drawing {
             let offers = &state.shape(id).offers;
             let cheap = |(offer, exit): (&i64, &i64)| *offer != NOWHERE && *offer + exit < price;
             self.steps += exits.len() as u64 / 16;
+            // Those that are drawn and full would push the others off the list of the best, for ever.
             let found: Vec<NodeIndex> = (0..)
                 .zip(offers.iter().zip(&exits))
                 .filter(|(_, pair)| cheap(*pair))
                 .map(|(at, _)| NodeIndex(at))
+                .filter(|node| !part.columns.contains(node))
                 .collect();
-            if found.iter().any(|node| !part.columns.contains(node)) {
+            if !found.is_empty() {
                 let ranked = found.into_iter().map(|node| (offers[node.at()] + exits[node.at()], node)).collect();
                 self.redraw_shape(state, id, ranked);
                 drawn = true;

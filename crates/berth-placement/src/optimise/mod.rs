@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use drawing::Drawing;
+use drawing::{Drawing, Wish};
 pub use price::NodePrices;
 pub use problem::{
     Amounts, Class, ClassIndex, Curve, DIMENSIONS, Gang, Limits, MOST_AMOUNT, MOST_COST, MOST_INDEX, NO_LIMIT, Node,
@@ -64,7 +64,7 @@ pub struct Placed {
 pub struct Round {
     /// What was placed. It counts as running from now on.
     pub placed: Vec<Placed>,
-    /// What would be better, in the order in which it was judged. Nothing of it is done.
+    /// What would be better, the best first. Nothing of it is done, and each can be done without the others.
     pub proposals: Vec<Proposal>,
     /// What the assignment costs with what was placed and nothing of what is proposed.
     pub cost: i128,
@@ -243,13 +243,27 @@ impl Optimiser {
 
     /// Moves prices, places what waits, proposes moves.
     pub fn round(&mut self, budget: Budget) -> Round {
+        self.work(budget, |state, wishes| {
+            let waited = commit::place(state, wishes);
+            improve::improve(state, &waited, budget.search);
+            waited
+        })
+    }
+
+    /// Moves prices and proposes moves, for a caller who places by rules that are not told here: what waits is placed by
+    /// proposals alone.
+    pub fn review(&mut self, budget: Budget) -> Round {
+        self.work(budget, |_, _| BTreeSet::new())
+    }
+
+    /// `place` places what waits, by the wishes of the flow, and says of which classes.
+    fn work(&mut self, budget: Budget, place: impl FnOnce(&mut State, &[Wish]) -> BTreeSet<ClassIndex>) -> Round {
         let (begun, flow_begun) = (self.state.steps, self.drawing.steps);
         self.follow_use();
         let relaxed = relax::relax(&mut self.state, &mut self.drawing, budget.iterations, budget.flow);
         // What was asked for in this round is no reason for a price in the next.
         self.stale.extend(relaxed.iter().flat_map(|relaxed| &relaxed.moved));
-        let waited = commit::place(&mut self.state, &self.drawing.wishes());
-        improve::improve(&mut self.state, &waited, budget.search);
+        let waited = place(&mut self.state, &self.drawing.wishes());
         let proposals = propose::propose(&mut self.state, &self.drawing, budget);
         let cost = self.state.cost();
         let placed = self.settle(&waited);

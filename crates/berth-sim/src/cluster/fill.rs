@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use berth_control::{Beginning, CommitId, Core, Effect, Event, RequestId, SessionId, Settings};
 use berth_model::{
-    AllocId, Command, CommandRequest, Desired, Digest, Ended, Epoch, Goal, Hello, IdempotencyKey, Incarnation, JobKind,
-    JobSpec, Millis, Namespace, NodeReport, ObservedAlloc, Order, Phase, Policy, Principal, Revision, Snapshot,
-    Timestamp,
+    AllocId, Balance, Command, CommandRequest, Desired, Digest, Ended, Epoch, Goal, Hello, IdempotencyKey, Incarnation,
+    JobKind, JobSpec, Millis, Namespace, NodeReport, ObservedAlloc, Order, Phase, Policy, Principal, Revision,
+    Snapshot, Timestamp,
 };
 
 use super::Meter;
@@ -38,6 +38,10 @@ pub(crate) struct Filling {
 pub(crate) struct Times {
     /// Each request, from the command to its checked plan.
     pub(crate) requests: Vec<Duration>,
+    /// The optimiser, from being told what has changed to proposals that were tried.
+    pub(crate) optimiser: Duration,
+    /// What it found out.
+    pub(crate) balance: Option<Balance>,
     /// All of the round.
     pub(crate) round: Duration,
 }
@@ -138,8 +142,19 @@ impl<'a> Cluster<'a> {
             times.requests.push(self.ask(mix.job(1)));
         }
         self.agents_report();
+        self.balance(&mut times);
         times.round = self.meter.elapsed() - begun;
         times
+    }
+
+    /// The optimiser looks at what the round has changed.
+    fn balance(&mut self, times: &mut Times) {
+        // Later than the core waits for further changes.
+        self.now = self.now + Millis::from_secs(10);
+        let begun = self.meter.elapsed();
+        self.event(Event::Woke);
+        times.optimiser = self.meter.elapsed() - begun;
+        times.balance = self.core.balance().map(|(_, balance)| balance.clone());
     }
 
     /// Some batch allocation completes.

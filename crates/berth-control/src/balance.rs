@@ -1,0 +1,128 @@
+//! Keeping the optimiser up to date, and asking it for rounds.
+//!
+//! Nothing is changed by a round: it says how far from the best everything is, and proposes moves. It comes some time
+//! after a change, so that it sees many at once and an idle cluster none. A new leader begins with an optimiser that is
+//! told of everything anew, in order of id, as a replay does.
+
+use berth_model::{AllocId, AllocState, Balance, JobKind, Millis, NodeId, Policy, Proposal, Timestamp};
+use berth_placement::balance::{Balancer, Stand};
+use berth_placement::{Class, Hold, fits_on_any};
+
+use crate::core::Core;
+use crate::index::{ClassKey, Slot, preempting_on};
+use crate::state::{State, is_queued};
+use crate::timers::Due;
+
+/// After a change, the next round comes so much later.
+const AFTER: Millis = Millis::from_secs(5);
+
+/// The living optimiser.
+#[derive(Debug)]
+pub(crate) struct Balancing {
+    balancer: Balancer<ClassKey>,
+    /// A round is due.
+    planned: bool,
+    pub(crate) last: Option<(Timestamp, Balance)>,
+}
+
+impl Balancing {
+    pub(crate) fn new(policy: Policy) -> Balancing {
+        Balancing { balancer: Balancer::new(policy), planned: false, last: None }
+    }
+}
+
+impl Core {
+    /// Asks to be woken for a round when something has changed.
+    pub(crate) fn plan_to_balance(&mut self) {
+        if !self.balancing.planned && !self.state.untold.is_empty() {
+            self.balancing.planned = true;
+            self.timers.set(self.now + AFTER, Due::Balance);
+        }
+    }
+
+    pub(crate) fn balance_due(&mut self) {
+        self.balancing.planned = false;
+        let untold = std::mem::take(&mut self.state.untold);
+        for node in untold.nodes {
+            self.balancing.balancer.see_node(&self.state.board, node);
+        }
+        for alloc in untold.allocs {
+            self.tell(alloc);
+        }
+        let state = &mut self.state;
+        let balance = self.balancing.balancer.round(|proposal| state.allows(proposal));
+        self.balancing.last = Some((self.now, balance));
+    }
+
+    /// Tells the optimiser what has become of an allocation.
+    fn tell(&mut self, id: AllocId) {
+        let balancer = &mut self.balancing.balancer;
+        let told = self.state.allocs.get(&id).and_then(|alloc| {
+            let class = ClassKey::of(alloc);
+            let spec = self.state.spec(&class.job, class.version)?;
+            Some((self.state.stand(id)?, Class { job: spec, group: spec.group(&class.group)? }, class))
+        });
+        match told {
+            Some((stand, spec, class)) => balancer.see(&self.state.board, id, &class, spec, stand),
+            None => balancer.forget(id),
+        }
+    }
+}
+
+impl State {
+    /// Where an allocation stands, as the optimiser tells them apart. None: it neither holds nor wants anything.
+    fn stand(&self, id: AllocId) -> Option<Stand> {
+        let alloc = &self.allocs[&id];
+        match self.board.held(id) {
+            Some(hold) if self.may_move(id) => Some(Stand::Runs(hold.node)),
+            Some(hold) => Some(Stand::Stays(hold.node)),
+            None => {
+                let waits = is_queued(alloc) && alloc.bound_to.is_none() && preempting_on(alloc).is_none();
+                waits.then_some(Stand::Waits)
+            }
+        }
+    }
+
+    /// Whether an allocation runs undisturbed and could do so elsewhere.
+    fn may_move(&self, id: AllocId) -> bool {
+        let alloc = &self.allocs[&id];
+        let settled = matches!(alloc.state, AllocState::Running { ready: Some(_), .. });
+        let alone = self.index.slot(&alloc.job, &alloc.group, Slot::of(alloc)).is_some_and(|slot| slot.live.len() == 1);
+        let free = self.jobs.get(&alloc.job).is_some_and(|job| job.spec.kind != JobKind::System);
+        settled && alone && free && self.is_active(&alloc.job) && self.is_current(alloc)
+    }
+
+    /// Whether a proposal can be done by all rules, tried on the board.
+    fn allows(&mut self, proposal: &Proposal) -> bool {
+        if !proposal.moves.iter().all(|one| self.may_move(one.alloc)) {
+            return false;
+        }
+        let moves = proposal.moves.iter().map(|one| (one.alloc, one.to));
+        let steps: Vec<(AllocId, NodeId)> = moves.chain(proposal.placed.iter().copied()).collect();
+        let before: Vec<(AllocId, Option<Hold>)> =
+            steps.iter().map(|(alloc, _)| (*alloc, self.board.held(*alloc).cloned())).collect();
+        for (alloc, _) in &before {
+            self.board.release(*alloc);
+        }
+        let fits = steps.iter().all(|(alloc, to)| self.seat_if_it_fits(*alloc, *to));
+        for (alloc, hold) in before {
+            self.board.release(alloc);
+            if let Some(hold) = hold {
+                self.board.hold(alloc, hold);
+            }
+        }
+        fits
+    }
+
+    fn seat_if_it_fits(&mut self, id: AllocId, to: NodeId) -> bool {
+        let alloc = &self.allocs[&id];
+        let Some(job) = self.spec(&alloc.job, alloc.version) else { return false };
+        let Some(group) = job.group(&alloc.group) else { return false };
+        let fits = fits_on_any(&self.board, Class { job, group }, [to].into_iter());
+        let hold = Hold::reserved(&alloc.job, group, to);
+        if fits {
+            self.board.hold(id, hold);
+        }
+        fits
+    }
+}
