@@ -42,9 +42,9 @@ impl Balance {
         self.bound.map(|bound| self.cost - bound)
     }
 
-    /// The same in percent of the bound; 0 where everything is for nothing.
-    pub fn regret_percent(&self) -> Option<f64> {
-        let share = |regret: i64| regret as f64 * 100.0 / self.bound.unwrap_or(0).max(1) as f64;
-        self.regret().map(|regret| if regret == 0 { 0.0 } else { share(regret) })
+    /// The same in thousandths of the bound; 0 where everything is for nothing.
+    pub fn regret_permille(&self) -> Option<i64> {
+        let permille = i128::from(self.regret()?) * 1_000 / i128::from(self.bound?.max(1));
+        Some(i64::try_from(permille).unwrap_or(i64::MAX))
     }
 }

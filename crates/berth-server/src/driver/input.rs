@@ -1,7 +1,9 @@
 //! What comes into the loop from requests and streams.
 
 use berth_control::SessionId;
-use berth_model::{Advice, AllocId, CommandRequest, CommandResult, Hello, NodeReport, Refusal, WaitReason};
+use berth_model::{
+    Advice, AllocId, Balance, CommandRequest, CommandResult, Hello, NodeReport, Refusal, Timestamp, WaitReason,
+};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::DropGuard;
 
@@ -36,6 +38,11 @@ pub enum Input {
         alloc: AllocId,
         /// For the answer.
         reply: oneshot::Sender<Option<Advice>>,
+    },
+    /// Somebody asks how far from the best everything is.
+    Balance {
+        /// For the answer: when the optimiser last looked, and what it found out.
+        reply: oneshot::Sender<Option<(Timestamp, Balance)>>,
     },
     /// An agent has said hello on a new stream.
     Connected {
@@ -73,6 +80,7 @@ impl Input {
             Input::Command { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Input::WaitReason { reply, .. } => drop(reply),
             Input::Advice { reply, .. } => drop(reply),
+            Input::Balance { reply } => drop(reply),
             Input::Connected { guard, .. } => drop(guard),
             Input::Report { .. } | Input::Disconnected { .. } => {}
         }
@@ -106,6 +114,13 @@ impl Inputs {
     pub async fn advice(&self, alloc: AllocId) -> Option<Advice> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Input::Advice { alloc, reply }).await.ok()?;
+        answer.await.ok().flatten()
+    }
+
+    /// What the optimiser last found out, and when. None: nobody leads, or it has not looked yet.
+    pub async fn balance(&self) -> Option<(Timestamp, Balance)> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Input::Balance { reply }).await.ok()?;
         answer.await.ok().flatten()
     }
 

@@ -162,6 +162,10 @@ impl<'a> Reign<'a> {
                 // The same here.
                 let _ = reply.send(self.core.advice(alloc));
             }
+            Input::Balance { reply } => {
+                // And here.
+                let _ = reply.send(self.core.balance().cloned());
+            }
             Input::Connected { session, hello, outbox, guard } => {
                 tracing::info!(session = session.0, node = %hello.fingerprint.name, "agent connected");
                 self.sessions.insert(session, Session { outbox, _guard: guard });

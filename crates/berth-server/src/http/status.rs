@@ -16,6 +16,7 @@ use super::Api;
 #[utoipa::path(get, path = "/v1/status", tag = "server", responses((status = 200, body = wire::Status)))]
 pub async fn status(State(api): State<Api>) -> Json<wire::Status> {
     let shared = &api.shared;
+    let balance = api.inputs.balance().await;
     let view = shared.view();
     let mut status = wire::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -31,6 +32,7 @@ pub async fn status(State(api): State<Api>) -> Json<wire::Status> {
         allocs: wire::AllocCounts::default(),
         events: wire::Number(view.ledger.len() as u64),
         last_event: view.ledger.keys().next_back().map(|id| wire::EventId(*id)),
+        balance: balance.map(|(at, balance)| wire::Balance::new(at, &balance, &*view)),
     };
     for node in view.nodes.values() {
         match node.state {

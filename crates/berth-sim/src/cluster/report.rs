@@ -63,9 +63,9 @@ impl ClusterReport {
         self.optimiser_ms.0.push(times.optimiser);
         if let Some(balance) = &times.balance {
             self.moves += balance.proposals.iter().map(|proposal| proposal.moves.len() as u64).sum::<u64>();
-            if let Some(regret) = balance.regret_percent() {
+            if let Some(regret) = balance.regret_permille() {
                 self.certified_rounds += 1;
-                self.regret_pct += (regret - self.regret_pct) / f64::from(self.certified_rounds);
+                self.regret_pct += (regret as f64 / 10.0 - self.regret_pct) / f64::from(self.certified_rounds);
             }
         }
         self.fast_path_ms.0.extend(&times.requests);

@@ -1,7 +1,7 @@
 //! `berth status`: the cluster, a job, a node or an allocation.
 
 use berth_api::wire::v1::{
-    Alloc, AllocCounts, AllocState, Job, JobState, JobSummary, Outcome, Status, TaskState, TaskStatus,
+    Alloc, AllocCounts, AllocState, Balance, Job, JobState, JobSummary, Number, Outcome, Status, TaskState, TaskStatus,
 };
 use berth_model::{AllocId, Bytes, JobId};
 use serde::Serialize;
@@ -9,6 +9,9 @@ use serde::Serialize;
 use super::target::{self, Target};
 use super::{Context, node};
 use crate::output::table;
+
+/// So many moves are told to people.
+const PROPOSED_MOVES: usize = 5;
 
 /// The cluster with its jobs.
 #[derive(Serialize)]
@@ -43,7 +46,7 @@ async fn cluster(context: &Context) -> anyhow::Result<()> {
     context.format.show(&Cluster { status, jobs }, |all| {
         let status = &all.status;
         let head = format!(
-            "nodes: {} ready, {} lost   jobs: {} active   allocations: {} running, {} waiting   server {}\n\n",
+            "nodes: {} ready, {} lost   jobs: {} active   allocations: {} running, {} waiting   server {}\n",
             status.nodes_ready,
             status.nodes_lost,
             status.jobs_active,
@@ -51,8 +54,23 @@ async fn cluster(context: &Context) -> anyhow::Result<()> {
             status.allocs.waiting,
             status.version
         );
-        head + &job_rows(&all.jobs)
+        let balance = status.balance.as_ref().map(balance_lines).unwrap_or_default();
+        format!("{head}{balance}\n{}", job_rows(&all.jobs))
     })
+}
+
+/// What the optimiser says, and the moves that it proposes.
+fn balance_lines(balance: &Balance) -> String {
+    let tenths = |permille: &Number| format!("regret: at most {}.{} %", permille.0 / 10, permille.0 % 10);
+    let regret = balance.regret_permille.as_ref().map_or("regret: not known".to_owned(), tenths);
+    let moves: usize = balance.proposals.iter().map(|proposal| proposal.moves.len()).sum();
+    let mut lines = format!("{regret}   proposed moves: {moves}\n");
+    let told = balance.proposals.iter().flat_map(|proposal| &proposal.moves).take(PROPOSED_MOVES);
+    told.for_each(|one| lines += &format!("  {} from {} to {}\n", one.alloc, one.from, one.to));
+    if moves > PROPOSED_MOVES {
+        lines += &format!("  and {} more, see --json\n", moves - PROPOSED_MOVES);
+    }
+    lines
 }
 
 fn job_rows(jobs: &[JobSummary]) -> String {

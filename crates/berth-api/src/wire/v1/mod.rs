@@ -9,6 +9,7 @@
 
 mod agent;
 mod alloc;
+mod balance;
 mod command;
 mod convert;
 mod error;
@@ -31,6 +32,7 @@ mod why;
 
 pub use agent::*;
 pub use alloc::*;
+pub use balance::*;
 pub use command::*;
 pub use convert::*;
 pub use error::*;

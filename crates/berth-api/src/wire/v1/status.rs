@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AllocCounts, Epoch, EventId, Number, Time};
+use super::{AllocCounts, Balance, Epoch, EventId, Number, Time};
 
 /// The cluster at a glance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -35,4 +35,7 @@ pub struct Status {
     /// The newest entry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_event: Option<EventId>,
+    /// How far from the best everything is. Absent while nobody leads, and before the leader's first look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance: Option<Balance>,
 }
