@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The packing experiment's figures, at arrived 100 %: per order and their mean, with the mix known and learned. Writes
-# the table into docs/benchmarks.md, between the marks.
+# The packing experiment's figures, at arrived 100 %: per order and their mean, with the mix known and learned, and in
+# batches with moves. Writes the tables into docs/benchmarks.md, between the marks.
 # Usage: bench-pack.sh FOLDER [SEED...]   the openb trace: node and pod lists, and arrival_order/; seeds 42 to 46
 # with WORKLOADS="default gpuspec33"      DOCUMENT=FILE for another document    BERTH=FILE for a program that is built
 set -euo pipefail
@@ -17,16 +17,19 @@ berth=${BERTH:-target/release/berth}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# WORKLOAD POLICY MIX: a row of the table.
+# NAME WORKLOAD FLAG...: a row of a table; where pods moved, how many did in a run.
 row() {
+  local name=$1 workload=$2
+  shift 2
   local orders=()
-  for seed in "${seeds[@]}"; do orders+=(--order "$trace/arrival_order/$1.seed$seed.txt.xz"); done
-  "$berth" sim pack --nodes "$trace/openb_node_list_gpu_node.csv" --pods "$trace/openb_pod_list_$1.csv" \
-    "${orders[@]}" --policy "$2" --mix "$3" --json |
-    jq -rs --arg name "$1 | $2 | $3" '
+  for seed in "${seeds[@]}"; do orders+=(--order "$trace/arrival_order/$workload.seed$seed.txt.xz"); done
+  "$berth" sim pack --nodes "$trace/openb_node_list_gpu_node.csv" --pods "$trace/openb_pod_list_$workload.csv" \
+    "${orders[@]}" "$@" --json |
+    jq -rs --arg name "$workload | $name" '
       def two: . * 100 | round / 100 | tostring;
       map(.cells[] | select(.arrived_pct == 100).allocated_pct) as $at
-      | "| " + ([$name] + ($at | map(two)) + [$at | add / length | two] | join(" | ")) + " |"'
+      | (map(.moves) | add / length | if . > 0 then [round | tostring] else [] end) as $moves
+      | "| " + ([$name] + $moves + ($at | map(two)) + [$at | add / length | two] | join(" | ")) + " |"'
 }
 
 {
@@ -34,10 +37,16 @@ row() {
   printf '| workload | policy | mix |'; printf ' %s |' "${seeds[@]}"; printf ' mean |\n'
   printf '|---|---|---|'; printf -- '--:|%.0s' "${seeds[@]}"; printf -- '--:|\n'
   for workload in "${workloads[@]}"; do
-    row "$workload" fragmentation known
-    row "$workload" fragmentation learned
-    row "$workload" pack known
-    row "$workload" spread known
+    row 'fragmentation | known' "$workload" --policy fragmentation
+    row 'fragmentation | learned' "$workload" --policy fragmentation --mix learned
+    row 'pack | known' "$workload" --policy pack
+    row 'spread | known' "$workload" --policy spread
+  done
+  printf '\nIn batches of 100, at most 2 moves with each, mix known:\n\n'
+  printf '| workload | policy | moves a run |'; printf ' %s |' "${seeds[@]}"; printf ' mean |\n'
+  printf '|---|---|--:|'; printf -- '--:|%.0s' "${seeds[@]}"; printf -- '--:|\n'
+  for workload in "${workloads[@]}"; do
+    row 'fragmentation' "$workload" --policy fragmentation --batch 100 --moves 2
   done
   echo
 } >"$work/table"

@@ -15,6 +15,8 @@ use crate::timers::Due;
 
 /// After a change, the next round comes so much later.
 const AFTER: Millis = Millis::from_secs(5);
+/// After a round that found no bound within its budget, the next one goes on so much later.
+const ON: Millis = Millis::from_secs(1);
 
 /// The living optimiser.
 #[derive(Debug)]
@@ -51,6 +53,10 @@ impl Core {
         }
         let state = &mut self.state;
         let balance = self.balancing.balancer.round(|proposal| state.allows(proposal));
+        if balance.bound.is_none() {
+            self.balancing.planned = true;
+            self.timers.set(self.now + ON, Due::Balance);
+        }
         self.balancing.last = Some((self.now, balance));
     }
 

@@ -21,51 +21,95 @@ fn suits(spec: &DeviceSpec, device: &Device) -> bool {
     device.kind == spec.kind && spec.constraints.iter().all(|constraint| holds(constraint, &device.attributes))
 }
 
-/// The first kind of which a node has too few for a wish, taken or not.
-pub(crate) fn missing<'a>(devices: &[Device], group: &'a GroupSpec) -> Option<&'a DeviceKind> {
-    let short = |spec: &&'a DeviceSpec| devices.iter().filter(|d| suits(spec, d)).count() < spec.amount.devices();
-    group.devices().find(short).map(|spec| &spec.kind)
-}
+/// A group's wishes on machines with the same devices, from the one with the least choice on.
+#[derive(Debug)]
+pub(crate) struct Wishes<'a>(Vec<Wish<'a>>);
 
-/// The devices for every wish of the group, or the kind of which the furthest wish got none.
-pub(crate) fn choose<'a>(seat: &Seat, group: &'a GroupSpec) -> Result<DeviceGrants, &'a DeviceKind> {
-    choose_by(seat, group, &|_, free, _| i64::from(free))
-}
-
-/// The devices for every wish of the group, those first for which `rank` of the device, of what is free of it and of what
-/// is taken is least.
-pub(crate) fn choose_by<'a>(seat: &Seat, group: &'a GroupSpec, rank: Rank<'_>) -> Result<DeviceGrants, &'a DeviceKind> {
-    let devices = &seat.fingerprint.devices;
-    let wish = |spec| Wish {
-        spec,
-        suitable: (0..devices.len()).filter(|at| suits(spec, &devices[*at])).collect(),
-        given: Vec::new(),
-    };
-    let mut wishes: Vec<Wish<'_>> = group.devices().map(wish).collect();
-    wishes.sort_by_key(|wish| (wish.suitable.len(), std::cmp::Reverse(wish.spec.amount.of_each())));
-    let free = seat.devices.iter().map(|taken| WHOLE.saturating_sub(*taken)).collect();
-    let mut search = Search { wishes, free, rank, devices, steps: STEPS, stuck: 0 };
-    if !search.serve(0) {
-        return Err(&search.wishes[search.stuck].spec.kind);
-    }
-    let ids = |given: Vec<usize>| given.into_iter().map(|at| devices[at].id.clone()).collect();
-    Ok(search.wishes.into_iter().map(|wish| (wish.spec.name.clone(), ids(wish.given))).collect())
-}
-
+#[derive(Debug)]
 struct Wish<'a> {
     spec: &'a DeviceSpec,
-    /// Positions of the devices that it may be given.
+    /// Positions of the devices that it may be given, taken or not.
     suitable: Vec<usize>,
-    given: Vec<usize>,
+}
+
+impl<'a> Wishes<'a> {
+    /// None of them can ever be met: the kind of which there are too few for one.
+    pub(crate) fn of(devices: &[Device], group: &'a GroupSpec) -> Result<Wishes<'a>, &'a DeviceKind> {
+        let wish = |spec: &'a DeviceSpec| {
+            let suitable: Vec<usize> = (0..devices.len()).filter(|at| suits(spec, &devices[*at])).collect();
+            if suitable.len() < spec.amount.devices() { Err(&spec.kind) } else { Ok(Wish { spec, suitable }) }
+        };
+        let mut wishes: Vec<Wish<'a>> = group.devices().map(wish).collect::<Result<_, _>>()?;
+        wishes.sort_by_key(|wish| (wish.suitable.len(), std::cmp::Reverse(wish.spec.amount.of_each())));
+        Ok(Wishes(wishes))
+    }
+}
+
+/// The devices that are given for some wishes.
+#[derive(Debug)]
+pub(crate) struct Given<'w> {
+    wishes: &'w Wishes<'w>,
+    /// The number of the wish, and the position of a device for it.
+    given: Vec<(usize, usize)>,
+}
+
+impl Given<'_> {
+    /// The devices of the seat by their ids.
+    pub(crate) fn grants(&self, seat: &Seat) -> DeviceGrants {
+        let id = |(_, device): &(usize, usize)| seat.fingerprint.devices[*device].id.clone();
+        let of = |number: usize| self.given.iter().filter(move |(wish, _)| *wish == number).map(id).collect();
+        self.wishes.0.iter().enumerate().map(|(number, wish)| (wish.spec.name.clone(), of(number))).collect()
+    }
+
+    /// Each device that is given, by its position, with what is free of it before and what is taken then.
+    pub(crate) fn taken(&self, seat: &Seat) -> impl Iterator<Item = (usize, u32, u32)> {
+        let each = |wish: usize| u32::from(self.wishes.0[wish].spec.amount.of_each().0);
+        self.given.iter().enumerate().map(move |(nth, (wish, device))| {
+            let earlier = self.given[..nth].iter().filter(|(_, other)| other == device);
+            let gone: u32 = earlier.map(|(wish, _)| each(*wish)).sum();
+            (*device, free(seat, *device).saturating_sub(gone), each(*wish))
+        })
+    }
+}
+
+fn free(seat: &Seat, device: usize) -> u32 {
+    WHOLE.saturating_sub(seat.devices[device])
 }
 
 /// Orders devices: a number for a device, what is free of it and what would be taken.
 pub(crate) type Rank<'r> = &'r dyn Fn(&Device, u32, u32) -> i64;
 
-struct Search<'a, 'r> {
+/// The order that leaves least beside a share.
+pub(crate) const FULLEST: Rank<'static> = &|_, free, _| i64::from(free);
+
+/// The devices for every wish, those first for which `rank` is least; or the kind of which the furthest wish got none.
+pub(crate) fn choose<'w, 'a>(seat: &Seat, wishes: &'w Wishes<'a>, rank: Rank<'_>) -> Result<Given<'w>, &'a DeviceKind> {
+    let given = match &wishes.0[..] {
+        [wish] => alone(seat, wish, rank).ok_or(&wish.spec.kind)?,
+        several => Search::of(seat, several, rank).run()?,
+    };
+    Ok(Given { wishes, given })
+}
+
+/// What a search for several wishes comes to where there is only one.
+fn alone(seat: &Seat, wish: &Wish<'_>, rank: Rank<'_>) -> Option<Vec<(usize, usize)>> {
+    let each = u32::from(wish.spec.amount.of_each().0);
+    let enough = wish.suitable.iter().copied().filter(|device| free(seat, *device) >= each);
+    let wanted = wish.spec.amount.devices();
+    let given: Vec<(usize, usize)> = if wanted == 1 {
+        let rank = |device: &usize| (rank(&seat.fingerprint.devices[*device], free(seat, *device), each), *device);
+        enough.min_by_key(rank).into_iter().map(|device| (0, device)).collect()
+    } else {
+        enough.take(wanted).map(|device| (0, device)).collect()
+    };
+    (given.len() == wanted).then_some(given)
+}
+
+struct Search<'w, 'a, 'r> {
     rank: Rank<'r>,
     devices: &'r [Device],
-    wishes: Vec<Wish<'a>>,
+    wishes: &'w [Wish<'a>],
+    given: Vec<(usize, usize)>,
     /// What is left of each device.
     free: Vec<u32>,
     steps: u32,
@@ -73,23 +117,33 @@ struct Search<'a, 'r> {
     stuck: usize,
 }
 
-impl Search<'_, '_> {
-    /// Serves the wishes from this one on.
-    fn serve(&mut self, at: usize) -> bool {
+impl<'w, 'a, 'r> Search<'w, 'a, 'r> {
+    fn of(seat: &'r Seat, wishes: &'w [Wish<'a>], rank: Rank<'r>) -> Self {
+        let devices = &seat.fingerprint.devices;
+        let free = (0..devices.len()).map(|device| free(seat, device)).collect();
+        Search { rank, devices, wishes, given: Vec::new(), free, steps: STEPS, stuck: 0 }
+    }
+
+    fn run(mut self) -> Result<Vec<(usize, usize)>, &'a DeviceKind> {
+        if self.serve(0, 0) { Ok(self.given) } else { Err(&self.wishes[self.stuck].spec.kind) }
+    }
+
+    /// Serves the wishes from this one on, which has been given so many already.
+    fn serve(&mut self, at: usize, has: usize) -> bool {
         let Some(wish) = self.wishes.get(at) else { return true };
-        if wish.given.len() == wish.spec.amount.devices() {
-            return self.serve(at + 1);
+        if has == wish.spec.amount.devices() {
+            return self.serve(at + 1, 0);
         }
         let each = u32::from(wish.spec.amount.of_each().0);
-        for device in self.candidates(at, each) {
+        for device in self.candidates(wish, has, each) {
             let Some(steps) = self.steps.checked_sub(1) else { break };
             self.steps = steps;
             self.free[device] -= each;
-            self.wishes[at].given.push(device);
-            if self.serve(at) {
+            self.given.push((at, device));
+            if self.serve(at, has + 1) {
                 return true;
             }
-            self.wishes[at].given.pop();
+            self.given.pop();
             self.free[device] += each;
         }
         self.stuck = self.stuck.max(at);
@@ -98,9 +152,9 @@ impl Search<'_, '_> {
 
     /// Those that have enough, in the order that is asked for. Whole ones of a wish are chosen in order of id: which comes
     /// first makes no difference.
-    fn candidates(&self, at: usize, each: u32) -> Vec<usize> {
-        let wish = &self.wishes[at];
-        let after = wish.given.last().map_or(0, |last| last + 1);
+    fn candidates(&self, wish: &Wish<'_>, has: usize, each: u32) -> Vec<usize> {
+        let last = self.given.last().filter(|_| has > 0);
+        let after = last.map_or(0, |(_, device)| device + 1);
         let enough = wish.suitable.iter().copied().filter(|device| *device >= after && self.free[*device] >= each);
         let mut enough: Vec<usize> = enough.collect();
         enough.sort_by_cached_key(|device| ((self.rank)(&self.devices[*device], self.free[*device], each), *device));

@@ -11,16 +11,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use berth_model::{
-    CostTerm, Device, DeviceGrants, DeviceKind, Explanation, Filter, Filtered, NodeId, Policy, Resources, Shortfall,
-};
+use berth_model::{CostTerm, Device, DeviceKind, Explanation, Filter, Filtered, NodeId, Policy, Resources, Shortfall};
 
 use crate::around::Around;
-use crate::board::{Board, ByNode, Column, Place, Seat};
+use crate::board::{Board, ByNode, Column, Place, Seat, SortId};
 use crate::cost::{self, Costs};
-use crate::device;
+use crate::device::{FULLEST, Given, Wishes};
 use crate::filter::{self, Block, Class, Questions};
-use crate::outlook::Valued;
 use crate::place::Want;
 
 /// Every node as a class sees it.
@@ -30,6 +27,8 @@ pub(crate) struct Field<'a> {
     pub(crate) wanted: Resources,
     around: Around<'a>,
     keys: Vec<String>,
+    /// Its wishes on each sort of machine.
+    wishes: BTreeMap<SortId, Wished<'a>>,
     /// How many nodes there are.
     considered: u32,
     /// How many nodes of a cell are remembered.
@@ -40,6 +39,9 @@ pub(crate) struct Field<'a> {
     /// Nodes that are filtered for themselves.
     filtered: BTreeMap<Block<'a>, u32>,
 }
+
+/// Wishes on a sort of machine, or the kind of device of which that has too few.
+type Wished<'a> = Result<Wishes<'a>, &'a DeviceKind>;
 
 /// Nodes with the same values of all attributes that rules name.
 struct Cell {
@@ -85,7 +87,7 @@ impl Least {
 
 /// Nodes beyond those that are placed on of which the cheapest must be known: the runner-up, and those that one may have
 /// wishes about.
-const SPARE: usize = 2;
+pub(crate) const SPARE: usize = 2;
 
 /// How many nodes have to be remembered for these.
 pub(crate) fn enough_for(wants: &[Want]) -> usize {
@@ -103,6 +105,7 @@ impl<'a> Field<'a> {
             wanted: class.group.resources(),
             keys: around.keys(),
             around,
+            wishes: BTreeMap::new(),
             considered: u32::try_from(board.seats().len()).unwrap_or(u32::MAX),
             most,
             cells: Vec::new(),
@@ -122,8 +125,10 @@ impl<'a> Field<'a> {
         let keys = self.keys.clone();
         let columns: Vec<_> = keys.iter().map(|key| board.attributes().column(key)).collect();
         let same = board.group(&self.class.job.id, &self.class.group.name);
-        let (mut known, mut open) = (BTreeMap::new(), Vec::new());
+        let (mut known, mut open, mut wishes) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         for (place, (node, seat)) in board.seats().iter().enumerate() {
+            let of_sort = || Wishes::of(&seat.fingerprint.devices, self.class.group);
+            let wishes = wishes.entry(self.sort_of(seat)).or_insert_with(of_sort);
             if let Some(block) = filter::out_of_service(seat) {
                 *self.filtered.entry(block).or_default() += 1;
                 continue;
@@ -131,10 +136,13 @@ impl<'a> Field<'a> {
             if !questions.admit(place) {
                 continue;
             }
-            if let Some(block) = self.blocked(*node, seat) {
-                *self.filtered.entry(block).or_default() += 1;
-                continue;
-            }
+            let given = match self.admit(board, *node, seat, wishes) {
+                Ok(given) => given,
+                Err(block) => {
+                    *self.filtered.entry(block).or_default() += 1;
+                    continue;
+                }
+            };
             let cell = self.cell_of(place, seat, &columns, &mut known);
             if cell == open.len() {
                 open.push(Least { most: self.most, kept: BinaryHeap::new() });
@@ -143,18 +151,46 @@ impl<'a> Field<'a> {
             let limit = open[cell].limit();
             let used = seat.used + self.wanted;
             if limit.is_none_or(|limit| !cost::reaches(self.policy, used, seat.capacity, limit)) {
-                open[cell].offer(self.costs_of(board, *node, seat, same).total(), *node);
+                open[cell].offer(self.costs_of(board, *node, seat, &given, same).total(), *node);
             }
         }
         self.filtered.extend(questions.kept_out());
+        self.wishes = wishes;
         open
     }
 
-    /// What keeps the class off a node of the right kind, its cell apart.
-    fn blocked(&self, node: NodeId, seat: &Seat) -> Option<Block<'a>> {
-        filter::devices_missing(seat, self.class)
-            .or_else(|| filter::no_room(seat, self.class, self.wanted))
-            .or_else(|| self.around.broken_on(node).map(Block::Rule))
+    /// The sort of a node, as far as the class can tell.
+    fn sort_of(&self, seat: &Seat) -> SortId {
+        // Asked of every node: what is not needed is not read from memory.
+        if self.class.group.devices().next().is_none() { SortId::ANY } else { seat.sort }
+    }
+
+    /// The devices on a node of the right kind, or what keeps the class off it, its cell apart.
+    fn admit<'w>(
+        &self,
+        board: &Board,
+        node: NodeId,
+        seat: &Seat,
+        wishes: &'w Wished<'a>,
+    ) -> Result<Given<'w>, Block<'a>> {
+        let given = self.devices_of(board, seat, wishes)?;
+        match self.around.broken_on(node) {
+            Some(rule) => Err(Block::Rule(rule)),
+            None => Ok(given),
+        }
+    }
+
+    /// The devices of the node that the policy prefers.
+    fn devices_of<'w>(&self, board: &Board, seat: &Seat, wishes: &'w Wished<'a>) -> Result<Given<'w>, Block<'a>> {
+        let wishes = wishes.as_ref().map_err(|kind| Block::DeviceMissing(kind))?;
+        match self.policy {
+            Policy::Spread | Policy::Pack => filter::give(seat, self.class, wishes, self.wanted, FULLEST),
+            Policy::Fragmentation => {
+                let value = board.outlook().value(seat);
+                let rank = |device: &Device, free: u32, taken: u32| value.device_loss(device, free, taken);
+                filter::give(seat, self.class, wishes, self.wanted, &rank)
+            }
+        }
     }
 
     /// What keeps the class off a node, its cell apart.
@@ -196,11 +232,11 @@ impl<'a> Field<'a> {
         self.cells.iter().position(|cell| cell.values == values)
     }
 
-    /// What a node costs, its cell and the wish for it apart.
-    fn costs_of(&self, board: &Board, node: NodeId, seat: &Seat, same: Option<&ByNode>) -> Costs {
+    /// What a node costs when these devices are given, its cell and the wish for it apart.
+    fn costs_of(&self, board: &Board, node: NodeId, seat: &Seat, given: &Given<'_>, same: Option<&ByNode>) -> Costs {
         let same = same.and_then(|on| on.get(&node)).copied().unwrap_or(0);
         let used = seat.used + self.wanted;
-        let loss = || self.loss(board, node, seat);
+        let loss = || board.outlook().value(seat).loss(self.wanted, given);
         let mut costs = cost::of_node(self.policy, used, seat.capacity, same, loss);
         let mut rules = Costs::default();
         cost::add_preferences(&self.class.group.rules.preferences, &seat.fingerprint.attributes, &mut rules);
@@ -216,29 +252,17 @@ impl<'a> Field<'a> {
         cost::add_rules(self.policy, rules, costs);
     }
 
-    /// What the node's room would lose of its worth.
-    fn loss(&self, board: &Board, node: NodeId, seat: &Seat) -> i64 {
-        let value = board.outlook().value(node, seat);
-        let grants = self.devices(seat, &value).unwrap_or_default();
-        value.loss(self.wanted, self.class.group, &grants)
-    }
-
-    /// The devices of the node that the policy prefers.
-    pub(crate) fn devices(&self, seat: &Seat, value: &Valued<'_>) -> Result<DeviceGrants, &'a DeviceKind> {
-        match self.policy {
-            Policy::Spread | Policy::Pack => device::choose(seat, self.class.group),
-            Policy::Fragmentation => {
-                let rank = |device: &Device, free: u32, taken: u32| value.device_loss(device, free, taken);
-                device::choose_by(seat, self.class.group, &rank)
-            }
-        }
+    /// The devices of a node on which the class fits.
+    pub(crate) fn devices(&self, board: &Board, seat: &Seat) -> Given<'_> {
+        let given = self.devices_of(board, seat, &self.wishes[&self.sort_of(seat)]);
+        given.expect("a node that fits has its devices free")
     }
 
     /// What a node costs now, its cell and the wish for it apart.
     pub(crate) fn cost_now(&self, board: &Board, node: NodeId) -> i64 {
         let seat = board.seats().get(&node).expect("a node that was chosen is on the board");
         let same = board.group(&self.class.job.id, &self.class.group.name);
-        self.costs_of(board, node, seat, same).total()
+        self.costs_of(board, node, seat, &self.devices(board, seat), same).total()
     }
 
     /// Works out what a cell costs and whether it is open, and remembers its cheapest node.
@@ -301,7 +325,7 @@ impl<'a> Field<'a> {
     fn costs(&self, board: &Board, node: NodeId, want: &Want) -> Costs {
         let Some(seat) = board.seats().get(&node) else { return Costs::default() };
         let same = board.group(&self.class.job.id, &self.class.group.name);
-        let mut costs = self.costs_of(board, node, seat, same);
+        let mut costs = self.costs_of(board, node, seat, &self.devices(board, seat), same);
         self.add_costs_in(&self.values_of(seat), &mut costs);
         if want.leaving == Some(node) {
             cost::discount_leaving(self.policy, &mut costs);
@@ -349,6 +373,16 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The cheapest node but this one, with what it costs. The field has to know of two nodes at least.
+    pub(crate) fn cheapest_but(&self, node: NodeId) -> Option<(i64, NodeId)> {
+        let of_cell = |(_, _, cell): &(i64, NodeId, usize)| {
+            let cell = &self.cells[*cell];
+            let (cost, node) = cell.open.iter().find(|(_, other)| *other != node)?;
+            Some((cost + cell.cost, *node))
+        };
+        self.heads.iter().filter_map(of_cell).min()
+    }
+
     pub(crate) fn fits_on(&self, board: &Board, node: NodeId) -> bool {
         board.seats().get(&node).is_some() && self.filter_of(board, node).is_none()
     }
@@ -388,7 +422,10 @@ impl<'a> Field<'a> {
             if filter::out_of_service(seat).is_some() || !questions.admit(place) {
                 continue;
             }
-            let Some(Block::Exhausted(_) | Block::DevicesTaken(_)) = self.blocked(*node, seat) else { continue };
+            let wishes = &self.wishes[&self.sort_of(seat)];
+            let Err(Block::Exhausted(_) | Block::DevicesTaken(_)) = self.admit(board, *node, seat, wishes) else {
+                continue;
+            };
             let Some((lack, shortfall)) = filter::shortfall(seat, self.class, self.wanted) else { continue };
             if nearest.as_ref().is_none_or(|(least, ..)| lack < *least) {
                 nearest = Some((lack, *node, shortfall));

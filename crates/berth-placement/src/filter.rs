@@ -10,7 +10,8 @@ use berth_model::{
 use crate::around::Around;
 use crate::board::{Attributes, Column, Eligibility, Place, Seat};
 use crate::constraint::{holds, suits};
-use crate::{cost, device};
+use crate::cost;
+use crate::device::{self, FULLEST, Given, Rank, Wishes};
 
 /// What all allocations of one job version and group have in common.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +104,7 @@ fn unsuited<'a>(fingerprint: &Fingerprint, class: Class<'a>) -> Option<Block<'a>
     let broken = class.constraints().find(|constraint| !holds(constraint, &fingerprint.attributes));
     broken
         .map(Block::Constraint)
-        .or_else(|| device::missing(&fingerprint.devices, class.group).map(Block::DeviceMissing))
+        .or_else(|| Wishes::of(&fingerprint.devices, class.group).err().map(Block::DeviceMissing))
 }
 
 /// What a class asks of the attributes of nodes, judged once for every value that some node has: says of a node in a look
@@ -177,23 +178,31 @@ pub(crate) fn out_of_service<'a>(seat: &Seat) -> Option<Block<'a>> {
     }
 }
 
-/// The kind of which a node has too few devices, taken or not.
-pub(crate) fn devices_missing<'a>(seat: &Seat, class: Class<'a>) -> Option<Block<'a>> {
-    // Asked of every node: what is not needed is not read from memory.
-    class.group.devices().next()?;
-    device::missing(&seat.fingerprint.devices, class.group).map(Block::DeviceMissing)
-}
-
 /// The first filter of those that less on the node would lift.
 pub(crate) fn no_room<'a>(seat: &Seat, class: Class<'a>, wanted: Resources) -> Option<Block<'a>> {
+    let wishes = match Wishes::of(&seat.fingerprint.devices, class.group) {
+        Ok(wishes) => wishes,
+        Err(kind) => return Some(Block::DevicesTaken(kind)),
+    };
+    give(seat, class, &wishes, wanted, FULLEST).err()
+}
+
+/// The devices that an allocation would be given, in the order of `rank`, or the first filter that less on the node would
+/// lift.
+pub(crate) fn give<'w, 'a>(
+    seat: &Seat,
+    class: Class<'a>,
+    wishes: &'w Wishes<'a>,
+    wanted: Resources,
+    rank: Rank<'_>,
+) -> Result<Given<'w>, Block<'a>> {
     if let Some(block) = no_port(seat, class) {
-        return Some(block);
+        return Err(block);
     }
     if let Some(space) = exhausted(seat.used + wanted, seat.capacity) {
-        return Some(Block::Exhausted(space));
+        return Err(Block::Exhausted(space));
     }
-    class.group.devices().next()?;
-    device::choose(seat, class.group).err().map(Block::DevicesTaken)
+    device::choose(seat, wishes, rank).map_err(Block::DevicesTaken)
 }
 
 /// What [`choose_ports`] would fail for.

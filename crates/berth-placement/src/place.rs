@@ -187,8 +187,7 @@ pub(crate) fn take(
 ) -> Placement {
     let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
     let ports = filter::choose_ports(seat, class).expect("a node in the open has its ports free");
-    let devices =
-        field.devices(seat, &board.outlook().value(node, seat)).expect("a node in the open has its devices free");
+    let devices = field.devices(board, seat).grants(seat);
     let placement = Placement { node, ports, devices, decision, explanation };
     let before = field.cost_now(board, node);
     board.hold(want.alloc, Hold::of(&class.job.id, class.group, &placement));

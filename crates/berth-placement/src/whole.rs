@@ -10,7 +10,7 @@ use berth_model::{AtMost, Domain, Filter, Fingerprint, GroupSpec, Port, Relation
 
 use crate::around::Around;
 use crate::board::{Board, Seat};
-use crate::device;
+use crate::device::{FULLEST, Wishes, choose};
 use crate::filter::{self, Class};
 
 /// Each goes a call deeper at most.
@@ -99,7 +99,11 @@ fn copies(seat: &Seat, class: Class<'_>, most: u32) -> u32 {
     if group.devices().next().is_none() {
         return most;
     }
-    (1..=most).rev().find(|copies| device::choose(seat, &times(group, *copies)).is_ok()).unwrap_or(0)
+    let fit = |copies: &u32| {
+        let group = times(group, *copies);
+        Wishes::of(&seat.fingerprint.devices, &group).is_ok_and(|wishes| choose(seat, &wishes, FULLEST).is_ok())
+    };
+    (1..=most).rev().find(fit).unwrap_or(0)
 }
 
 /// The tasks of so many of a group, as one group.

@@ -1,5 +1,4 @@
 //! Regret and proposals: what the balancer says of boards that change.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 
@@ -189,7 +188,7 @@ proptest! {
             let id = alloc(id);
             match act {
                 0 => {
-                    let eligibility = if id.counter % 3 == 0 { Eligibility::Lost } else { Eligibility::Ready };
+                    let eligibility = if id.counter.is_multiple_of(3) { Eligibility::Lost } else { Eligibility::Ready };
                     cluster.add_node(at, 2_000 + 500 * at, if spec < 3 { "r1" } else { "r2" }, eligibility);
                     nodes.push(at);
                 }

@@ -97,6 +97,26 @@ fn worth_never_falls_with_the_room() {
 }
 
 #[test]
+fn what_is_taken_is_weighed_as_if_the_room_were_looked_at_anew() {
+    let mix = mix(&[(shape(Ask::Share(470)), 7), (shape(Ask::Share(320)), 3), (shape(Ask::Whole(2)), 1)]);
+    let prices = Prices::settle(&mix, &[], &[room(0, &[1_000; 8])]);
+    let before = Room { cpu: 20_000, memory: 40 * GIB, ..room(0, &[1_000, 1_000, 680, 530, 0]) };
+    let value = prices.value(&before);
+    let afresh = |cpu: u64, gib: u64, shares: &[u16]| {
+        let (cpu, memory) = (before.cpu.saturating_sub(cpu), before.memory.saturating_sub(gib * GIB));
+        prices.value(&Room { cpu, memory, ..room(0, shares) })
+    };
+    let after =
+        |cpu: u64, gib: u64, taken: &[(u16, u16)]| prices.value_after(&value, cpu, gib * GIB, taken.iter().copied());
+    assert_eq!(after(4_000, 8, &[(680, 470)]), afresh(4_000, 8, &[1_000, 1_000, 210, 530, 0]));
+    let two = [(1_000, 1_000), (1_000, 1_000)];
+    assert_eq!(after(16_000, 1, &two), afresh(16_000, 1, &[0, 0, 680, 530, 0]));
+    let shares = [(1_000, 470), (530, 530)];
+    assert_eq!(after(1_000, 40, &shares), afresh(1_000, 40, &[530, 1_000, 680, 0, 0]));
+    assert_eq!(after(30_000, 50, &[]), afresh(30_000, 50, before.shares), "more than there is");
+}
+
+#[test]
 fn following_a_change_comes_to_about_what_starting_anew_does() {
     let (before, after) = ([1_000; 100], [530; 100]);
     let mix = mix(&[(shape(Ask::Share(470)), 4), (shape(Ask::Share(530)), 1), (shape(Ask::Share(260)), 2)]);

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use berth_model::Policy;
-use berth_sim::pack::{Gpus, Knowledge, Packing, TraceNode, TracePods, pack, read_nodes, read_pods};
+use berth_sim::pack::{Batches, Gpus, Knowledge, Packing, TraceNode, TracePods, pack, read_nodes, read_pods};
 
 /// Twelve nodes of two models; the second is scarce.
 fn nodes() -> Vec<TraceNode> {
@@ -47,7 +47,12 @@ fn order(seed: u64, count: usize) -> Vec<usize> {
 }
 
 fn packed(order: &[usize], policy: Policy, knowledge: Knowledge) -> Packing {
-    pack(&nodes(), &pods(), order, policy, knowledge, || ())
+    pack(&nodes(), &pods(), order, policy, knowledge, Batches::SINGLE, || ())
+}
+
+fn packed_in_batches(order: &[usize], arrivals: usize, moves: usize) -> Packing {
+    let batches = Batches { arrivals, moves };
+    pack(&nodes(), &pods(), order, Policy::Fragmentation, Knowledge::Known, batches, || ())
 }
 
 /// What is allocated when as much has arrived as there is, in hundredths of a percent.
@@ -69,6 +74,41 @@ fn what_arrives_later_changes_no_decision() {
         assert_eq!(one.decisions[..before], two.decisions[..before], "{knowledge:?}");
         assert_ne!(one.decisions, two.decisions, "the arrivals do matter");
     }
+}
+
+#[test]
+fn what_arrives_in_later_batches_changes_no_decision() {
+    let (batch, before, len) = (20, 60, 140);
+    let order = order(1, len);
+    let mut other = order.clone();
+    other[before..].reverse();
+    let (one, two) = (packed_in_batches(&order, batch, 2), packed_in_batches(&other, batch, 2));
+    assert_eq!(one.decisions[..before], two.decisions[..before]);
+    assert_ne!(one.decisions, two.decisions, "the arrivals do matter");
+}
+
+#[test]
+fn moves_are_counted_and_bounded() {
+    let order = order(4, 140);
+    assert_eq!(packed_in_batches(&order, 20, 0).moves, 0);
+    let moved = packed_in_batches(&order, 20, 2);
+    assert!((1..=14).contains(&moved.moves), "{}", moved.moves);
+    assert_eq!(moved.placed + moved.rejected, 140);
+}
+
+#[test]
+fn a_move_makes_room_for_who_would_be_turned_away() {
+    let nodes = "sn,cpu_milli,memory_mib,gpu,model\na,64000,65536,2,m\nb,8000,8192,1,m\n";
+    let pods = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\n\
+        share,1000,1024,1,500,\nlarge,1000,1024,2,1000,\nfiller,16000,1024,1,1000,\n";
+    let (nodes, pods) = (read_nodes(nodes.as_bytes(), "nodes").unwrap(), read_pods(pods.as_bytes(), "pods").unwrap());
+    let run = |moves| {
+        let batches = Batches { arrivals: 1, moves };
+        pack(&nodes, &pods, &[0, 1], Policy::Spread, Knowledge::Known, batches, || ())
+    };
+    let (still, moved) = (run(0), run(1));
+    assert_eq!((still.decisions, still.moves), (vec![Some(0), None], 0), "the share is in the way");
+    assert_eq!((moved.decisions, moved.moves), (vec![Some(0), Some(0)], 1), "the share goes to the other node");
 }
 
 #[test]

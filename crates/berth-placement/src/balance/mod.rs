@@ -21,9 +21,10 @@ use numbers::Numbers;
 use shapes::Shapes;
 use terms::Part;
 
-/// What a round may do. Prices are moved once: twice costs a tenth of a round and is worth nothing that could be measured.
+/// What a round may do: some 60 ms of work. What the flow lacks then it goes on with in the next round. Prices are moved once:
+/// twice costs a tenth of a round and is worth nothing that could be measured.
 const BUDGET: Budget =
-    Budget { iterations: 1, flow: berth_flow::Budget::UNLIMITED, search: 2_000, proposals: PROPOSALS };
+    Budget { iterations: 1, flow: berth_flow::Budget(2_000_000), search: 2_000, proposals: PROPOSALS };
 
 /// How many proposals a round makes at most.
 const PROPOSALS: usize = 16;

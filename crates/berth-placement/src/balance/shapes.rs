@@ -18,10 +18,10 @@ use crate::filter::{self, Class as Spec, Questions};
 use crate::optimise::{Amounts, DIMENSIONS, MOST_AMOUNT, NodeIndex, Optimiser, Shape, ShapeIndex};
 
 /// Up to so many shapes, demands are told apart exactly; then by powers of two; then not at all.
-const EXACT: usize = 64;
-const BOXED: usize = 256;
+const EXACT: usize = 16;
+const BOXED: usize = 64;
 /// Up to so many, classes are told apart by what they ask of nodes.
-const MOST: usize = 512;
+const MOST: usize = 128;
 
 /// What classes of one shape have in common.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

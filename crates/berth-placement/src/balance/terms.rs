@@ -18,11 +18,11 @@ pub(super) const PER_THOUSANDTH: i64 = 1_000;
 
 /// What it costs, in millionths, that one of the lowest priority waits: more than any place. Each priority more costs a
 /// tenth of it.
-const WAITING: i64 = 8_000_000;
+const WAITING: i64 = 2_000_000;
 
 /// What it costs to move one, in millionths: a service hands over, batch work begins anew.
-const MOVING_SERVICE: i64 = 20_000;
-const MOVING_BATCH: i64 = 60_000;
+const MOVING_SERVICE: i64 = 200_000;
+const MOVING_BATCH: i64 = 400_000;
 
 /// What it costs to move what is not to be moved, in millionths: more than anything gains.
 const NEVER: i64 = 1_000_000_000;
@@ -71,7 +71,7 @@ pub(super) fn class(spec: Spec<'_>, shape: ShapeIndex, policy: Policy, stays: bo
         shape,
         demand: demand(spec),
         wanted: 0,
-        waiting: WAITING + WAITING / 10 * i64::from(spec.job.priority.0),
+        waiting: WAITING + WAITING / 50 * i64::from(spec.job.priority.0),
         moving,
         crowding: cost::of_a_pair(policy) * PER_THOUSANDTH,
         limits: limits(spec),

@@ -4,6 +4,7 @@
 
 mod attributes;
 mod seats;
+mod sorts;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use berth_model::{
 pub(crate) use attributes::{Attributes, Column, Place};
 pub use seats::Standing;
 pub(crate) use seats::{Seat, Seats};
+pub(crate) use sorts::SortId;
+use sorts::Sorts;
 
 use crate::filter::Class;
 use crate::outlook::Outlook;
@@ -123,6 +126,7 @@ pub struct Board {
     /// By the job that is shunned: by which job, whom of it and within what, and where that one is.
     shunning: BTreeMap<JobId, BTreeMap<(JobId, Peer, Domain), ByNode>>,
     attributes: Attributes,
+    sorts: Sorts,
     /// Made by [`Board::emptied`]: where others would be is not known.
     imagined: bool,
     /// What the policy `fragmentation` expects.
@@ -135,9 +139,11 @@ impl Board {
         let place = match self.seats.place(id) {
             Ok(place) => place,
             Err(place) => {
-                self.seats.insert(place, id, Seat::new(Arc::new(fingerprint.clone()), eligibility));
+                let sort = self.sorts.enter(&fingerprint.devices);
+                let mut seat = Seat::new(Arc::new(fingerprint.clone()), sort, eligibility);
+                self.outlook.see(&mut seat);
+                self.seats.insert(place, id, seat);
                 self.attributes.insert(place, &fingerprint.attributes);
-                self.outlook.see(id, &fingerprint.devices);
                 return;
             }
         };
@@ -149,8 +155,9 @@ impl Board {
         if seat.fingerprint.attributes != fingerprint.attributes {
             self.attributes.set(place, &fingerprint.attributes);
         }
-        self.outlook.see(id, &fingerprint.devices);
-        seat.refit(Arc::new(fingerprint.clone()), &self.holds);
+        self.sorts.leave(&seat.fingerprint.devices);
+        seat.refit(Arc::new(fingerprint.clone()), self.sorts.enter(&fingerprint.devices), &self.holds);
+        self.outlook.see(seat);
     }
 
     /// Forgets a node and what it held.
@@ -160,7 +167,7 @@ impl Board {
             self.release(alloc);
         }
         self.attributes.remove(place);
-        self.outlook.forget(id);
+        self.sorts.leave(&self.seats.at_mut(place).fingerprint.devices);
         self.seats.remove(place);
     }
 
@@ -172,7 +179,7 @@ impl Board {
 
     /// Has the prices of the policy `fragmentation` follow what has changed.
     pub(crate) fn follow(&mut self) {
-        self.outlook.follow(&self.seats);
+        self.outlook.follow(&mut self.seats);
     }
 
     pub(crate) fn outlook(&self) -> &Outlook {
@@ -195,6 +202,7 @@ impl Board {
         self.release(alloc);
         let Some(seat) = self.seats.get_mut(hold.node) else { return };
         seat.seat(alloc, &hold);
+        self.outlook.weigh(seat);
         let groups = self.groups.entry(hold.job.clone()).or_default();
         *groups.entry(hold.group.clone()).or_default().entry(hold.node).or_default() += 1;
         for (peer, domain) in &hold.shuns {
@@ -210,6 +218,7 @@ impl Board {
         let Some(hold) = self.holds.remove(&alloc) else { return false };
         if let Some(seat) = self.seats.get_mut(hold.node) {
             seat.unseat(alloc, &hold);
+            self.outlook.weigh(seat);
         }
         take_from(&mut self.groups, &hold.job, &hold.group, hold.node);
         for (peer, domain) in &hold.shuns {

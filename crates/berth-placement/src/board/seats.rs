@@ -7,7 +7,8 @@ use std::sync::Arc;
 use berth_model::{AllocId, DeviceId, Fingerprint, NodeId, Port, Preemptible, Priority, Resources, Timestamp};
 
 use super::attributes::Place;
-use super::{Eligibility, Hold};
+use super::{Eligibility, Hold, SortId};
+use crate::outlook::Stock;
 
 /// What others have to know of an allocation that they would make go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +45,15 @@ pub(crate) struct Seat {
     /// What its fingerprint says.
     pub(crate) capacity: Resources,
     pub(crate) eligibility: Eligibility,
+    /// By its devices.
+    pub(crate) sort: SortId,
     /// How many hold the port. More than one only while something that was given up still runs.
     pub(crate) ports: BTreeMap<Port, u32>,
     /// How much of each device is taken, in thousandths, in the order of the fingerprint.
     pub(crate) devices: Vec<u32>,
     pub(crate) fingerprint: Arc<Fingerprint>,
+    /// What its room is worth, kind of device by kind of device; the outlook of its board keeps them.
+    pub(crate) stocks: Vec<Stock>,
     /// Who holds something here.
     holders: BTreeMap<AllocId, Holder>,
     /// Those of them that have a standing, the lowest priority first.
@@ -56,14 +61,16 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub(super) fn new(fingerprint: Arc<Fingerprint>, eligibility: Eligibility) -> Seat {
+    pub(super) fn new(fingerprint: Arc<Fingerprint>, sort: SortId, eligibility: Eligibility) -> Seat {
         Seat {
             used: Resources::default(),
             capacity: fingerprint.resources,
             eligibility,
+            sort,
             ports: BTreeMap::new(),
             devices: vec![0; fingerprint.devices.len()],
             fingerprint,
+            stocks: Vec::new(),
             holders: BTreeMap::new(),
             levels: Vec::new(),
         }
@@ -127,10 +134,10 @@ impl Seat {
     }
 
     /// As another machine says that it is. Who holds what stays.
-    pub(super) fn refit(&mut self, fingerprint: Arc<Fingerprint>, holds: &BTreeMap<AllocId, Arc<Hold>>) {
+    pub(super) fn refit(&mut self, fingerprint: Arc<Fingerprint>, sort: SortId, holds: &BTreeMap<AllocId, Arc<Hold>>) {
         // The devices may be others: what is held of them is counted anew.
         let (holders, levels) = (std::mem::take(&mut self.holders), std::mem::take(&mut self.levels));
-        *self = Seat::new(fingerprint, self.eligibility);
+        *self = Seat::new(fingerprint, sort, self.eligibility);
         holders.keys().filter_map(|alloc| holds.get(alloc)).for_each(|hold| self.take(hold));
         (self.holders, self.levels) = (holders, levels);
     }
@@ -141,7 +148,7 @@ impl Seat {
 
     /// The node as if it were empty, not lost, and with room on its disk: what does not fit there does not fit by waiting.
     pub(crate) fn emptied(&self) -> Seat {
-        Seat::new(Arc::clone(&self.fingerprint), Eligibility::Ready)
+        Seat::new(Arc::clone(&self.fingerprint), self.sort, Eligibility::Ready)
     }
 
     pub(crate) fn take(&mut self, hold: &Hold) {
@@ -227,6 +234,10 @@ impl Seats {
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &Seat> + Clone {
         self.rows.iter()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Seat> {
+        self.rows.iter_mut()
     }
 
     pub(crate) fn len(&self) -> usize {

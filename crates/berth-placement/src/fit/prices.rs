@@ -45,27 +45,27 @@ pub struct Room<'a> {
     pub shares: &'a [u16],
 }
 
-/// The worth of a room.
-#[derive(Clone, Copy, Debug)]
-pub struct Value<'a> {
+/// A number for each of the [`TRIED`] prices.
+type ByTried<T> = [T; TRIED.len()];
+
+/// The worth of a room, kept so that what a placement takes of it is weighed without going through all its devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value {
+    class: NodeClass,
+    cpu: u64,
+    memory: u64,
+    /// What all its devices are worth at each price of cpu and memory, in nats.
+    devices: ByTried<i64>,
+    /// The price that holds in the room.
+    at: usize,
     nats: i64,
-    /// That of one device, by its free steps, at the price of cpu and memory that holds in the room.
-    devices: Option<&'a BySteps<i64>>,
 }
 
-impl Value<'_> {
+impl Value {
     /// In millionths of a device, at least 0: what is left of devices after all that may still be placed there, with the
     /// cpu and memory that are there.
     pub fn worth(&self) -> i64 {
-        let millionths = i128::from(self.nats) * i128::from(MILLIONTHS) / i128::from(DEVICE);
-        i64::try_from(millionths).expect("a device is more nats than millionths")
-    }
-
-    /// What a device loses of which `free` thousandths are free when so many more are taken, in nats: for choosing
-    /// between devices of the room, whatever else the placement takes there.
-    pub fn device_loss(&self, free: u16, taken: u16) -> i64 {
-        let worth = |free: u16| self.devices.map_or(0, |devices| devices[steps_free(free)]);
-        worth(free) - worth(free.saturating_sub(taken))
+        self.nats / DEVICE * MILLIONTHS + self.nats % DEVICE * MILLIONTHS / DEVICE
     }
 }
 
@@ -122,21 +122,47 @@ impl Prices {
     }
 
     /// What the room is worth.
-    pub fn value(&self, room: &Room<'_>) -> Value<'_> {
-        let cheapest = self.cheapest(room);
-        let devices = cheapest.and_then(|(at, _)| self.worths.get(room.class.index())?.get(at));
-        Value { nats: cheapest.map_or(0, |(_, worth)| worth), devices }
+    pub fn value(&self, room: &Room<'_>) -> Value {
+        let mut devices = [0; TRIED.len()];
+        for (devices, worth) in devices.iter_mut().zip(self.worths_of(room.class)) {
+            *devices = room.shares.iter().map(|share| worth[steps_free(*share)]).sum();
+        }
+        self.cheapest(room.class, room.cpu, room.memory, devices)
+    }
+
+    /// What a room is worth that was worth `value` at these prices, when so much cpu and memory are taken and of each of
+    /// these devices, of which so many thousandths were free, so many.
+    pub fn value_after(&self, value: &Value, cpu: u64, memory: u64, taken: impl Iterator<Item = (u16, u16)>) -> Value {
+        let mut devices = value.devices;
+        for (free, taken) in taken {
+            let (before, after) = (steps_free(free), steps_free(free.saturating_sub(taken)));
+            for (devices, worth) in devices.iter_mut().zip(self.worths_of(value.class)) {
+                *devices += worth[after] - worth[before];
+            }
+        }
+        self.cheapest(value.class, value.cpu.saturating_sub(cpu), value.memory.saturating_sub(memory), devices)
+    }
+
+    /// What a device of the room loses of which `free` thousandths are free when so many more are taken, in nats: for
+    /// choosing between devices of the room, whatever else the placement takes there.
+    pub fn device_loss(&self, value: &Value, free: u16, taken: u16) -> i64 {
+        let worth = |free: u16| self.worths_of(value.class).get(value.at).map_or(0, |worth| worth[steps_free(free)]);
+        worth(free) - worth(free.saturating_sub(taken))
+    }
+
+    /// The worths of a device of a class of nodes, by tried price. None of a class that no room had.
+    fn worths_of(&self, class: NodeClass) -> &[BySteps<i64>] {
+        self.worths.get(class.index()).map_or(&[], |worths| &worths[..])
     }
 
     /// The price of cpu and memory at which the room is worth least, and that worth. It is the dual of filling the
     /// node: each price gives an upper bound of what fits, and the least of them is the one to believe.
-    fn cheapest(&self, room: &Room<'_>) -> Option<(usize, i64)> {
-        let worths = self.worths.get(room.class.index())?;
-        let bound = |(tried, worth): (&Tried, &BySteps<i64>)| -> i64 {
-            let devices: i64 = room.shares.iter().map(|share| worth[steps_free(*share)]).sum();
-            devices.saturating_add(tried.of(room.cpu, room.memory))
-        };
-        self.tried.iter().zip(worths).map(bound).enumerate().min_by_key(|(at, worth)| (*worth, *at))
+    fn cheapest(&self, class: NodeClass, cpu: u64, memory: u64, devices: ByTried<i64>) -> Value {
+        let known = self.worths_of(class).len();
+        let bounds = self.tried.iter().zip(devices).take(known);
+        let bounds = bounds.map(|(tried, devices)| devices.saturating_add(tried.of(cpu, memory)));
+        let (at, nats) = bounds.enumerate().min_by_key(|(at, worth)| (*worth, *at)).unwrap_or((0, 0));
+        Value { class, cpu, memory, devices, at, nats }
     }
 
     /// Takes over the mix, with the prices of the shapes that are known already.
@@ -193,7 +219,7 @@ impl Prices {
     fn supply(&self, rooms: &[Room<'_>]) -> Vec<Vec<BySteps<u64>>> {
         let mut supply = vec![vec![[0; STEPS + 1]; self.tried.len()]; self.worths.len()];
         for room in rooms {
-            let Some((at, _)) = self.cheapest(room) else { continue };
+            let at = self.value(room).at;
             for share in room.shares {
                 supply[room.class.index()][at][steps_free(*share)] += 1 << DEVICE_BITS;
             }

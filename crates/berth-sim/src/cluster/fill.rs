@@ -16,6 +16,9 @@ use super::mix::Mix;
 /// A year: no machine is silent for so long.
 const NEVER: Millis = Millis::from_secs(365 * 24 * 3_600);
 
+/// So many rounds the optimiser may take for its first look; more than a cluster of any size takes.
+const MOST_FIRST_ROUNDS: u32 = 1_000;
+
 /// A machine's agent.
 struct Agent {
     serial: u64,
@@ -145,6 +148,18 @@ impl<'a> Cluster<'a> {
         self.balance(&mut times);
         times.round = self.meter.elapsed() - begun;
         times
+    }
+
+    /// The optimiser looks at the filled cluster, in as many rounds as that takes.
+    pub(crate) fn settle(&mut self) {
+        for round in 1..=MOST_FIRST_ROUNDS {
+            self.say(format!("first look of the optimiser, round {round}"));
+            let mut times = Times::default();
+            self.balance(&mut times);
+            if times.balance.is_some_and(|balance| balance.bound.is_some()) {
+                return;
+            }
+        }
     }
 
     /// The optimiser looks at what the round has changed.

@@ -51,6 +51,7 @@ pub fn cluster(options: &ClusterOptions, meter: &mut dyn Meter) -> ClusterReport
     let mut cluster = Cluster::new(options.policy, meter);
     cluster.add_machines(&mut mix, options.machines);
     let filling = cluster.fill(&mut mix, options.utilisation);
+    cluster.settle();
     let mut report = ClusterReport::new(options, &filling);
     for round in 0..WARM_UP_ROUNDS + options.rounds {
         cluster.say(format!("round {round}"));

@@ -8,7 +8,7 @@ use berth_model::{
     NodeId, Operator, Policy, Port, Preemptible, Priority, Resources, RestartPolicy, Rules, TaskSpec, Thousandths,
     UpdatePolicy,
 };
-use berth_placement::{Board, Class, Eligibility, Want, place};
+use berth_placement::{Board, Class, Eligibility, Move, Want, best_move, move_for, place};
 
 use super::trace::{Gpus, TraceNode, TracePod};
 
@@ -20,6 +20,14 @@ pub(super) struct Cluster {
     board: Board,
     policy: Policy,
     arrivals: u64,
+    /// What runs, by what it asks for.
+    running: BTreeMap<TracePod, Alike>,
+}
+
+/// Allocations that are alike, in the order in which they arrived.
+struct Alike {
+    job: JobSpec,
+    allocs: Vec<AllocId>,
 }
 
 impl Cluster {
@@ -29,27 +37,60 @@ impl Cluster {
         for (number, node) in (1..).zip(nodes) {
             board.put_node(NodeId::new(LIFE, number), &fingerprint(number, node), Eligibility::Ready);
         }
-        Cluster { board, policy, arrivals: 0 }
+        Cluster { board, policy, arrivals: 0, running: BTreeMap::new() }
     }
 
     /// Tells the policy that pods like this one come.
     pub(super) fn expect(&mut self, pod: &TracePod) {
         let job = job(0, pod);
-        self.board.expect(Class { job: &job, group: &job.groups[0] }, 1);
+        self.board.expect(class(&job), 1);
     }
 
     /// Places the pod, on the node with this place in the list. None: it fits nowhere.
     pub(super) fn place(&mut self, pod: &TracePod) -> Option<usize> {
         self.arrivals += 1;
         let job = job(self.arrivals, pod);
-        let class = Class { job: &job, group: &job.groups[0] };
         let alloc = AllocId::new(LIFE, self.arrivals);
-        let want = Want { alloc, only: None, avoid: Vec::new(), leaving: None };
-        let decision = DecisionId::new(LIFE, self.arrivals);
-        let outcome = place(&mut self.board, class, &[want], self.policy, decision);
-        let (_, placement) = outcome.placed.first()?;
-        usize::try_from(placement.node.counter - 1).ok()
+        let node = self.put(&job, alloc, None)?;
+        let alike = self.running.entry(pod.clone()).or_insert_with(|| Alike { job, allocs: Vec::new() });
+        alike.allocs.push(alloc);
+        usize::try_from(node.counter - 1).ok()
     }
+
+    fn put(&mut self, job: &JobSpec, alloc: AllocId, only: Option<NodeId>) -> Option<NodeId> {
+        let want = Want { alloc, only, avoid: Vec::new(), leaving: None };
+        let decision = DecisionId::new(LIFE, self.arrivals);
+        let outcome = place(&mut self.board, class(job), &[want], self.policy, decision);
+        outcome.placed.first().map(|(_, placement)| placement.node)
+    }
+
+    /// Makes the move of one running allocation that gains most. False: none gains anything.
+    pub(super) fn improve(&mut self) -> bool {
+        let found = best_move(&self.board, self.classes(), self.policy);
+        found.map(|found| self.carry_out(found)).is_some()
+    }
+
+    /// Makes one move after which the pod fits. False: there is none.
+    pub(super) fn make_room(&mut self, pod: &TracePod) -> bool {
+        let job = job(0, pod);
+        let found = move_for(&self.board, class(&job), self.classes(), self.policy);
+        found.map(|found| self.carry_out(found)).is_some()
+    }
+
+    fn classes(&self) -> impl Iterator<Item = (Class<'_>, &[AllocId])> {
+        self.running.values().map(|alike| (class(&alike.job), &alike.allocs[..]))
+    }
+
+    fn carry_out(&mut self, Move { alloc, to, .. }: Move) {
+        let mover = self.running.values().find(|alike| alike.allocs.contains(&alloc)).expect("what moves runs");
+        let job = mover.job.clone();
+        self.board.release(alloc);
+        self.put(&job, alloc, Some(to)).expect("a move goes where there is room");
+    }
+}
+
+fn class(job: &JobSpec) -> Class<'_> {
+    Class { job, group: &job.groups[0] }
 }
 
 fn fingerprint(number: u64, node: &TraceNode) -> Fingerprint {

@@ -1,6 +1,8 @@
 //! The packing experiment: pods arrive one after the other, each is placed at once or turned away for good, and what
-//! counts is how much of the GPUs is allocated in the end. Placing is production's.
+//! counts is how much of the GPUs is allocated in the end. Placing is production's. With [`Batches`] pods are placed some
+//! at a time, and some of those that run may move with each batch.
 
+mod batch;
 mod cluster;
 mod curve;
 mod trace;
@@ -11,6 +13,7 @@ use serde::Serialize;
 pub use curve::Cell;
 pub use trace::{Gpus, TraceError, TraceNode, TracePod, TracePods, read_nodes, read_order, read_pods};
 
+use batch::Placed;
 use cluster::Cluster;
 use curve::Curve;
 
@@ -24,6 +27,20 @@ pub enum Knowledge {
     Learned,
 }
 
+/// How many arrivals are placed at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batches {
+    /// Arrivals in a batch, at least one.
+    pub arrivals: usize,
+    /// The most running allocations that move with a batch.
+    pub moves: usize,
+}
+
+impl Batches {
+    /// Each arrival by itself, and nothing moves.
+    pub const SINGLE: Batches = Batches { arrivals: 1, moves: 0 };
+}
+
 /// What came of an experiment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Packing {
@@ -31,9 +48,11 @@ pub struct Packing {
     pub placed: u64,
     /// How many fitted nowhere when they arrived.
     pub rejected: u64,
+    /// How many times an allocation moved to another node.
+    pub moves: u64,
     /// Allocated against arrived.
     pub cells: Vec<Cell>,
-    /// For each arrival the node that it was placed on, by its place in the list of nodes.
+    /// For each arrival the node that it was first placed on, by its place in the list of nodes.
     #[serde(skip)]
     pub decisions: Vec<Option<usize>>,
 }
@@ -45,6 +64,7 @@ pub fn pack(
     order: &[usize],
     policy: Policy,
     knowledge: Knowledge,
+    batches: Batches,
     mut seen: impl FnMut(),
 ) -> Packing {
     let mut cluster = Cluster::new(nodes, policy);
@@ -53,26 +73,23 @@ pub fn pack(
     }
     let capacity = nodes.iter().map(|node| u64::from(node.gpus) * 1_000).sum();
     let mut curve = Curve::new(capacity);
-    let mut packing = Packing { placed: 0, rejected: 0, cells: Vec::new(), decisions: Vec::new() };
-    for pod in order.iter().filter_map(|pod| pods.all().get(*pod)) {
+    let mut packing = Packing { placed: 0, rejected: 0, moves: 0, cells: Vec::new(), decisions: Vec::new() };
+    let arriving: Vec<&TracePod> = order.iter().filter_map(|pod| pods.all().get(*pod)).collect();
+    for batch in arriving.chunks(batches.arrivals.max(1)) {
         if knowledge == Knowledge::Learned {
-            cluster.expect(pod);
+            batch.iter().for_each(|pod| cluster.expect(pod));
         }
-        let asked = pod.gpu_milli();
-        let node = cluster.place(pod);
-        match node {
-            Some(_) => {
-                packing.placed += 1;
-                curve.note(asked, asked);
-            }
-            None => {
-                packing.rejected += 1;
-                curve.note(asked, 0);
-            }
+        let Placed { nodes, moves } = batch::place(&mut cluster, batch, batches.moves, &mut seen);
+        packing.moves += moves;
+        for (pod, node) in batch.iter().zip(&nodes) {
+            let allocated = if node.is_some() { pod.gpu_milli() } else { 0 };
+            curve.note(pod.gpu_milli(), allocated);
         }
-        packing.decisions.push(node);
-        seen();
+        packing.decisions.extend(nodes);
     }
+    let placed = packing.decisions.iter().flatten().count();
+    packing.placed = placed as u64;
+    packing.rejected = (packing.decisions.len() - placed) as u64;
     packing.cells = curve.cells();
     packing
 }

@@ -399,11 +399,15 @@ impl ClusterArgs {
 const PACK_HELP: &str = "\
 NODES.csv has the columns sn, cpu_milli, memory_mib, gpu (how many) and model; PODS.csv has name, cpu_milli, \
 memory_mib, num_gpu, gpu_milli and gpu_spec (models, with | between them); ORDER.txt has a pod's number a line (0255 \
-for openb-pod-0255), with a `t` behind it for a copy. Every pod is placed when it arrives or turned away for good.
+for openb-pod-0255), with a `t` behind it for a copy. Every pod is placed when it arrives or turned away for good; with \
+--batch, when its batch is. With --moves, some of what runs moves with each batch: to make room for pods that fit nowhere, \
+or for what is yet to come.
 
-With --json: {policy, placed, rejected, seconds, cells: [{arrived_pct, allocated_pct}…]}, one document per order.
+With --json: {policy, batch, placed, rejected, moves (made in all), seconds, cells: [{arrived_pct, allocated_pct}…]}, one \
+document per order.
 
-Example: berth sim pack --nodes nodes.csv --pods pods.csv --order seed42.txt.xz --policy fragmentation";
+Example: berth sim pack --nodes nodes.csv --pods pods.csv --order seed42.txt.xz --policy fragmentation
+         berth sim pack --nodes nodes.csv --pods pods.csv --order seed42.txt.xz --policy fragmentation --batch 100 --moves 2";
 
 /// `berth sim pack`
 #[derive(Clone, Debug, Args)]
@@ -423,6 +427,12 @@ pub struct PackArgs {
     /// What the policy is told of the shapes that will arrive
     #[arg(long, value_enum, default_value = "known")]
     pub mix: PackMix,
+    /// How many arrivals are placed at a time, those that ask for most of the GPUs first
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub batch: u32,
+    /// How many running pods may move with each batch, in percent of the batch, rounded down
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub moves: u32,
 }
 
 /// Policies that `berth sim pack` knows.

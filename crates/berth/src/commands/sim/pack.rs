@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use berth_model::Policy;
-use berth_sim::pack::{Cell, Knowledge, Packing, TraceError, read_nodes, read_order, read_pods};
+use berth_sim::pack::{Batches, Cell, Knowledge, Packing, TraceError, read_nodes, read_order, read_pods};
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -18,8 +18,10 @@ use crate::output::{Format, Progress, table};
 #[derive(Serialize)]
 struct Packed {
     policy: String,
+    batch: u32,
     placed: u64,
     rejected: u64,
+    moves: u64,
     seconds: f64,
     cells: Vec<Cell>,
 }
@@ -43,13 +45,17 @@ pub fn pack(args: &PackArgs, format: Format) -> anyhow::Result<ExitCode> {
         PackPolicy::Fragmentation => Policy::Fragmentation,
     };
     let policy = args.policy.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    let count = |of: u64| usize::try_from(of).unwrap_or(usize::MAX);
+    let moves = u64::from(args.batch) * u64::from(args.moves) / 100;
+    let batches = Batches { arrivals: count(u64::from(args.batch)), moves: count(moves) };
     let progress = Progress::counting(format, orders.iter().map(Vec::len).sum());
     for (file, order) in args.order.iter().zip(&orders) {
         progress.say(file.display().to_string());
         let began = Instant::now();
-        let Packing { placed, rejected, cells, .. } =
-            berth_sim::pack::pack(&nodes, &pods, order, weighed, knowledge, || progress.step());
-        let packed = Packed { policy: policy.clone(), placed, rejected, seconds: began.elapsed().as_secs_f64(), cells };
+        let Packing { placed, rejected, moves, cells, decisions: _ } =
+            berth_sim::pack::pack(&nodes, &pods, order, weighed, knowledge, batches, || progress.step());
+        let (policy, seconds) = (policy.clone(), began.elapsed().as_secs_f64());
+        let packed = Packed { policy, batch: args.batch, placed, rejected, moves, seconds, cells };
         format.show_line(&packed, |packed| text(file, packed))?;
     }
     progress.end();
@@ -66,10 +72,11 @@ fn text(file: &Path, packed: &Packed) -> String {
     let shown = packed.cells.iter().filter(|cell| SHOWN.contains(&cell.arrived_pct));
     let rows = shown.map(|cell| [format!("{} %", cell.arrived_pct), format!("{:.2} %", cell.allocated_pct)]);
     format!(
-        "{}: {} placed, {} rejected, in {:.1} s\n{}",
+        "{}: {} placed, {} rejected, {} moved, in {:.1} s\n{}",
         file.display(),
         packed.placed,
         packed.rejected,
+        packed.moves,
         packed.seconds,
         table(["ARRIVED", "ALLOCATED"], rows)
     )
