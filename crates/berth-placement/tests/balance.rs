@@ -103,6 +103,18 @@ fn a_full_node_beside_an_empty_one_gives_some_away() {
 }
 
 #[test]
+fn an_empty_machine_without_limits_is_looked_at() {
+    let mut cluster = Cluster::new(Policy::Spread, specs());
+    let mut machine = machine("n1");
+    machine.0.resources.network = Mbits(u64::MAX);
+    cluster.board.put_node(node(1), &machine.0, Eligibility::Ready);
+    cluster.balancer.see_node(&cluster.board, node(1));
+    assert_eq!(cluster.balancer.round(|_| true).regret(), Some(0));
+    cluster.put(alloc(1), 0, Stand::Runs(node(1)));
+    assert!(cluster.balancer.round(|_| true).regret() >= Some(0));
+}
+
+#[test]
 fn what_stays_is_not_moved() {
     let mut cluster = Cluster::new(Policy::Spread, vec![service("a").cpu(1_000)]);
     cluster.add_node(1, 4_000, "r1", Eligibility::Ready);
@@ -173,8 +185,6 @@ fn specs() -> Vec<Spec> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
     /// What was told in pieces is what is told at once; no bound is above a cost; and a proposal gains what it says.
     #[test]
     fn a_balancer_that_lives_on_says_what_a_fresh_one_says(

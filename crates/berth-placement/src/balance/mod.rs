@@ -191,17 +191,18 @@ impl<K: Ord + Clone> Balancer<K> {
     pub fn round(&mut self, mut allows: impl FnMut(&Proposal) -> bool) -> Balance {
         // Whether there is a place for what waits is for the fast path to say, which knows all filters.
         let round = self.optimiser.review(BUDGET);
-        let sound = round.proposals.iter().filter_map(|found| self.proposal(found));
+        let mut named = BTreeSet::new();
+        let sound = round.proposals.iter().filter_map(|found| self.proposal(found, &mut named));
         let proposals = sound.filter(|proposal| allows(proposal)).collect();
         Balance { cost: told(round.cost), bound: round.bound.map(told), proposals }
     }
 
-    fn proposal(&self, found: &optimise::Proposal) -> Option<Proposal> {
+    /// `named` are those whom the proposals so far are about.
+    fn proposal(&self, found: &optimise::Proposal, named: &mut BTreeSet<AllocId>) -> Option<Proposal> {
         let name = |node: NodeIndex| self.nodes.name(node.0).copied();
-        let mut gone = BTreeSet::new();
         let mut first = |class, node| {
             let there = self.seated.get(&(class, node))?;
-            there.iter().copied().find(|alloc| gone.insert(*alloc))
+            there.iter().copied().find(|alloc| named.insert(*alloc))
         };
         let mut moves = Vec::new();
         for one in &found.moves {

@@ -232,8 +232,9 @@ impl Band {
         let (natural, capacity) = (natural(state, node), state.capacity(node));
         std::array::from_fn(|at| {
             let whole = |rate: i128| {
-                let price = (rate.max(0) * i128::from(capacity.0[at])) >> FRACTION;
-                i64::try_from(price).unwrap_or(MOST_PRICE).min(MOST_PRICE)
+                // Nothing that runs makes the band as wide as prices go, and then the product may be too large.
+                let price = rate.max(0).checked_mul(i128::from(capacity.0[at])).map(|price| price >> FRACTION);
+                price.and_then(|price| i64::try_from(price).ok()).unwrap_or(MOST_PRICE).min(MOST_PRICE)
             };
             natural[at].clamp(whole(self.means[at] - self.widths[at]), whole(self.means[at] + self.widths[at]))
         })
