@@ -136,8 +136,13 @@ impl World {
 
     fn ask(&mut self, command: Command) {
         let key = IdempotencyKey(format!("key-{}", self.clients.asked.len()));
-        let request =
-            CommandRequest { principal: Principal("admin".to_owned()), namespace: Namespace::default(), key, command };
+        let request = CommandRequest {
+            principal: Principal("admin".to_owned()),
+            namespace: Namespace::default(),
+            key,
+            plan: None,
+            command,
+        };
         self.submit(request);
     }
 
