@@ -56,6 +56,7 @@ impl Core {
 
     fn accept(&mut self, request: RequestId, command: CommandRequest) -> Result<Answer, Refusal> {
         authorize(&command.principal, &command.namespace, &command.command)?;
+        let plan = self.check_plan(&command)?;
         let digest = command_digest(&command.command);
         let id = CommandId::new(self.state.meta.incarnation, self.state.meta.commands + 1);
         self.root = Some(Cause::Command(id));
@@ -64,6 +65,10 @@ impl Core {
             Command::Stop(job) => self.stop_job(id, &command.namespace, job)?,
             Command::StopAlloc(alloc) => self.stop_alloc(id, &command.namespace, alloc)?,
         };
+        self.unbind();
+        if let Some(plan) = plan {
+            self.bind(&plan);
+        }
         self.state.meta.commands = id.counter;
         let record = CommandRecord {
             id,

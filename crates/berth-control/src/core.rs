@@ -6,6 +6,7 @@ use berth_model::control::{Beginning, CommitId, Effect, Event, SessionId};
 use berth_model::{Cause, Meta, NodeId, Order, Timer, Timestamp};
 
 use crate::Settings;
+use crate::bound::Bound;
 use crate::nodes::Link;
 use crate::pipeline::{Held, Lead, Pipeline};
 use crate::state::{Room, State};
@@ -30,6 +31,8 @@ pub struct Core {
     pub(crate) now: Timestamp,
     /// The counters of the last commit that went out, or of the store.
     pub(crate) written: Meta,
+    /// What a plan under which a command was sent has yet to place.
+    pub(crate) bound: Option<Bound>,
     /// What set off the step.
     pub(crate) root: Option<Cause>,
 }
@@ -57,6 +60,7 @@ impl Core {
             links: BTreeMap::new(),
             now,
             written,
+            bound: None,
             root: None,
         };
         core.resume();
@@ -114,6 +118,9 @@ impl Core {
     /// Reconciles and places until nothing is left to do.
     fn settle(&mut self) {
         for _ in 0..MAX_ROUNDS {
+            if std::mem::take(&mut self.state.dirty.unforeseen) {
+                self.unbind();
+            }
             let slots = std::mem::take(&mut self.state.dirty.slots);
             let jobs = std::mem::take(&mut self.state.dirty.jobs);
             let due = !slots.is_empty() || !jobs.is_empty();
@@ -181,6 +188,7 @@ impl Core {
                 Due::Reschedule(alloc) => self.reschedule_due(alloc, due),
                 Due::Proven => self.state.budget_freed(),
                 Due::Collect => self.collect(due),
+                Due::Unbind => self.unbind(),
             }
         }
     }

@@ -72,7 +72,7 @@ impl ClassKey {
 }
 
 /// What is known of a version of a job for good.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Template {
     /// Of each group, see [`template_digest`].
     digests: BTreeMap<GroupName, u64>,
@@ -85,7 +85,7 @@ struct Template {
 }
 
 /// All indexes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     pub(crate) agents: BTreeMap<AgentKey, NodeId>,
     /// Nodes by name. A name can be that of several: of one that is ready, and of others that are lost.
@@ -116,6 +116,11 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// The indexes of a copy, which has neither ledger nor commands.
+    pub(crate) fn copy(&self) -> Index {
+        Index { commands_at: BTreeSet::new(), ledger_of: BTreeSet::new(), ..self.clone() }
+    }
+
     pub(crate) fn group(&self, job: &JobId, group: &GroupName) -> Option<&GroupIndex> {
         self.jobs.get(job)?.get(group)
     }

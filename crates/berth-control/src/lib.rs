@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic)]
 
+mod bound;
 mod collect;
 mod commands;
 mod core;
@@ -14,6 +15,7 @@ mod journal;
 mod lifecycle;
 mod nodes;
 mod pipeline;
+mod plan;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod preempt;
@@ -30,6 +32,7 @@ mod why;
 
 pub use crate::core::Core;
 pub use berth_model::control::*;
+pub use plan::Planner;
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use view::Summary;

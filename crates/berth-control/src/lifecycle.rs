@@ -95,6 +95,7 @@ impl Core {
         let what = Happening::AllocPlaced { alloc: id, job: alloc.job.clone(), node: placement.node };
         alloc.state = AllocState::Placed { placement, since: self.now };
         self.state.put_alloc(alloc);
+        self.unpin(id);
         self.state.note(self.now, Key::Alloc(id), cause, what);
     }
 
@@ -130,6 +131,7 @@ impl Core {
 
     /// Tells an allocation to stop. One that is nowhere yet ends at once.
     pub(crate) fn stop(&mut self, id: AllocId, cause: Cause) {
+        self.gave_up(id);
         let mut alloc = self.alloc(id).clone();
         match &alloc.state {
             AllocState::Waiting { .. } => self.end(id, Outcome::Stopped, cause),

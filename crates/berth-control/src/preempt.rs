@@ -14,7 +14,7 @@
 //! preemptions comes back to where it began.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::{
     Alloc, AllocId, AllocState, Cause, DecisionId, Gang, GroupName, JobId, NodeId, Outcome, Preemptible, Priority,
@@ -70,11 +70,39 @@ impl Core {
             }
             return;
         };
-        let job = key.job.clone();
+        self.send_away(&key.job, by, eviction.node, eviction.victims, decision);
+    }
+
+    /// Makes those of them go for an allocation that may by now, see [`Core::preempt`].
+    pub(crate) fn preempt_these(&mut self, key: &ClassKey, by: AllocId, victims: &[AllocId], decision: DecisionId) {
+        let Some(priority) = self.state.spec(&key.job, key.version).map(|spec| spec.priority) else { return };
+        let judge = Judge::new(self, priority);
+        let mut gone: BTreeMap<(&JobId, &GroupName), u32> = BTreeMap::new();
+        let mut now = Vec::new();
+        for victim in victims {
+            let alloc = self.alloc(*victim);
+            let of_group = gone.entry((&alloc.job, &alloc.group)).or_default();
+            let all = u32::try_from(now.len()).unwrap_or(u32::MAX);
+            let in_budget = *of_group < judge.left(&alloc.job, &alloc.group) && all < judge.left_in_all();
+            if in_budget && judge.price(*victim).is_some() {
+                *of_group += 1;
+                now.push(*victim);
+            }
+        }
+        let node = now.first().and_then(|victim| self.alloc(*victim).occupies());
+        if now.len() < victims.len() {
+            self.state.held_back.insert(key.clone());
+        }
+        if let Some(node) = node {
+            self.send_away(&key.job, by, node, now, decision);
+        }
+    }
+
+    fn send_away(&mut self, job: &JobId, by: AllocId, node: NodeId, victims: Vec<AllocId>, decision: DecisionId) {
         let cause = self.state.cause_of(self.alloc(by));
-        let reason = WaitReason::Preempting { decision, node: eviction.node, victims: eviction.victims.clone() };
+        let reason = WaitReason::Preempting { decision, node, victims: victims.clone() };
         self.wait(by, reason, true, cause);
-        for victim in eviction.victims {
+        for victim in victims {
             self.state.dirty.preempted.insert(victim, by);
             self.stop(victim, Cause::Preemption { by, job: job.clone() });
         }
@@ -88,6 +116,12 @@ impl Core {
         {
             self.timers.set(ready + FORGIVEN_AFTER, Due::Proven);
         }
+    }
+
+    /// Whether somebody would make others go if those had proven themselves, which they will.
+    pub(crate) fn waits_for_proof(&self) -> bool {
+        let mut recovering = self.state.allocs.values().filter(|alloc| self.is_recovering(alloc));
+        !self.state.held_back.is_empty() && recovering.any(|alloc| self.is_ready(alloc.id))
     }
 
     /// Whether those that it made go are still on their way.

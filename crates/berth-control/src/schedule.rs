@@ -12,9 +12,10 @@
 use std::collections::BTreeSet;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, DecisionId, Filter, JobKind, NodeId, Outcome, Priority, Verdict, WaitReason,
+    Alloc, AllocId, AllocState, Cause, DecisionId, Filter, Gang, JobKind, NodeId, Outcome, Priority, Verdict,
+    WaitReason,
 };
-use berth_placement::{Class, Want, fits_on_any, place};
+use berth_placement::{Class, Outcome as Placements, Want, fits_on_any, place};
 
 use crate::core::Core;
 use crate::index::{ClassKey, Slot};
@@ -49,6 +50,7 @@ impl Core {
         let decision = DecisionId::new(self.state.meta.incarnation, self.state.meta.decisions);
         for (class, look) in self.in_order(due) {
             match look {
+                Look::All if self.bound.is_some() => self.place_as_planned(&class, decision),
                 Look::All => self.place_class(&class, decision),
                 Look::On(nodes) => self.place_class_on(&class, nodes, decision),
             }
@@ -61,6 +63,11 @@ impl Core {
         let mut fresh = std::mem::take(&mut self.state.dirty.classes);
         let moved = std::mem::take(&mut self.state.dirty.moved);
         let index = &self.state.index;
+        if self.bound.is_some() {
+            let anything = there.is_none_or(|nodes| !nodes.is_empty()) || !fresh.is_empty() || !moved.is_empty();
+            let pinned = if anything { self.pinned_classes() } else { Vec::new() };
+            return pinned.into_iter().map(|class| (class, Look::All)).collect();
+        }
         let Some(nodes) = there else {
             return index.waiting.keys().map(|class| (class.clone(), Look::All)).collect();
         };
@@ -146,6 +153,11 @@ impl Core {
         }
     }
 
+    /// Looks at all that waits, on all nodes.
+    pub(crate) fn look_everywhere(&mut self) {
+        self.state.dirty.room = Room::Everywhere;
+    }
+
     /// Higher priority first, then whoever waits with the lower id.
     fn in_order<'a>(&self, mut due: Vec<(ClassKey, Look<'a>)>) -> Vec<(ClassKey, Look<'a>)> {
         due.sort_by_cached_key(|(class, _)| {
@@ -154,6 +166,38 @@ impl Core {
             (std::cmp::Reverse(priority), first)
         });
         due
+    }
+
+    /// Places those of a class for whom the plan that binds has a place, and makes those go that it has go for them. Of a
+    /// gang all or none are meant.
+    fn place_as_planned(&mut self, key: &ClassKey, decision: DecisionId) {
+        let waiting: Vec<AllocId> = self.state.index.waiting.get(key).into_iter().flatten().copied().collect();
+        waiting.iter().for_each(|id| self.make_room_as_planned(key, *id, decision));
+        let decided: Vec<AllocId> = waiting.iter().copied().filter(|id| self.decided(*id).is_some()).collect();
+        let Some(spec) = self.state.spec(&key.job, key.version).cloned() else { return };
+        let Some(group) = spec.group(&key.group) else { return };
+        if decided.is_empty() || (group.rules.gang == Gang::Whole && decided.len() < waiting.len()) {
+            return;
+        }
+        let wants: Vec<Want> = decided.iter().map(|id| self.want(*id)).collect();
+        // Whoever has room kept for it has its place by the plan as well, or none.
+        let kept: Vec<AllocId> = self.state.index.preempting.iter().copied().collect();
+        self.state.lift(&kept);
+        let class = Class { job: &spec, group };
+        let outcome = place(&mut self.state.board, class, &wants, self.settings.policy, decision);
+        self.take(outcome);
+        self.state.reserve(&kept);
+    }
+
+    /// Writes down what was placed, and why the others wait.
+    fn take(&mut self, outcome: Placements) {
+        for (id, placement) in outcome.placed {
+            let cause = self.cause_of_placing(id);
+            self.placed(id, placement, cause);
+        }
+        for (reason, ids) in &outcome.waiting {
+            ids.iter().for_each(|id| self.note_reason(*id, reason));
+        }
     }
 
     fn place_class(&mut self, key: &ClassKey, decision: DecisionId) {
@@ -174,16 +218,11 @@ impl Core {
             outcome.placed.extend(again.placed);
             outcome.waiting = again.waiting;
         }
-        for (id, placement) in outcome.placed {
-            let cause = self.cause_of_placing(id);
-            self.placed(id, placement, cause);
-        }
-        for (reason, ids) in &outcome.waiting {
-            ids.iter().for_each(|id| self.note_reason(*id, reason));
-        }
         let mut hopeful = outcome.waiting.iter().filter(|(reason, _)| is_hopeful(reason)).flat_map(|(_, ids)| ids);
-        if let Some(by) = hopeful.next() {
-            self.preempt(key, *by, None, decision);
+        let by = hopeful.next().copied();
+        self.take(outcome);
+        if let Some(by) = by {
+            self.preempt(key, by, None, decision);
         }
         self.state.reserve(&own);
         self.state.reserve(&below);
@@ -201,7 +240,8 @@ impl Core {
     pub(crate) fn want(&self, id: AllocId) -> Want {
         let alloc = self.alloc(id);
         let leaving = alloc.replaces.and_then(|old| self.state.allocs.get(&old)).and_then(Alloc::occupies);
-        Want { alloc: id, only: alloc.bound_to, avoid: self.failed_nodes(id), leaving }
+        let decided = self.decided(id).cloned();
+        Want { alloc: id, only: alloc.bound_to, decided, avoid: self.failed_nodes(id), leaving }
     }
 
     /// Where the latest instances of the slot failed, one after the other.

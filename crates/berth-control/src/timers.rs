@@ -17,6 +17,8 @@ pub(crate) enum Due {
     Proven,
     /// Old objects are collected.
     Collect,
+    /// A plan has bound for too long.
+    Unbind,
 }
 
 /// All timers.
@@ -27,6 +29,11 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
+    /// Those of some kinds alone, not yet announced.
+    pub(crate) fn only(&self, kind: impl Fn(&Due) -> bool) -> Timers {
+        Timers { due: self.due.iter().filter(|(_, due)| kind(due)).copied().collect(), announced: None }
+    }
+
     pub(crate) fn set(&mut self, at: Timestamp, due: Due) {
         self.due.insert((at, due));
     }

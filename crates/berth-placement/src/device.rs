@@ -6,7 +6,7 @@
 //! counts as full: only groups with many different shares of few devices come near.
 
 use berth_model::{
-    Device, DeviceAmount, DeviceGrants, DeviceKind, DeviceSpec, Dimension, GroupSpec, Shortfall, Thousandths,
+    Device, DeviceAmount, DeviceGrants, DeviceKind, DeviceSpec, Dimension, Filter, GroupSpec, Shortfall, Thousandths,
 };
 
 use crate::board::Seat;
@@ -25,6 +25,22 @@ fn suits(spec: &DeviceSpec, device: &Device) -> bool {
 pub(crate) fn missing<'a>(devices: &[Device], group: &'a GroupSpec) -> Option<&'a DeviceKind> {
     let short = |spec: &&'a DeviceSpec| devices.iter().filter(|d| suits(spec, d)).count() < spec.amount.devices();
     group.devices().find(short).map(|spec| &spec.kind)
+}
+
+/// The first kind of which something that is to be given is not free, or not there.
+pub(crate) fn taken(seat: &Seat, group: &GroupSpec, grants: &DeviceGrants) -> Option<Filter> {
+    let devices = &seat.fingerprint.devices;
+    let mut free: Vec<u32> = seat.devices.iter().map(|taken| WHOLE.saturating_sub(*taken)).collect();
+    for spec in group.devices() {
+        for id in grants.get(&spec.name).into_iter().flatten() {
+            let left = devices.iter().position(|device| device.id == *id).map(|at| &mut free[at]);
+            match left.and_then(|left| left.checked_sub(u32::from(spec.amount.of_each().0)).map(|rest| (left, rest))) {
+                Some((left, rest)) => *left = rest,
+                None => return Some(Filter::Exhausted(Dimension::Device(spec.kind.clone()))),
+            }
+        }
+    }
+    None
 }
 
 /// The devices for every wish of the group, or the kind of which the furthest wish got none.

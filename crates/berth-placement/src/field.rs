@@ -258,7 +258,7 @@ impl<'a> Field<'a> {
 
     /// The cheapest node for `want`, with the reasons. Nodes to avoid are dearer by a penalty, not forbidden.
     pub(crate) fn choose(&self, board: &Board, want: &Want) -> Option<(NodeId, Explanation)> {
-        if let Some(only) = want.only {
+        if let Some(only) = want.node() {
             let fits = self.fits_on(board, only);
             return fits.then(|| (only, self.explain(1, Filtered::new(), self.terms(board, only, want), None)));
         }

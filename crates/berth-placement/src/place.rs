@@ -1,11 +1,12 @@
 //! Placing the allocations of a class, one after the other, over nodes that were evaluated once.
 
 use berth_model::{
-    AllocId, DecisionId, Explanation, Filter, Filtered, Gang, NodeId, Placement, Policy, Verdict, WaitReason,
+    AllocId, DecisionId, Explanation, Filter, Filtered, Gang, NodeId, Placement, Policy, Target, Verdict, WaitReason,
 };
 
 use crate::around::Around;
 use crate::board::{Board, Hold};
+use crate::device;
 use crate::field::{Field, enough_for};
 use crate::filter::{self, Class};
 use crate::whole::{all_fit_empty, never_on, one_fits_empty};
@@ -17,11 +18,25 @@ pub struct Want {
     pub alloc: AllocId,
     /// The one node it is for, as with system jobs.
     pub only: Option<NodeId>,
+    /// The node that it is for, with the ports and devices there, where all that is decided already.
+    pub decided: Option<Target>,
     /// Where earlier instances failed of late.
     pub avoid: Vec<NodeId>,
     /// The node of the instance that this one replaces, while that still holds its place there. It does not count as
     /// another of the same group: it is about to go.
     pub leaving: Option<NodeId>,
+}
+
+impl Want {
+    /// One that has no wishes of its own.
+    pub fn anywhere(alloc: AllocId) -> Want {
+        Want { alloc, only: None, decided: None, avoid: Vec::new(), leaving: None }
+    }
+
+    /// The one node that it may be placed on.
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        self.decided.as_ref().map(|target| target.node).or(self.only)
+    }
 }
 
 /// What came of placing a class.
@@ -48,12 +63,18 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
     let mut field = Field::evaluate(board, class, policy, enough_for(wants));
     let mut stuck = Vec::new();
     for want in wants {
+        if let Some(filter) = taken(board, class, want) {
+            let filtered = Filtered::from([(filter, 1)]);
+            let reason = WaitReason::NoNodeFits { decision, filtered, nearest: None, verdict: Verdict::Waiting };
+            outcome.waiting.push((reason, vec![want.alloc]));
+            continue;
+        }
         match field.choose(board, want) {
             Some((node, explanation)) => {
                 let placement = take(board, &mut field, class, want, node, explanation, decision);
                 outcome.placed.push((want.alloc, placement));
             }
-            None => match want.only {
+            None => match want.node() {
                 Some(node) => {
                     outcome.waiting.push((why_not_on(&field, board, class, node, decision), vec![want.alloc]))
                 }
@@ -68,6 +89,14 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
         hold_back(board, class, wants, decision, &mut outcome);
     }
     outcome
+}
+
+/// The first of the decided ports and devices that is taken on the node that is decided.
+fn taken(board: &Board, class: Class<'_>, want: &Want) -> Option<Filter> {
+    let Target { node, ports, devices } = want.decided.as_ref()?;
+    let seat = board.seats().get(node)?;
+    let port = ports.values().find(|port| seat.ports.contains_key(*port));
+    port.map(|port| Filter::PortTaken(*port)).or_else(|| device::taken(seat, class.group, devices))
 }
 
 /// Not all of a gang fit: none is placed.
@@ -109,7 +138,7 @@ fn how_many_fit(board: &mut Board, class: Class<'_>, wanted: usize, policy: Poli
     let last = berth_model::Incarnation(u32::MAX);
     (0..wanted)
         .take_while(|nth| {
-            let want = Want { alloc: AllocId::new(last, *nth as u64), only: None, avoid: Vec::new(), leaving: None };
+            let want = Want::anywhere(AllocId::new(last, *nth as u64));
             let Some((node, explanation)) = field.choose(board, &want) else { return false };
             take(board, &mut field, class, &want, node, explanation, decision);
             true
@@ -186,9 +215,15 @@ pub(crate) fn take(
     decision: DecisionId,
 ) -> Placement {
     let seat = board.seats().get(&node).expect("the field was made from the board's nodes");
-    let ports = filter::choose_ports(seat, class).expect("a node in the open has its ports free");
-    let devices =
-        field.devices(seat, &board.outlook().value(node, seat)).expect("a node in the open has its devices free");
+    let best = || {
+        let devices = field.devices(seat, &board.outlook().value(node, seat));
+        devices.expect("a node in the open has its devices free")
+    };
+    let free = || filter::choose_ports(seat, class).expect("a node in the open has its ports free");
+    let (ports, devices) = match &want.decided {
+        Some(Target { ports, devices, .. }) => (ports.clone(), devices.clone()),
+        None => (free(), best()),
+    };
     let placement = Placement { node, ports, devices, decision, explanation };
     let before = field.cost_now(board, node);
     board.hold(want.alloc, Hold::of(&class.job.id, class.group, &placement));

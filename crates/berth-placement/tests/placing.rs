@@ -19,7 +19,7 @@ fn board(machines: &[Machine]) -> Board {
 }
 
 fn wants(from: u64, count: u64) -> Vec<Want> {
-    let want = |n| Want { alloc: AllocId::new(LIFE, n), only: None, avoid: Vec::new(), leaving: None };
+    let want = |n| Want::anywhere(AllocId::new(LIFE, n));
     (from..from + count).map(want).collect()
 }
 

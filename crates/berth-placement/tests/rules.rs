@@ -43,7 +43,7 @@ fn class(spec: &Spec) -> Class<'_> {
 }
 
 fn put(board: &mut Board, spec: &Spec, from: u64, count: u64, policy: Policy) -> Outcome {
-    let want = |n| Want { alloc: alloc(n), only: None, avoid: Vec::new(), leaving: None };
+    let want = |n| Want::anywhere(alloc(n));
     let wants: Vec<Want> = (from..from + count).map(want).collect();
     place(board, class(spec), &wants, policy, DecisionId::new(LIFE, 1))
 }
@@ -290,7 +290,7 @@ proptest! {
         put(&mut together, &service("old").cpu(700), 100, old, Policy::Spread);
         let mut single = together.clone();
         let avoid: Vec<NodeId> = avoided.map(node).into_iter().collect();
-        let want = |n| Want { alloc: alloc(n), only: None, avoid: avoid.clone(), leaving: None };
+        let want = |n| Want { avoid: avoid.clone(), ..Want::anywhere(alloc(n)) };
         let wants: Vec<Want> = (1..=count).map(want).collect();
         let decision = DecisionId::new(LIFE, 1);
         let placed = place(&mut together, class(&spec), &wants, policy, decision).placed;

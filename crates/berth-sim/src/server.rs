@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use berth_control::{Beginning, CommitError, CommitId, Core, Effect, Event, RequestId, Settings};
-use berth_model::{Epoch, Mutation, Revision};
+use berth_model::{Epoch, Mutation, Plan, Principal, Proposal, Refusal, Revision, Timestamp};
 
 use crate::clock::Clock;
 use crate::journal::Decision;
@@ -160,6 +160,18 @@ impl World {
             }
             self.break_stream(stream);
         }
+    }
+
+    /// The time by the leader's clock.
+    pub(crate) fn leader_now(&self) -> Timestamp {
+        let leader = self.lead.and_then(|id| self.servers.get(&id));
+        leader.map_or(Timestamp(0), |leader| leader.clock.read(self.now))
+    }
+
+    /// What the leader's core says would come of a change.
+    pub(crate) fn plan(&self, proposal: &Proposal) -> Result<Plan, Refusal> {
+        let leader = self.lead.and_then(|id| self.servers.get(&id)).ok_or(Refusal::NotLeader)?;
+        leader.core.plan(leader.clock.read(self.now), &Principal("admin".to_owned()), proposal)
     }
 
     /// Hands an event to a server's core and performs what it wants.

@@ -116,7 +116,7 @@ impl Trial {
     pub fn leave(&mut self, victims: &[AllocId], others: &impl Others) {
         for (nth, victim) in (0..).zip(victims) {
             let Some((class, only)) = others.successor(*victim) else { continue };
-            let want = Want { alloc: AllocId::new(IMAGINED, nth), only, avoid: Vec::new(), leaving: None };
+            let want = Want { only, ..Want::anywhere(AllocId::new(IMAGINED, nth)) };
             self.place_some(class, &[want]);
         }
         victims.iter().for_each(|victim| self.release(*victim));

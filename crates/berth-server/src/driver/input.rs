@@ -1,6 +1,6 @@
 //! What comes into the loop from requests and streams.
 
-use berth_control::SessionId;
+use berth_control::{Planner, SessionId};
 use berth_model::{Advice, AllocId, CommandRequest, CommandResult, Hello, NodeReport, Refusal, WaitReason};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::DropGuard;
@@ -36,6 +36,11 @@ pub enum Input {
         alloc: AllocId,
         /// For the answer.
         reply: oneshot::Sender<Option<Advice>>,
+    },
+    /// Somebody wants to plan on the state as it is.
+    Planner {
+        /// For the state.
+        reply: oneshot::Sender<Planner>,
     },
     /// An agent has said hello on a new stream.
     Connected {
@@ -73,6 +78,7 @@ impl Input {
             Input::Command { reply, .. } => drop(reply.send(Err(refusal.clone()))),
             Input::WaitReason { reply, .. } => drop(reply),
             Input::Advice { reply, .. } => drop(reply),
+            Input::Planner { reply } => drop(reply),
             Input::Connected { guard, .. } => drop(guard),
             Input::Report { .. } | Input::Disconnected { .. } => {}
         }
@@ -107,6 +113,13 @@ impl Inputs {
         let (reply, answer) = oneshot::channel();
         self.0.send(Input::Advice { alloc, reply }).await.ok()?;
         answer.await.ok().flatten()
+    }
+
+    /// The state as it is, to plan on. None: nobody leads.
+    pub async fn planner(&self) -> Option<Planner> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Input::Planner { reply }).await.ok()?;
+        answer.await.ok()
     }
 
     /// Hands in what an agent's stream brought; waits while the loop is busy.

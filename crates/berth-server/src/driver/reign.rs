@@ -162,6 +162,7 @@ impl<'a> Reign<'a> {
                 // The same here.
                 let _ = reply.send(self.core.advice(alloc));
             }
+            Input::Planner { reply } => drop(reply.send(self.core.planner())),
             Input::Connected { session, hello, outbox, guard } => {
                 tracing::info!(session = session.0, node = %hello.fingerprint.name, "agent connected");
                 self.sessions.insert(session, Session { outbox, _guard: guard });

@@ -44,7 +44,7 @@ impl Cluster {
         let job = job(self.arrivals, pod);
         let class = Class { job: &job, group: &job.groups[0] };
         let alloc = AllocId::new(LIFE, self.arrivals);
-        let want = Want { alloc, only: None, avoid: Vec::new(), leaving: None };
+        let want = Want::anywhere(alloc);
         let decision = DecisionId::new(LIFE, self.arrivals);
         let outcome = place(&mut self.board, class, &[want], self.policy, decision);
         let (_, placement) = outcome.placed.first()?;

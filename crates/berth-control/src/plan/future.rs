@@ -1,0 +1,232 @@
+//! What would happen from now on if every node did what it is told and no task failed.
+//!
+//! In rounds: every node that was told something new reports that it is so, the store takes what is committed; where
+//! nobody has anything to report, time passes to the next timer. A batch task runs on: when its work ends is not known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_model::control::{CommitId, Effect, Event, RequestId};
+use berth_model::{
+    Alloc, AllocId, AllocState, BrokenBudget, CommandRequest, CommandResult, Desired, Ended, Goal, Mutation, NodeId,
+    NodeReport, ObservedAlloc, Phase, PlanEnd, Refusal, Revision, TaskName, TaskState, TaskStatus, Timestamp,
+    WaitReason,
+};
+
+use super::budget::Readiness;
+use crate::core::Core;
+
+/// Rounds that a plan looks ahead.
+const MAX_ROUNDS: u32 = 5_000;
+
+/// A copy of the core on its way to rest.
+pub(super) struct Future {
+    pub(super) core: Core,
+    now: Timestamp,
+    wake: Option<Timestamp>,
+    reply: Option<CommandResult>,
+    round: u32,
+    serial: u64,
+    /// In which round an allocation was placed, and in which it was told to stop or ended.
+    pub(super) placed: BTreeMap<AllocId, u32>,
+    pub(super) stopped: BTreeMap<AllocId, u32>,
+    /// For whom others were told to go, and who they are.
+    pub(super) preempted: BTreeMap<AllocId, BTreeSet<AllocId>>,
+    /// Made or changed on the way.
+    pub(super) touched: BTreeSet<AllocId>,
+    /// Not yet at rest: placed, not ready, or stopping.
+    restless: BTreeSet<AllocId>,
+    /// Nodes that have something to report.
+    due: BTreeSet<NodeId>,
+    readiness: Readiness,
+}
+
+impl Future {
+    pub(super) fn new(core: Core, now: Timestamp) -> Future {
+        let readiness = Readiness::of(&core);
+        let mut future = Future {
+            now: now.max(core.now),
+            core,
+            wake: None,
+            reply: None,
+            round: 1,
+            serial: 0,
+            placed: BTreeMap::new(),
+            stopped: BTreeMap::new(),
+            preempted: BTreeMap::new(),
+            touched: BTreeSet::new(),
+            restless: BTreeSet::new(),
+            due: BTreeSet::new(),
+            readiness,
+        };
+        let restless: Vec<(AllocId, Option<NodeId>)> =
+            future.core.allocs().values().filter(|a| is_restless(a)).map(|a| (a.id, a.occupies())).collect();
+        for (id, node) in restless {
+            future.restless.insert(id);
+            future.due.extend(node);
+        }
+        future
+    }
+
+    /// Carries out a command, or tells why it is refused.
+    pub(super) fn command(&mut self, command: CommandRequest) -> Result<(), Refusal> {
+        self.step(Event::Command { request: RequestId(0), command: Box::new(command) });
+        match self.reply.take() {
+            Some(Err(refusal)) => Err(refusal),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn drain(&mut self, nodes: &BTreeSet<NodeId>) {
+        self.core.drain(nodes);
+        self.step(Event::Woke);
+    }
+
+    pub(super) fn lose(&mut self, nodes: &BTreeSet<NodeId>) {
+        self.core.now = self.now;
+        self.core.silence(nodes);
+        self.step(Event::Woke);
+    }
+
+    /// Lets rounds pass until nothing is on its way any more, also when all that waits has been looked at again: that is
+    /// how a plan that binds ends.
+    pub(super) fn come_to_rest(&mut self) -> PlanEnd {
+        loop {
+            let end = self.pass_rounds();
+            self.core.look_everywhere();
+            self.step(Event::Woke);
+            if end == PlanEnd::CutShort || self.restless.is_empty() {
+                return end;
+            }
+        }
+    }
+
+    fn pass_rounds(&mut self) -> PlanEnd {
+        while !self.restless.is_empty() || self.core.waits_for_proof() {
+            if self.round >= MAX_ROUNDS {
+                return PlanEnd::CutShort;
+            }
+            self.round += 1;
+            let due = std::mem::take(&mut self.due);
+            if due.is_empty() {
+                let Some(at) = self.wake.take() else { return PlanEnd::AtRest };
+                self.now = self.now.max(at);
+                self.step(Event::Woke);
+            }
+            for node in due {
+                self.report(node);
+            }
+        }
+        PlanEnd::AtRest
+    }
+
+    pub(super) fn broken_budgets(&self) -> Vec<BrokenBudget> {
+        self.readiness.broken()
+    }
+
+    /// A step, and the store's answers to what it commits.
+    fn step(&mut self, event: Event) {
+        let mut next = Some(event);
+        let mut commits: std::collections::VecDeque<CommitId> = std::collections::VecDeque::new();
+        while let Some(event) = next {
+            let mut out = Vec::new();
+            self.core.step(self.now, event, &mut out);
+            for effect in out {
+                match effect {
+                    Effect::Commit { commit, mutations } => {
+                        mutations.iter().for_each(|mutation| self.note(mutation));
+                        commits.push_back(commit);
+                    }
+                    Effect::Reply { result, .. } => self.reply = Some(result),
+                    Effect::WakeAt(at) => self.wake = Some(at),
+                    Effect::Send { .. } | Effect::Close { .. } => {}
+                    Effect::StepDown(why) => unreachable!("no commit of a copy fails: {why:?}"),
+                }
+            }
+            next = commits.pop_front().map(|commit| Event::Committed { commit, revision: Revision(commit.0) });
+        }
+    }
+
+    /// Remembers what was decided about an allocation.
+    fn note(&mut self, mutation: &Mutation) {
+        let Mutation::PutAlloc(alloc) = mutation else { return };
+        let id = alloc.id;
+        self.touched.insert(id);
+        self.readiness.follow(&self.core, alloc);
+        if is_restless(alloc) {
+            self.restless.insert(id);
+            self.due.extend(alloc.occupies());
+        } else {
+            self.restless.remove(&id);
+        }
+        match &alloc.state {
+            AllocState::Placed { .. } => _ = self.placed.entry(id).or_insert(self.round),
+            AllocState::Stopping { .. } | AllocState::Ended { .. } => {
+                self.stopped.entry(id).or_insert(self.round);
+            }
+            AllocState::Waiting { reason: WaitReason::Preempting { victims, .. }, .. } => {
+                self.preempted.entry(id).or_default().extend(victims);
+            }
+            AllocState::Waiting { .. } | AllocState::Running { .. } => {}
+        }
+    }
+
+    /// A node reports that everything on it is as it should be.
+    fn report(&mut self, node: NodeId) {
+        let Some(session) = self.core.session_of(node) else { return };
+        self.serial += 1;
+        let desired = self.core.desired(node);
+        let conditions = self.core.nodes().get(&node).map(|n| n.conditions.keys().copied().collect());
+        let report = NodeReport {
+            serial: self.serial,
+            digest: desired.digest,
+            conditions: conditions.unwrap_or_default(),
+            allocs: obeyed(&self.core, &desired, self.now),
+        };
+        self.step(Event::AgentReport { session, report });
+    }
+}
+
+/// Every allocation of a node as it is once the node has done what it was told.
+fn obeyed(core: &Core, desired: &Desired, now: Timestamp) -> Vec<ObservedAlloc> {
+    let as_told = |wanted: &berth_model::DesiredAlloc| {
+        let known = core.allocs().get(&wanted.id).map(|alloc| &alloc.tasks);
+        let status = |name: &TaskName| known.and_then(|tasks| tasks.get(name)).cloned();
+        let tasks = wanted.group.tasks.iter().map(|task| {
+            let status = match wanted.goal {
+                Goal::Run => running(status(&task.name), now),
+                Goal::Stop => status(&task.name).unwrap_or(idle(TaskState::Done)),
+            };
+            (task.name.clone(), status)
+        });
+        let phase = match wanted.goal {
+            Goal::Run => Phase::Running,
+            Goal::Stop => Phase::Ended(Ended::Stopped),
+        };
+        ObservedAlloc { id: wanted.id, phase, tasks: tasks.collect() }
+    };
+    desired.allocs.iter().map(as_told).collect()
+}
+
+/// A task that runs, or has ended well, goes on as it is; any other has begun.
+fn running(known: Option<TaskStatus>, now: Timestamp) -> TaskStatus {
+    let begun = TaskState::Running { pid: 1, started: now };
+    match known {
+        Some(status) => match status.state {
+            TaskState::Running { .. } | TaskState::Done => status,
+            TaskState::Pending | TaskState::BackOff { .. } => TaskStatus { state: begun, ..status },
+        },
+        None => idle(begun),
+    }
+}
+
+fn idle(state: TaskState) -> TaskStatus {
+    TaskStatus { state, restarts: 0, last_exit: None }
+}
+
+/// Whether something about the allocation is under way. One that only waits may do so for ever.
+fn is_restless(alloc: &Alloc) -> bool {
+    match &alloc.state {
+        AllocState::Placed { .. } | AllocState::Running { ready: None, .. } | AllocState::Stopping { .. } => true,
+        AllocState::Waiting { .. } | AllocState::Running { ready: Some(_), .. } | AllocState::Ended { .. } => false,
+    }
+}
