@@ -290,7 +290,6 @@ impl State {
     pub(crate) fn put_alloc(&mut self, alloc: Alloc) {
         let (id, slot) = (alloc.id, Slot::of(&alloc));
         let old = self.allocs.remove(&id);
-        self.untold.allocs.insert(id);
         self.mark(old.as_ref(), &alloc);
         if let Some(old) = &old {
             self.index.remove_alloc(old);
@@ -303,6 +302,10 @@ impl State {
             self.index.haunting.entry(*node).or_default().insert(id);
         }
         self.index.add_alloc(&alloc);
+        self.untold.allocs.insert(id);
+        // Whether another of the slot can be moved may hang on this one.
+        let others = self.index.slot(&alloc.job, &alloc.group, slot).into_iter().flat_map(|slot| &slot.live);
+        self.untold.allocs.extend(others);
         self.rehold(&alloc);
         let took = alloc.occupies().is_some() && old.as_ref().is_none_or(|old| old.occupies().is_none());
         if took {

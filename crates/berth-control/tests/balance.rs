@@ -50,6 +50,21 @@ fn what_a_rule_about_others_forbids_is_not_proposed() {
 }
 
 #[test]
+fn what_has_taken_over_from_an_older_version_can_be_moved() {
+    let mut w = World::new();
+    w.node(machine("a").cpu(8_000));
+    let web = |command| service("web").count(4).cpu(1_000).min_ready(0).command(command).max_parallel(4);
+    w.run(web("/bin/one")).unwrap();
+    w.pass(2_000);
+    w.run(web("/bin/two")).unwrap();
+    w.pass(10_000);
+    assert!(w.live("web").iter().all(|line| line.contains(" v2 ready")), "{:?}", w.live("web"));
+    w.node(machine("b").cpu(8_000));
+    w.pass(10_000);
+    assert_ne!(balance(&w).proposals, []);
+}
+
+#[test]
 fn jobs_that_run_everywhere_stay_where_they_are() {
     assert_eq!(balance(&lopsided(system("agent").cpu(3_000))).proposals, []);
 }

@@ -289,6 +289,9 @@ impl Drawing {
         let begun = self.steps;
         loop {
             let left = Budget(budget.0.saturating_sub(self.steps - begun));
+            if left == Budget(0) {
+                return None;
+            }
             match self.network.resolve(if budget == Budget::UNLIMITED { budget } else { left }) {
                 Outcome::Optimal { cost, steps } => {
                     self.steps += steps;
