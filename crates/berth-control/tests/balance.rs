@@ -4,7 +4,9 @@
 
 mod world;
 
+use berth_control::Settings;
 use berth_model::testkit::{machine, service, system};
+
 use berth_model::*;
 use world::World;
 
@@ -51,12 +53,17 @@ fn what_a_rule_about_others_forbids_is_not_proposed() {
 
 #[test]
 fn what_has_taken_over_from_an_older_version_can_be_moved() {
-    let mut w = World::new();
+    let mut w = World::with(Settings { heartbeat_grace: Millis::from_secs(60), ..Settings::default() });
     w.node(machine("a").cpu(8_000));
     let web = |command| service("web").count(4).cpu(1_000).min_ready(0).command(command).max_parallel(4);
     w.run(web("/bin/one")).unwrap();
     w.pass(2_000);
     w.run(web("/bin/two")).unwrap();
+    // The old ones take longer to stop than the optimiser waits before its next look.
+    w.report("a");
+    w.cut("a");
+    w.pass(8_000);
+    w.connect("a");
     w.pass(10_000);
     assert!(w.live("web").iter().all(|line| line.contains(" v2 ready")), "{:?}", w.live("web"));
     w.node(machine("b").cpu(8_000));
