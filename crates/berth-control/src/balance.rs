@@ -15,8 +15,11 @@ use crate::timers::Due;
 
 /// After a change, the next round comes so much later.
 const AFTER: Millis = Millis::from_secs(5);
-/// After a round that found no bound within its budget, the next one goes on so much later.
+/// Where a round has not come to its end, because it found no bound within its budget or was not told of everything yet,
+/// the next one goes on so much later.
 const ON: Millis = Millis::from_secs(1);
+/// So many allocations the optimiser is told of at once: agents wait for their turn meanwhile.
+const TOLD: usize = 10_000;
 
 /// The living optimiser.
 #[derive(Debug)]
@@ -44,20 +47,27 @@ impl Core {
 
     pub(crate) fn balance_due(&mut self) {
         self.balancing.planned = false;
-        let untold = std::mem::take(&mut self.state.untold);
-        for node in untold.nodes {
+        for node in std::mem::take(&mut self.state.untold.nodes) {
             self.balancing.balancer.see_node(&self.state.board, node);
         }
-        for alloc in untold.allocs {
+        for _ in 0..TOLD {
+            let Some(alloc) = self.state.untold.allocs.pop_first() else { break };
             self.tell(alloc);
+        }
+        if !self.state.untold.is_empty() {
+            return self.go_on();
         }
         let state = &mut self.state;
         let balance = self.balancing.balancer.round(|proposal| state.allows(proposal));
         if balance.bound.is_none() {
-            self.balancing.planned = true;
-            self.timers.set(self.now + ON, Due::Balance);
+            self.go_on();
         }
         self.balancing.last = Some((self.now, balance));
+    }
+
+    fn go_on(&mut self) {
+        self.balancing.planned = true;
+        self.timers.set(self.now + ON, Due::Balance);
     }
 
     /// Tells the optimiser what has become of an allocation.

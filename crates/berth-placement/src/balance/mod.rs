@@ -76,8 +76,6 @@ pub struct Balancer<K> {
     units: BTreeMap<AllocId, Unit>,
     /// Who is where, to say whom a move would be about.
     seated: Seated,
-    /// How many allocations each class has.
-    members: BTreeMap<ClassIndex, u32>,
 }
 
 impl<K: Ord + Clone> Balancer<K> {
@@ -93,7 +91,6 @@ impl<K: Ord + Clone> Balancer<K> {
             classes: Numbers::new(),
             units: BTreeMap::new(),
             seated: Seated::new(),
-            members: BTreeMap::new(),
         }
     }
 
@@ -171,13 +168,11 @@ impl<K: Ord + Clone> Balancer<K> {
 
     /// So many more of a class are wanted. One of which none are is gone.
     fn count(&mut self, class: ClassIndex, by: i32) {
-        let members = self.members.entry(class).or_default();
-        *members = members.checked_add_signed(by).expect("none goes that did not come");
-        let (members, known) = (*members, self.optimiser.class(class));
-        if members > 0 {
-            return self.optimiser.set_wanted(class, members, known.waiting);
+        let known = self.optimiser.class(class);
+        let wanted = known.wanted.checked_add_signed(by).expect("none goes that did not come");
+        if wanted > 0 {
+            return self.optimiser.set_wanted(class, wanted, known.waiting);
         }
-        self.members.remove(&class);
         self.optimiser.remove_class(class);
         self.shapes.leave(known.shape);
         if let Some(kind) = self.classes.name(class.0).cloned() {

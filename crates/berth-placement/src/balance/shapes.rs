@@ -14,7 +14,7 @@ use super::terms::{self, PER_THOUSANDTH};
 use crate::board::{Board, Seat};
 use crate::constraint::holds;
 use crate::cost;
-use crate::filter::{self, Class as Spec, Questions};
+use crate::filter::{self, Class as Spec};
 use crate::optimise::{Amounts, DIMENSIONS, MOST_AMOUNT, NodeIndex, Optimiser, Shape, ShapeIndex};
 
 /// Up to so many shapes, demands are told apart exactly; then by powers of two; then not at all.
@@ -86,20 +86,20 @@ impl Shapes {
         let keys = keys(spec);
         let known = keys.iter().find_map(|(_, key)| self.numbers.get(key));
         let number = known.unwrap_or_else(|| {
-            let (_, key) = self.first_that_may_be(keys);
-            self.numbers.get(&key).unwrap_or_else(|| self.draw(key, spec, board, nodes, optimiser))
+            let key = self.tightest(keys);
+            self.numbers.get(&key).unwrap_or_else(|| self.draw(key, board, nodes, optimiser))
         });
         *self.classes.entry(number).or_default() += 1;
         ShapeIndex(number)
     }
 
-    fn first_that_may_be(&mut self, keys: [(usize, Key); 4]) -> (usize, Key) {
+    /// The tightest that there is room for; for the last there always is.
+    fn tightest(&mut self, keys: [(usize, Key); 4]) -> Key {
         if self.numbers.len() >= EXACT {
             self.forget_one();
         }
-        let [.., last] = &keys;
-        let last = last.clone();
-        keys.into_iter().find(|(most, _)| self.numbers.len() < *most).unwrap_or(last)
+        let room = |(most, _): &(usize, Key)| self.numbers.len() < *most;
+        keys.into_iter().find(room).map(|(_, key)| key).expect("the last may be one more than any number")
     }
 
     /// Gives up a shape that no class has any more.
@@ -111,15 +111,13 @@ impl Shapes {
         }
     }
 
-    fn draw(
-        &mut self,
-        key: Key,
-        spec: Spec<'_>,
-        board: &Board,
-        nodes: &Numbers<NodeId>,
-        optimiser: &mut Optimiser,
-    ) -> u32 {
-        let costs = costs(&key.asks, spec, board, nodes);
+    fn draw(&mut self, key: Key, board: &Board, nodes: &Numbers<NodeId>, optimiser: &mut Optimiser) -> u32 {
+        let mut costs = Vec::new();
+        for (id, seat) in board.seats().iter() {
+            let Some(at) = nodes.get(id).map(|node| node as usize) else { continue };
+            costs.resize(costs.len().max(at + 1), None);
+            costs[at] = key.asks.cost(seat);
+        }
         let shape = Shape { least: Amounts(key.least), most: Amounts(key.most), costs };
         let number = self.numbers.give(key);
         optimiser.put_shape(ShapeIndex(number), shape);
@@ -154,20 +152,4 @@ fn keys(spec: Spec<'_>) -> [(usize, Key); 4] {
         (MOST, Key { asks, least: none, most: all }),
         (usize::MAX, Key { asks: Asks::default(), least: none, most: all }),
     ]
-}
-
-/// By node, see [`Asks::cost`]. Attributes are judged once for every value that some node has.
-fn costs(asks: &Asks, spec: Spec<'_>, board: &Board, nodes: &Numbers<NodeId>) -> Vec<Option<i64>> {
-    let mut costs = Vec::new();
-    let mut questions = (*asks != Asks::default()).then(|| Questions::of(spec, board.attributes()));
-    for (place, (id, seat)) in board.seats().iter().enumerate() {
-        let Some(node) = nodes.get(id) else { continue };
-        let suited = questions.as_mut().is_none_or(|questions| questions.admit(place));
-        let at = node as usize;
-        if costs.len() <= at {
-            costs.resize(at + 1, None);
-        }
-        costs[at] = (suited && filter::out_of_service(seat).is_none()).then(|| asks.liked(seat));
-    }
-    costs
 }
