@@ -6,7 +6,7 @@
 
 use berth_model::{AllocId, AllocState, Balance, JobKind, Millis, NodeId, Policy, Proposal, Timestamp};
 use berth_placement::balance::{Balancer, Stand};
-use berth_placement::{Class, Hold, fits_on_any};
+use berth_placement::{Class, Hold, fits_on_any, reservation};
 
 use crate::core::Core;
 use crate::index::{ClassKey, Slot, preempting_on};
@@ -134,8 +134,9 @@ impl State {
         let alloc = &self.allocs[&id];
         let Some(job) = self.spec(&alloc.job, alloc.version) else { return false };
         let Some(group) = job.group(&alloc.group) else { return false };
-        let fits = fits_on_any(&self.board, Class { job, group }, [to].into_iter());
-        let hold = Hold::reserved(&alloc.job, group, to);
+        let class = Class { job, group };
+        let fits = fits_on_any(&self.board, class, [to].into_iter());
+        let hold = reservation(&self.board, class, to, &[]);
         if fits {
             self.board.hold(id, hold);
         }

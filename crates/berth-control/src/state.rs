@@ -9,7 +9,7 @@ use berth_model::{
     Alloc, AllocId, AllocState, CommandRecord, EventId, GroupName, IdempotencyKey, Job, JobId, JobSpec, JobState,
     JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Principal, Snapshot, WaitReason,
 };
-use berth_placement::{Board, Class, Eligibility, Hold, Standing};
+use berth_placement::{Board, Class, Eligibility, Hold, Standing, reservation};
 
 use crate::index::{ClassKey, Index, Slot, is_leaving_for_another, preempting_on};
 use crate::journal::{Journal, Key, Takes};
@@ -351,7 +351,7 @@ impl State {
     /// before they do, so that nobody of a lower priority takes it.
     fn rehold(&mut self, alloc: &Alloc) {
         let held = match preempting_on(alloc) {
-            Some(node) => self.reservation(alloc, node),
+            Some(_) => self.reservation(alloc),
             None => self.hold_of(alloc, alloc.occupies().and(alloc.placement())),
         };
         let (before, after) = (self.board.held(alloc.id).map(|hold| hold.node), held.as_ref().map(|hold| hold.node));
@@ -400,11 +400,16 @@ impl State {
         Some(Hold { standing: self.standing(alloc), ..Hold::of(&alloc.job, group, placement) })
     }
 
-    /// What a node keeps free for an allocation: all but the dynamic ports and the devices, which are chosen when it is
-    /// placed.
-    fn reservation(&self, alloc: &Alloc, node: NodeId) -> Option<Hold> {
-        let group = self.spec(&alloc.job, alloc.version)?.group(&alloc.group)?;
-        Some(Hold::reserved(&alloc.job, group, node))
+    /// What is kept free for an allocation that waits for others to go: all but the dynamic ports, which are chosen when
+    /// it is placed.
+    fn reservation(&self, alloc: &Alloc) -> Option<Hold> {
+        let AllocState::Waiting { reason: WaitReason::Preempting { node, victims, .. }, .. } = &alloc.state else {
+            return None;
+        };
+        let job = self.spec(&alloc.job, alloc.version)?;
+        let class = Class { job, group: job.group(&alloc.group)? };
+        let leaving: Vec<AllocId> = victims.iter().copied().chain([alloc.id]).collect();
+        Some(reservation(&self.board, class, *node, &leaving))
     }
 
     /// Gives up for a moment what is kept free for others to go, see [`State::reserve`].
@@ -418,7 +423,7 @@ impl State {
     pub(crate) fn reserve(&mut self, lifted: &[AllocId]) {
         for id in lifted.iter().filter(|id| self.index.preempting.contains(id)) {
             let alloc = &self.allocs[id];
-            if let Some(hold) = preempting_on(alloc).and_then(|node| self.reservation(alloc, node)) {
+            if let Some(hold) = self.reservation(alloc) {
                 self.board.hold(*id, hold);
             }
         }

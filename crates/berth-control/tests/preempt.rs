@@ -217,3 +217,20 @@ fn what_was_preempted_is_not_preempted_again_and_again() {
     w.pass(3_000);
     assert_eq!(w.live("high"), ["high[0] v6 ready a"], "after ten minutes it is like any other");
 }
+
+/// Else the one who comes for a free one would take it, and those who went had gone for nothing, again and again.
+#[test]
+fn devices_are_kept_free_too_for_one_that_waits_for_others_to_go() {
+    let mut w = World::new();
+    w.node(machine("a").device("gpu", "g0", "a100").device("gpu", "g1", "a100"));
+    w.run(service("low").devices("g", "gpu", 1).priority(20)).unwrap();
+    w.pass(2_000);
+    w.cut("a");
+    w.run(service("high").devices("g", "gpu", 2).priority(80)).unwrap();
+    assert_eq!(w.live("high"), ["high[0] v1 waiting preempting -"]);
+    w.run(service("small").devices("g", "gpu", 1).priority(20)).unwrap();
+    assert_eq!(w.live("small"), ["small[0] v1 waiting no-room -"], "one is free, and kept");
+    w.connect("a");
+    w.pass(2_000);
+    assert_eq!(w.live("high"), ["high[0] v1 ready a"]);
+}

@@ -332,7 +332,7 @@ const FIRST: [(&str, &str); 22] = [
     ("disk", "ask less"),
     ("port", "port"),
     ("devices", "fewer devices"),
-    ("taken devices", "fewer devices"),
+    ("taken devices", "priority"),
     ("model", "drop device constraint"),
     ("no device", "add nodes"),
     ("gang", "count"),

@@ -6,7 +6,7 @@
 //! counts as full: only groups with many different shares of few devices come near.
 
 use berth_model::{
-    Device, DeviceAmount, DeviceGrants, DeviceKind, DeviceSpec, Dimension, GroupSpec, Shortfall, Thousandths,
+    Device, DeviceAmount, DeviceGrants, DeviceId, DeviceKind, DeviceSpec, Dimension, GroupSpec, Shortfall, Thousandths,
 };
 
 use crate::board::Seat;
@@ -59,6 +59,14 @@ impl Given<'_> {
         let id = |(_, device): &(usize, usize)| seat.fingerprint.devices[*device].id.clone();
         let of = |number: usize| self.given.iter().filter(move |(wish, _)| *wish == number).map(id).collect();
         self.wishes.0.iter().enumerate().map(|(number, wish)| (wish.spec.name.clone(), of(number))).collect()
+    }
+
+    /// Each device that is given, and how much of it.
+    pub(crate) fn holds(&self, seat: &Seat) -> Vec<(DeviceId, Thousandths)> {
+        let hold = |(wish, device): &(usize, usize)| {
+            (seat.fingerprint.devices[*device].id.clone(), self.wishes.0[*wish].spec.amount.of_each())
+        };
+        self.given.iter().map(hold).collect()
     }
 
     /// Each device that is given, by its position, with what is free of it before and what is taken then.

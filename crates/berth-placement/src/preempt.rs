@@ -15,6 +15,7 @@ use berth_model::{AllocId, DeviceId, GroupName, JobId, NodeId, Port, Resources, 
 
 use crate::around::Around;
 use crate::board::{Board, Eligibility, Hold, Seat, Standing};
+use crate::device::{FULLEST, Wishes, choose};
 use crate::filter::{self, Class};
 
 /// Sets that are tried in one call.
@@ -144,6 +145,18 @@ fn cheapest(
         best.sort_unstable();
         (most, best.into_iter().map(|at| candidates[at].alloc).collect())
     })
+}
+
+/// What is kept free on a node for one of the class that will be placed there when others have gone, who hold their part
+/// still: its resources, its fixed ports, and devices that it can be given then.
+pub fn reservation(board: &Board, class: Class<'_>, node: NodeId, leaving: &[AllocId]) -> Hold {
+    let hold = Hold::reserved(&class.job.id, class.group, node);
+    let Some(seat) = board.seats().get(&node).filter(|_| class.group.devices().next().is_some()) else { return hold };
+    let mut without = seat.clone();
+    leaving.iter().filter_map(|id| board.held(*id)).filter(|hold| hold.node == node).for_each(|h| without.give_back(h));
+    let Ok(wishes) = Wishes::of(&seat.fingerprint.devices, class.group) else { return hold };
+    let devices = choose(&without, &wishes, FULLEST).map(|given| given.holds(seat)).unwrap_or_default();
+    Hold { devices, ..hold }
 }
 
 fn has_room(seat: &Seat, class: Class<'_>) -> bool {

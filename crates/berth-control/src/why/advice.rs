@@ -9,7 +9,7 @@ use berth_model::{
     Act, Advice, AllocId, Change, Gang, GroupChange, GroupName, JobId, NodeId, Priority, Remedy, WaitReason,
 };
 use berth_placement::remedy::{self, Ahead, Case, Demand, Offer, Trial, make_room};
-use berth_placement::{Class, Eviction, Hold, Prices, Want, evict};
+use berth_placement::{Class, Eviction, Prices, Want, evict, reservation};
 
 use super::prices::{Leavers, Preempted, Raised, Unbounded};
 use crate::core::Core;
@@ -121,10 +121,10 @@ impl Core {
         priority: Priority,
     ) -> Option<(NodeId, Vec<AllocId>)> {
         let [want] = case.wants else { return None };
-        let Class { job, group } = case.class;
         let only = want.only.map(|node| BTreeSet::from([node]));
         let Eviction { node, victims, .. } = evict(trial.board(), case.class, only.as_ref(), prices)?;
-        trial.hold(want.alloc, Hold::reserved(&job.id, group, node));
+        let hold = reservation(trial.board(), case.class, node, &victims);
+        trial.hold(want.alloc, hold);
         trial.leave(&victims, &Preempted(self));
         trial.release(want.alloc);
         let before = case.ahead?.iter().filter(|ahead| ahead.class.job.priority > priority);
