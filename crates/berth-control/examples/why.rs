@@ -133,6 +133,7 @@ fn run(core: &mut Core, nth: u64, spec: Spec) {
         principal: Principal("root".to_owned()),
         namespace: Namespace::default(),
         key: IdempotencyKey(format!("key-{nth}")),
+        plan: None,
         command: Command::Run(Box::new(spec.0)),
     };
     core.step(NOW, Event::Command { request: RequestId(nth), command: Box::new(request) }, &mut Vec::new());

@@ -34,6 +34,11 @@ impl Balancing {
     pub(crate) fn new(policy: Policy) -> Balancing {
         Balancing { balancer: Balancer::new(policy), planned: false, last: None }
     }
+
+    /// That of a copy to plan on: no round ever comes.
+    pub(crate) fn asleep(policy: Policy) -> Balancing {
+        Balancing { planned: true, ..Balancing::new(policy) }
+    }
 }
 
 impl Core {

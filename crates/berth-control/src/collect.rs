@@ -6,6 +6,7 @@ use berth_model::{AllocId, Cause, Happening, JobState, Millis, NodeState, Timer,
 use crate::core::Core;
 use crate::index::Slot;
 use crate::journal::Key;
+use crate::pace::Pace;
 use crate::timers::Due;
 
 /// Objects of a kind that one run forgets at most.
@@ -37,8 +38,12 @@ impl Core {
         at + keep <= self.now
     }
 
-    /// What nothing depends on any more, oldest first, where it is too old or there is too much of it.
+    /// What nothing depends on any more, oldest first, where it is too old or there is too much of it. Not in step: where
+    /// an instance goes may hang on where earlier ones failed.
     fn collect_allocs(&mut self) -> bool {
+        if self.pace != Pace::Free {
+            return false;
+        }
         let spent = &self.state.index.spent;
         let surplus = self.surplus(spent.len());
         let over = spent.iter().enumerate();
@@ -47,7 +52,7 @@ impl Core {
         let settled = |id: &AllocId| {
             let alloc = self.alloc(*id);
             let slot = (alloc.job.clone(), alloc.group.clone(), Slot::of(alloc));
-            !self.state.dirty.slots.contains(&slot)
+            !self.state.dirty.slots.contains(&slot) && !self.protects_successor(alloc)
         };
         let gone: Vec<AllocId> = over.map(|(_, (_, id))| *id).filter(settled).take(ALLOCS_PER_RUN).collect();
         for id in &gone {

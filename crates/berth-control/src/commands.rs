@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::digest::command_digest;
 use crate::index::Slot;
 use crate::journal::Key;
+use crate::pace::Pace;
 use crate::pipeline::Held;
 use crate::state::{Room, outcome};
 
@@ -56,6 +57,7 @@ impl Core {
 
     fn accept(&mut self, request: RequestId, command: CommandRequest) -> Result<Answer, Refusal> {
         authorize(&command.principal, &command.namespace, &command.command)?;
+        self.check_plan(&command)?;
         let digest = command_digest(&command.command);
         let id = CommandId::new(self.state.meta.incarnation, self.state.meta.commands + 1);
         self.root = Some(Cause::Command(id));
@@ -64,6 +66,10 @@ impl Core {
             Command::Stop(job) => self.stop_job(id, &command.namespace, job)?,
             Command::StopAlloc(alloc) => self.stop_alloc(id, &command.namespace, alloc)?,
         };
+        self.pace = Pace::Free;
+        if command.plan.is_some() {
+            self.keep_step();
+        }
         self.state.meta.commands = id.counter;
         let record = CommandRecord {
             id,

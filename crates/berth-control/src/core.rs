@@ -8,6 +8,7 @@ use berth_model::{Cause, Meta, NodeId, Order, Timer, Timestamp};
 use crate::Settings;
 use crate::balance::Balancing;
 use crate::nodes::Link;
+use crate::pace::Pace;
 use crate::pipeline::{Held, Lead, Pipeline};
 use crate::state::{Room, State};
 use crate::timers::{Due, Timers};
@@ -31,6 +32,7 @@ pub struct Core {
     pub(crate) now: Timestamp,
     /// The counters of the last commit that went out, or of the store.
     pub(crate) written: Meta,
+    pub(crate) pace: Pace,
     /// What set off the step.
     pub(crate) root: Option<Cause>,
     pub(crate) balancing: Balancing,
@@ -60,6 +62,7 @@ impl Core {
             links: BTreeMap::new(),
             now,
             written,
+            pace: Pace::Free,
             root: None,
         };
         core.resume();
@@ -116,13 +119,16 @@ impl Core {
 
     /// Reconciles and places until nothing is left to do.
     fn settle(&mut self) {
+        if !self.is_time_to_decide() {
+            return;
+        }
         for _ in 0..MAX_ROUNDS {
             let slots = std::mem::take(&mut self.state.dirty.slots);
             let jobs = std::mem::take(&mut self.state.dirty.jobs);
             let due = !slots.is_empty() || !jobs.is_empty();
             self.reconcile(slots, jobs);
             let placed = self.schedule();
-            if !due && !placed && self.state.dirty.slots.is_empty() {
+            if !due && !placed && self.state.dirty.slots.is_empty() && !self.decided() {
                 return;
             }
         }
@@ -183,9 +189,10 @@ impl Core {
                 Due::Heartbeat(node) => self.heartbeat_due(node, due),
                 Due::MinReady(alloc) => self.min_ready_due(alloc, due),
                 Due::Reschedule(alloc) => self.reschedule_due(alloc, due),
-                Due::Proven => self.state.budget_freed(),
+                Due::Proven => self.proven(),
                 Due::Collect => self.collect(due),
                 Due::Balance => self.balance_due(),
+                Due::OutOfPatience => self.out_of_patience(due),
             }
         }
     }

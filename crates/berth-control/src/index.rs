@@ -9,6 +9,7 @@ use berth_model::{
 };
 use siphasher::sip::SipHasher13;
 
+use crate::pace::is_moving;
 use crate::state::{CommandKey, is_queued};
 
 /// The place in a group that one allocation after the other fills.
@@ -72,7 +73,7 @@ impl ClassKey {
 }
 
 /// What is known of a version of a job for good.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Template {
     /// Of each group, see [`template_digest`].
     digests: BTreeMap<GroupName, u64>,
@@ -85,7 +86,7 @@ struct Template {
 }
 
 /// All indexes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     pub(crate) agents: BTreeMap<AgentKey, NodeId>,
     /// Nodes by name. A name can be that of several: of one that is ready, and of others that are lost.
@@ -97,6 +98,8 @@ pub(crate) struct Index {
     pub(crate) preempted: BTreeSet<AllocId>,
     /// Those for whom others go or have gone.
     pub(crate) preempting: BTreeSet<AllocId>,
+    /// Those that are on their way: to being ready, or to their end.
+    pub(crate) moving: BTreeSet<AllocId>,
     pub(crate) live_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) ended_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) waiting: BTreeMap<ClassKey, BTreeSet<AllocId>>,
@@ -116,6 +119,11 @@ pub(crate) struct Index {
 }
 
 impl Index {
+    /// The indexes of a copy, which has neither ledger nor commands.
+    pub(crate) fn copy(&self) -> Index {
+        Index { commands_at: BTreeSet::new(), ledger_of: BTreeSet::new(), ..self.clone() }
+    }
+
     pub(crate) fn group(&self, job: &JobId, group: &GroupName) -> Option<&GroupIndex> {
         self.jobs.get(job)?.get(group)
     }
@@ -228,6 +236,9 @@ impl Index {
         if preempting_on(alloc).is_some() {
             self.preempting.insert(alloc.id);
         }
+        if is_moving(alloc) {
+            self.moving.insert(alloc.id);
+        }
         if is_queued(alloc) {
             self.waiting.entry(ClassKey::of(alloc)).or_default().insert(alloc.id);
         }
@@ -276,6 +287,7 @@ impl Index {
         }
         self.preempted.remove(&alloc.id);
         self.preempting.remove(&alloc.id);
+        self.moving.remove(&alloc.id);
         if is_queued(alloc) {
             drop_member(&mut self.waiting, &ClassKey::of(alloc), alloc.id);
         }

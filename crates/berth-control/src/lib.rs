@@ -14,7 +14,9 @@ mod index;
 mod journal;
 mod lifecycle;
 mod nodes;
+mod pace;
 mod pipeline;
+mod plan;
 #[cfg(feature = "planted-bugs")]
 mod planted;
 mod preempt;
@@ -31,6 +33,7 @@ mod why;
 
 pub use crate::core::Core;
 pub use berth_model::control::*;
+pub use plan::Planner;
 #[cfg(feature = "planted-bugs")]
 pub use planted::Bug;
 pub use view::Summary;

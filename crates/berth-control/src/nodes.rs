@@ -47,6 +47,11 @@ enum Waiting {
 }
 
 impl Link {
+    /// The link of a copy, on which nobody waits for anything.
+    pub(crate) fn copied(&self, heard: Timestamp, session: SessionId) -> Link {
+        Link { session: Some(session), ghosts: self.ghosts.clone(), ..Link::new(heard) }
+    }
+
     pub(crate) fn new(heard: Timestamp) -> Self {
         Link {
             heard,
@@ -293,6 +298,11 @@ impl Core {
         if !just_told && link.waiting == Waiting::No {
             self.push_desired_to(node, out);
         }
+    }
+
+    /// The stream of a node's agent.
+    pub(crate) fn session_of(&self, node: NodeId) -> Option<SessionId> {
+        self.links.get(&node)?.session
     }
 
     /// All that should be on a node.

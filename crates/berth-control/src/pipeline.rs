@@ -57,6 +57,11 @@ impl Pipeline {
         }
     }
 
+    /// The pipeline of a reign that has begun, with nothing under way.
+    pub(crate) fn under_way() -> Self {
+        Pipeline { greeted: true, ..Pipeline::new() }
+    }
+
     /// The last commit that went out.
     pub(crate) fn issued(&self) -> CommitId {
         CommitId(self.issued)

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 use berth_model::{
     Alloc, AllocId, AllocState, Cause, DecisionId, Gang, GroupName, JobId, NodeId, Outcome, Preemptible, Priority,
-    Verdict, WaitReason,
+    Timestamp, Verdict, WaitReason,
 };
 use berth_placement::{Class, Prices, Standing, evict};
 
@@ -90,6 +90,14 @@ impl Core {
         }
     }
 
+    /// Whether somebody would make others go if those had proven themselves, which they have not by then, but will.
+    pub(crate) fn waits_for_proof(&self, at: Timestamp) -> bool {
+        let will = |alloc: &Alloc| {
+            self.is_ready(alloc.id) && self.took_place_of_victim(alloc) && !has_proven_itself(alloc, at)
+        };
+        !self.state.held_back.is_empty() && self.state.allocs.values().any(will)
+    }
+
     /// Whether those that it made go are still on their way.
     pub(crate) fn waits_for_victims(&self, id: AllocId) -> bool {
         match &self.alloc(id).state {
@@ -106,19 +114,29 @@ impl Core {
 
     /// Whether the slot's last instance was preempted and this one has not proven itself since.
     fn is_recovering(&self, alloc: &Alloc) -> bool {
-        let before = alloc.replaces.and_then(|before| self.state.allocs.get(&before));
-        before.is_some_and(was_victim) && !self.has_proven_itself(alloc)
+        self.took_place_of_victim(alloc) && !has_proven_itself(alloc, self.judged_at())
     }
 
-    fn has_proven_itself(&self, alloc: &Alloc) -> bool {
-        match alloc.state {
-            AllocState::Running { ready: Some(ready), .. } => self.now.since(ready) >= FORGIVEN_AFTER,
-            AllocState::Running { ready: None, .. }
-            | AllocState::Waiting { .. }
-            | AllocState::Placed { .. }
-            | AllocState::Stopping { .. }
-            | AllocState::Ended { .. } => false,
-        }
+    /// Whether nobody may make the one go that has taken its place, as long as it is remembered that it made room itself.
+    pub(crate) fn protects_successor(&self, alloc: &Alloc) -> bool {
+        let live = || self.live_in(&alloc.job, &alloc.group, Slot::of(alloc)).into_iter().map(|id| self.alloc(id));
+        was_victim(alloc) && live().any(|next| next.replaces == Some(alloc.id) && self.is_recovering(next))
+    }
+
+    fn took_place_of_victim(&self, alloc: &Alloc) -> bool {
+        alloc.replaces.and_then(|before| self.state.allocs.get(&before)).is_some_and(was_victim)
+    }
+}
+
+/// Whether it has been ready for long enough by then.
+fn has_proven_itself(alloc: &Alloc, at: Timestamp) -> bool {
+    match alloc.state {
+        AllocState::Running { ready: Some(ready), .. } => at.since(ready) >= FORGIVEN_AFTER,
+        AllocState::Running { ready: None, .. }
+        | AllocState::Waiting { .. }
+        | AllocState::Placed { .. }
+        | AllocState::Stopping { .. }
+        | AllocState::Ended { .. } => false,
     }
 }
 
@@ -151,7 +169,8 @@ impl<'a> Judge<'a> {
 
     /// What it costs that such an allocation goes, whether it may or not.
     pub(crate) fn price_of(&self, standing: Standing) -> u64 {
-        let age = (self.core.now.since(standing.since).0 / 1000).min(MOST_AGE);
+        // Whole seconds of both times: who is older than whom does not hang on when that is asked.
+        let age = (self.core.now.0 / 1000).saturating_sub(standing.since.0 / 1000).min(MOST_AGE);
         u64::from(standing.priority.0) * PER_PRIORITY + PER_VICTIM + age
     }
 

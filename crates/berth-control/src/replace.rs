@@ -1,13 +1,16 @@
 //! The one *replace* primitive: start the new, wait until it is ready, stop the old, within a budget.
 //!
+//! It goes in *waves*: as many slots as the budget (`max_parallel`) allows, and the next ones when those have come to
+//! rest. So what comes next depends on what has been done and not on who was quicker, and a plan can tell it.
+//!
 //! It works on slots. A slot is *outdated* when what runs in it is not what is wished for, and *busy* while a
-//! replacement is under way in it or its instance is not ready. [`Core::advance_replacements`] begins as many
-//! replacements as the budget (`max_parallel`, less the busy slots) allows, lowest slot first; [`Core::hand_over`] ends
-//! one. Today a slot becomes outdated by a new version of its job; a drain or a balancing move would mark slots in the
-//! same way and go through the same two functions.
+//! replacement is under way in it or its instance is not ready. [`Core::advance_replacements`] begins a wave: as many
+//! replacements as the budget, less the busy slots, allows, lowest slot first; [`Core::hand_over`] ends one. A slot
+//! becomes outdated by a new version of its job, and in a plan by the draining of its node.
 //!
 //! A replacement that fails leaves the old instance alone, is tried again with a back-off, and keeps its part of the
-//! budget: a broken version harms at most `max_parallel` slots, and those only by waiting.
+//! budget, as one does that waits for room; neither holds up the next wave. A broken version harms at most
+//! `max_parallel` slots, and those only by waiting.
 //!
 //! *Room.* The new instance is placed beside the old one. Where it fits nowhere, and the node of the old one would take
 //! it if only the old one were gone (the same fixed port, or a full cluster), waiting would last for ever: then, and
@@ -21,14 +24,14 @@ use crate::core::Core;
 use crate::index::Slot;
 
 impl Core {
-    /// Begins as many replacements in the group as its budget allows.
+    /// Begins as many replacements in the group as its budget allows, when the wave before has come to rest.
     pub(crate) fn advance_replacements(&mut self, job: &JobId, group: &GroupName) {
         let Some(spec) = self.state.jobs.get(job).and_then(|job| job.spec.group(group)) else { return };
         let budget = usize::try_from(spec.update.max_parallel).unwrap_or(usize::MAX);
         #[cfg(feature = "planted-bugs")]
         let budget = budget + usize::from(self.state.bug == Some(crate::planted::Bug::BudgetIgnored));
         let Some(index) = self.state.index.group(job, group) else { return };
-        if index.outdated.is_empty() {
+        if index.outdated.is_empty() || index.busy.iter().any(|slot| self.is_moving(job, group, *slot)) {
             return;
         }
         let free = budget.saturating_sub(index.busy.len());
@@ -42,6 +45,11 @@ impl Core {
             index.busy.insert(slot);
             self.state.dirty.begun.insert((job.clone(), group.clone()));
         }
+    }
+
+    /// Whether something in the slot is on its way: to being ready, or to its end. What waits may do so for ever.
+    fn is_moving(&self, job: &JobId, group: &GroupName, slot: Slot) -> bool {
+        self.live_in(job, group, slot).iter().any(|id| self.state.index.moving.contains(id))
     }
 
     /// Stops the old instance as soon as the new one is ready, or at once where it alone is in the new one's way.

@@ -27,6 +27,8 @@ pub(crate) struct Dirty {
     pub(crate) room: Room,
     /// Jobs of which something has come to a place or left one, where rules may be about them.
     pub(crate) moved: BTreeSet<JobId>,
+    /// Something has happened that no plan foresees.
+    pub(crate) unforeseen: bool,
     /// Nodes whose desired state has changed.
     pub(crate) desired: BTreeSet<NodeId>,
     /// Nodes on which an allocation has changed in any way.
@@ -99,6 +101,8 @@ pub(crate) struct State {
     pub(crate) untold: Untold,
     /// Classes that would make others go if a budget allowed it, or if those had proven themselves.
     pub(crate) held_back: BTreeSet<ClassKey>,
+    /// Nodes of which a plan is to tell what would be without them. Only a copy has any.
+    pub(crate) drained: BTreeSet<NodeId>,
     #[cfg(feature = "planted-bugs")]
     pub(crate) bug: Option<crate::planted::Bug>,
 }
@@ -173,6 +177,11 @@ impl State {
         }
     }
 
+    /// Whether an allocation is where, and runs what, it should: else it is to be replaced.
+    pub(crate) fn is_in_place(&self, alloc: &Alloc) -> bool {
+        self.is_current(alloc) && !alloc.occupies().is_some_and(|node| self.drained.contains(&node))
+    }
+
     pub(crate) fn put_node(&mut self, node: Node) {
         let eligibility = match (node.is_eligible(), node.takes_work()) {
             (true, true) => Eligibility::Ready,
@@ -185,7 +194,9 @@ impl State {
             let same = old.is_eligible() == node.is_eligible() && old.takes_work() == node.takes_work();
             !same || old.fingerprint != node.fingerprint
         });
-        self.board.put_node(node.id, &node.fingerprint, eligibility);
+        if !self.drained.contains(&node.id) {
+            self.board.put_node(node.id, &node.fingerprint, eligibility);
+        }
         #[cfg(feature = "planted-bugs")]
         if self.bug == Some(crate::planted::Bug::CapacityOffByOne) {
             let mut larger = node.fingerprint.clone();
@@ -194,6 +205,7 @@ impl State {
         }
         if room {
             self.dirty.room = Room::Everywhere;
+            self.dirty.unforeseen = true;
         }
         let renamed = old.filter(|old| old.fingerprint.name != node.fingerprint.name);
         if let Some(old) = renamed {
@@ -326,6 +338,9 @@ impl State {
             if old.is_none_or(|old| is_wanted(old) != is_wanted(new)) {
                 self.dirty.desired.insert(node);
             }
+        }
+        if let Some(Outcome::Failed(_) | Outcome::Lost(_) | Outcome::Complete) = outcome(new) {
+            self.dirty.unforeseen = true;
         }
         if new.is_ended() {
             self.dirty.jobs.insert(new.job.clone());

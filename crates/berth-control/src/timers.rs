@@ -19,6 +19,8 @@ pub(crate) enum Due {
     Collect,
     /// The optimiser looks at what has changed.
     Balance,
+    /// What is done in step has taken long.
+    OutOfPatience,
 }
 
 /// All timers.
@@ -29,6 +31,11 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
+    /// Those of some kinds alone, not yet announced.
+    pub(crate) fn only(&self, kind: impl Fn(&Due) -> bool) -> Timers {
+        Timers { due: self.due.iter().filter(|(_, due)| kind(due)).copied().collect(), announced: None }
+    }
+
     pub(crate) fn set(&mut self, at: Timestamp, due: Due) {
         self.due.insert((at, due));
     }

@@ -37,6 +37,7 @@ fn refusals_change_nothing() {
         principal: Principal(String::new()),
         namespace: Namespace::default(),
         key: IdempotencyKey("k".to_owned()),
+        plan: None,
         command: Command::Stop(job_id("web")),
     });
     w.event(Event::Command { request: RequestId(1_000), command });

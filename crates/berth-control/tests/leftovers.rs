@@ -92,6 +92,7 @@ fn a_new_leader_counts_with_ghosts_until_the_node_has_reported() {
         principal: Principal("root".to_owned()),
         namespace: Namespace::default(),
         key: IdempotencyKey("k".to_owned()),
+        plan: None,
         command: Command::Run(Box::new(service("more").cpu(800).0)),
     });
     core.step(w.now, Event::Command { request: RequestId(1), command }, &mut out);

@@ -23,6 +23,7 @@ fn events() -> Vec<(Timestamp, Event)> {
         principal: Principal("operator".to_owned()),
         namespace: Namespace::default(),
         key: IdempotencyKey("k".to_owned()),
+        plan: None,
         command: Command::Run(Box::new(service("web").count(3).dynamic_port("http").0)),
     });
     let report = |serial| NodeReport {

@@ -104,6 +104,7 @@ impl Cluster {
             principal: Principal("operator".to_owned()),
             namespace: Namespace::default(),
             key: IdempotencyKey(format!("k-{}", self.requests)),
+            plan: None,
             command,
         });
         self.hear([Event::Command { request: RequestId(self.requests), command }].into());

@@ -1,6 +1,6 @@
 //! Commands: everything that changes the cluster from outside, and what came of it.
 
-use crate::{AllocId, CommandId, JobId, JobSpec, JobVersion, Namespace, Refusal, Timestamp};
+use crate::{AllocId, CommandId, JobId, JobSpec, JobVersion, Namespace, PlanId, Refusal, Timestamp};
 
 /// Who asks, as authentication found out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,8 @@ pub struct CommandRequest {
     pub namespace: Namespace,
     /// The client's key.
     pub key: IdempotencyKey,
+    /// Only if it would do what this plan says.
+    pub plan: Option<PlanId>,
     /// What.
     pub command: Command,
 }

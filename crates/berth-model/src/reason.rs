@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{AllocId, CommandId, DecisionId, EventId, Filtered, JobId, NodeId, Shortfall, Timestamp};
+use crate::{AllocId, CommandId, DecisionId, EventId, Filtered, JobId, NodeId, PlanId, Shortfall, Timestamp};
 
 /// What led to a change. Every change has exactly one; following `Event` backwards gives the chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,6 +156,13 @@ pub enum Refusal {
         problem: String,
         /// What to do.
         remedy: String,
+    },
+    /// The state has changed since the plan was made: the command would do something else than the plan says.
+    PlanChanged {
+        /// The plan.
+        plan: PlanId,
+        /// What would be done now.
+        now: PlanId,
     },
     /// This server does not lead, or has just lost the lead; ask again.
     NotLeader,

@@ -17,6 +17,7 @@ fn command(command: Command) -> Event {
         principal: Principal("operator".to_owned()),
         namespace: Namespace::default(),
         key: IdempotencyKey("k-1".to_owned()),
+        plan: None,
         command,
     };
     Event::Command { request: RequestId(4), command: Box::new(request) }

@@ -12,6 +12,7 @@ mod driver;
 mod error;
 mod folder;
 mod http;
+mod plans;
 mod run;
 mod tunnels;
 mod view;

@@ -228,7 +228,7 @@ impl World {
         touched.iter().for_each(|id| self.release(*id));
         touched.iter().for_each(|id| self.hold(*id));
         self.check_lost();
-        let (kept, allowed) = (self.store.ledger.len(), crate::server::settings().keep_ledger);
+        let (kept, allowed) = (self.store.ledger.len(), crate::server::settings(&self.profile).keep_ledger);
         let allowed = usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(LEDGER_SLACK);
         self.holds(Invariant::Bounded, kept <= allowed, format_args!("{kept} entries in the ledger"));
     }

@@ -6,8 +6,9 @@ use berth_control::{Event, RequestId};
 use berth_model::{
     AllocId, AllocState, AtMost, Bytes, Command, CommandOutcome, CommandRequest, CommandResult, Constraint, CpuMillis,
     DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec, IdempotencyKey, JobId, JobKind, JobSpec, KillPolicy,
-    Mbits, Millis, Namespace, NetworkMode, Operator, Peer, Port, PortSpec, Preemptible, Principal, Priority, Refusal,
-    Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength, TaskSpec, Thousandths, UpdatePolicy, Weight,
+    Mbits, Millis, Namespace, NetworkMode, Operator, Peer, PlanId, Port, PortSpec, Preemptible, Principal, Priority,
+    Refusal, Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength, TaskSpec, Thousandths, UpdatePolicy,
+    Weight,
 };
 
 use crate::Invariant;
@@ -42,6 +43,11 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
+    /// What kind a job is that was asked for last.
+    pub(crate) fn kind_of(&self, job: &JobId) -> Option<JobKind> {
+        self.specs.get(job).map(|spec| spec.kind)
+    }
+
     /// Whether every command has its answer.
     pub(crate) fn all_answered(&self) -> bool {
         self.asked.iter().all(|asked| asked.answer.is_some())
@@ -74,7 +80,7 @@ impl World {
         }
     }
 
-    fn new_job(&mut self) -> Command {
+    pub(crate) fn new_job(&mut self) -> Command {
         self.clients.jobs += 1;
         let spec = random_spec(self.clients.jobs, &mut self.random);
         self.clients.allocs += match spec.kind {
@@ -85,19 +91,26 @@ impl World {
         Command::Run(Box::new(spec))
     }
 
+    /// A job that is not to be thought of any more.
+    pub(crate) fn forget_job(&mut self) -> Option<JobId> {
+        let job = self.pick_job()?.id;
+        self.clients.specs.remove(&job);
+        Some(job)
+    }
+
     fn pick_job(&mut self) -> Option<JobSpec> {
         let specs = &self.clients.specs;
         (!specs.is_empty()).then(|| specs.values().nth(self.random.index(specs.len())).cloned()).flatten()
     }
 
-    fn pick_alloc(&mut self) -> Option<AllocId> {
+    pub(crate) fn pick_alloc(&mut self) -> Option<AllocId> {
         let placed = |state: &AllocState| matches!(state, AllocState::Placed { .. } | AllocState::Running { .. });
         let ids: Vec<AllocId> = self.store.allocs.values().filter(|a| placed(&a.state)).map(|a| a.id).collect();
         (!ids.is_empty()).then(|| ids[self.random.index(ids.len())])
     }
 
     /// A new version of a job: another environment, another count, or another size.
-    fn update(&mut self) -> Option<Command> {
+    pub(crate) fn update(&mut self) -> Option<Command> {
         let mut spec = self.pick_job()?;
         let index = self.random.index(spec.groups.len());
         let group = &mut spec.groups[index];
@@ -135,10 +148,14 @@ impl World {
     }
 
     fn ask(&mut self, command: Command) {
+        self.ask_as_planned(command, None);
+    }
+
+    /// A command that is to be carried out only as the plan says, where there is one.
+    pub(crate) fn ask_as_planned(&mut self, command: Command, plan: Option<PlanId>) {
         let key = IdempotencyKey(format!("key-{}", self.clients.asked.len()));
-        let request =
-            CommandRequest { principal: Principal("admin".to_owned()), namespace: Namespace::default(), key, command };
-        self.submit(request);
+        let (principal, namespace) = (Principal("admin".to_owned()), Namespace::default());
+        self.submit(CommandRequest { principal, namespace, key, plan, command });
     }
 
     fn submit(&mut self, request: CommandRequest) {

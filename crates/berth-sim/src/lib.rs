@@ -13,6 +13,7 @@ mod clock;
 mod cluster;
 mod facts;
 mod faults;
+mod foresee;
 mod journal;
 mod log;
 mod machine;
@@ -29,6 +30,7 @@ mod store;
 mod world;
 
 pub use cluster::{ClusterOptions, ClusterReport, Meter, Milliseconds, cluster};
+pub use foresee::{Foreseen, foresee};
 pub use journal::Decision;
 pub use outcome::{Broken, Invariant, Outcome};
 #[cfg(feature = "planted-bugs")]

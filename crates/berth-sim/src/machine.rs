@@ -242,13 +242,18 @@ impl World {
         if !self.machines[number].powered {
             return;
         }
+        self.unplug(number);
+        let delay = self.random.between(2000, 60_000);
+        self.after(delay, What::PowerReturns(number));
+    }
+
+    /// The same, until somebody sees to it.
+    pub(crate) fn unplug(&mut self, number: MachineId) {
         self.note(format_args!("machine {number} loses power"));
         self.end_agent(number);
         let machine = &mut self.machines[number];
         machine.powered = false;
         machine.shims.clear();
-        let delay = self.random.between(2000, 60_000);
-        self.after(delay, What::PowerReturns(number));
     }
 
     /// A machine has power again.
@@ -514,7 +519,7 @@ impl World {
         let kind = self.machines[number].shims.get(&alloc).map(|shim| shim.desired.kind);
         if killed || self.faulty {
             self.end_run(number, boot, alloc, task, run, how);
-        } else if kind == Some(JobKind::Batch) {
+        } else if kind == Some(JobKind::Batch) && self.profile.batch_ends {
             self.end_run(number, boot, alloc, task, run, ExitKind::Status(0));
         }
     }

@@ -13,6 +13,8 @@ pub enum ProfileName {
     Faults,
     /// Nothing fails but tasks: what goes wrong here needs no bad luck.
     Calm,
+    /// Nothing fails, and from some time on no batch work ends.
+    Steady,
 }
 
 /// The numbers of one simulation. Times are in milliseconds, chances in thousandths.
@@ -39,7 +41,14 @@ pub(crate) struct Profile {
     pub(crate) task_fails: u64,
     /// Chance that a preparation fails.
     pub(crate) prepare_fails: u64,
+    /// Whether batch work ends also when nothing fails any more.
+    pub(crate) batch_ends: bool,
+    /// Whether servers forget what has ended within seconds, and not as they do by default.
+    pub(crate) forgets: bool,
 }
+
+/// Longer than any simulation.
+const FOREVER: u64 = u64::MAX / 4;
 
 impl Profile {
     pub(crate) fn of(name: ProfileName, random: &mut Random) -> Profile {
@@ -57,6 +66,8 @@ impl Profile {
                 store_fails: random.below(3),
                 task_fails: random.between(20, 120),
                 prepare_fails: random.below(60),
+                batch_ends: true,
+                forgets: true,
             },
             ProfileName::Calm => Profile {
                 machines,
@@ -70,6 +81,17 @@ impl Profile {
                 store_fails: 0,
                 task_fails: 20,
                 prepare_fails: 0,
+                batch_ends: true,
+                forgets: true,
+            },
+            ProfileName::Steady => Profile {
+                task_fails: 0,
+                batch_ends: false,
+                forgets: false,
+                calm: FOREVER,
+                faults_until: FOREVER,
+                between_faults: FOREVER,
+                ..Profile::of(ProfileName::Calm, random)
             },
         }
     }

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use berth_control::{Beginning, CommitError, CommitId, Core, Effect, Event, RequestId, Settings};
-use berth_model::{Epoch, Mutation, Revision};
+use berth_model::{Epoch, Mutation, Plan, PlanRequest, Principal, Refusal, Revision, Timestamp};
 
 use crate::clock::Clock;
 use crate::journal::Decision;
 use crate::network::End;
+use crate::profile::Profile;
 use crate::world::{What, World};
 use crate::{Invariant, checks};
 
@@ -37,7 +38,10 @@ pub(crate) struct Server {
 
 /// The settings under which clusters are simulated: ended objects are collected soon, and few are kept, so that
 /// collecting is simulated too.
-pub(crate) fn settings() -> Settings {
+pub(crate) fn settings(profile: &Profile) -> Settings {
+    if !profile.forgets {
+        return Settings::default();
+    }
     let keep_ended = berth_model::Millis::from_secs(30);
     Settings { keep_ended, keep_ended_max: 20, keep_ledger: 1000, ..Settings::default() }
 }
@@ -83,8 +87,12 @@ impl World {
         let epoch = Epoch { incarnation: self.store.meta.incarnation, counter };
         let clock = Clock::random(&mut self.random);
         let mut out = Vec::new();
-        let beginning =
-            Beginning { settings: settings(), snapshot: self.store.snapshot(), epoch, now: clock.read(self.now) };
+        let beginning = Beginning {
+            settings: settings(&self.profile),
+            snapshot: self.store.snapshot(),
+            epoch,
+            now: clock.read(self.now),
+        };
         let journalled = self.journal.is_kept().then(|| beginning.clone());
         let core = self.load_core(beginning, &mut out);
         if let Some(beginning) = journalled {
@@ -160,6 +168,18 @@ impl World {
             }
             self.break_stream(stream);
         }
+    }
+
+    /// The time by the leader's clock.
+    pub(crate) fn leader_now(&self) -> Timestamp {
+        let leader = self.lead.and_then(|id| self.servers.get(&id));
+        leader.map_or(Timestamp(0), |leader| leader.clock.read(self.now))
+    }
+
+    /// What the leader's core says would come of a change.
+    pub(crate) fn plan(&self, request: &PlanRequest) -> Result<Plan, Refusal> {
+        let leader = self.lead.and_then(|id| self.servers.get(&id)).ok_or(Refusal::NotLeader)?;
+        leader.core.plan(leader.clock.read(self.now), &Principal("admin".to_owned()), request)
     }
 
     /// Hands an event to a server's core and performs what it wants.

@@ -66,7 +66,7 @@ impl World {
             !followed && self.store.jobs.get(&alloc.job).is_some_and(|job| job.state == JobState::Active)
         };
         let spent = self.store.allocs.values().filter(|alloc| alloc.is_ended() && !last_of_wanted(alloc)).count();
-        let allowed = crate::server::settings().keep_ended_max;
+        let allowed = crate::server::settings(&self.profile).keep_ended_max;
         if u64::try_from(spent).unwrap_or(u64::MAX) <= allowed {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! The simulated world: what exists, and the loop that jumps from one happening to the next.
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 
@@ -211,6 +212,16 @@ impl World {
             self.now = entry.at;
             self.happen(entry.what);
         }
+    }
+
+    /// Lets so many milliseconds pass.
+    pub(crate) fn advance(&mut self, millis: u64) {
+        let until = self.now + millis;
+        while let Some(Reverse(entry)) = self.queue.peek_mut().filter(|next| next.0.at <= until).map(PeekMut::pop) {
+            self.now = entry.at;
+            self.happen(entry.what);
+        }
+        self.now = until;
     }
 
     fn happen(&mut self, what: What) {

@@ -69,6 +69,7 @@ fn of_client(error: &ClientError) -> Option<Status> {
         ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::RequestTimeout | ErrorKind::AgentTimeout => {
             Some(Status::Unreachable)
         }
+        ErrorKind::PlanChanged => Some(Status::NotReached),
         ErrorKind::Conflict | ErrorKind::Internal => None,
     }
 }

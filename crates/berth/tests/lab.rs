@@ -8,7 +8,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{BERTH, cgroups, id, image, processes_with, root, text, until};
+use support::lab::Lab;
+use support::{cgroups, id, image, processes_with, root, text, until};
 
 /// Within how many milliseconds the work of a dead node must run elsewhere, at default settings, on a machine that has
 /// time for it.
@@ -16,82 +17,32 @@ const ELSEWHERE: i64 = 10_000;
 /// Within which things have to come about at all.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A lab of its own name and folder; taken down when dropped.
-struct Lab {
-    name: String,
-    dir: tempfile::TempDir,
-    addr: String,
-    token: String,
+fn assert_commands_of_a_node_are_told(lab: &Lab) {
+    let exec = |json: &[&str], command: &str| {
+        let args = [&["lab", "exec", "--name", &lab.name], json, &["node-1", "--", "sh", "-c", command]].concat();
+        let output = lab.command(&args).output().unwrap();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    assert_eq!(exec(&[], "echo out; echo err >&2; exit 7"), (7, "out\n".to_owned(), "err\n".to_owned()));
+    assert_eq!(exec(&[], "kill -9 $$").0, 128 + 9);
+    let (status, told, _) = exec(&["--json"], "echo out; echo err >&2; kill -15 $$");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let wanted = serde_json::json!({"status": 128 + 15, "stdout": "out\n", "stderr": "err\n"});
+    assert_eq!((status, told), (128 + 15, wanted));
+
+    let env: Value = serde_json::from_str(&lab.ok(&["lab", "status", "--name", &lab.name, "--env", "--json"])).unwrap();
+    assert_eq!(env, serde_json::json!({"BERTH_ADDR": lab.addr, "BERTH_TOKEN": lab.token}));
 }
 
-impl Lab {
-    fn up(agents: &str) -> Lab {
-        // Not below /tmp: every node has a /tmp of its own.
-        let dir = tempfile::Builder::new().prefix("berth-lab-test.").tempdir_in("/var/tmp").unwrap();
-        let name = format!("t{}", std::process::id() % 1_000_000);
-        let mut lab = Lab { name, dir, addr: String::new(), token: String::new() };
-        let shown: Value =
-            serde_json::from_str(&lab.ok(&["lab", "up", "--agents", agents, "--name", &lab.name, "--json"])).unwrap();
-        lab.addr = shown["addr"].as_str().unwrap().to_owned();
-        lab.token = std::fs::read_to_string(shown["token_file"].as_str().unwrap()).unwrap().trim().to_owned();
-        lab
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(BERTH);
-        command.args(args).env("BERTH_LAB_DIR", self.dir.path());
-        command.env("BERTH_ADDR", &self.addr).env("BERTH_TOKEN", &self.token);
-        command
-    }
-
-    fn ok(&self, args: &[&str]) -> String {
-        let output = self.command(args).output().unwrap();
-        assert!(output.status.success(), "berth {args:?} failed: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    fn allocs(&self, job: &str) -> Vec<Value> {
-        let status: Value = serde_json::from_str(&self.ok(&["status", job, "--json"])).unwrap();
-        status["allocs"].as_array().unwrap().clone()
-    }
-
-    fn assert_commands_of_a_node_are_told(&self) {
-        let exec = |json: &[&str], command: &str| {
-            let args = [&["lab", "exec", "--name", &self.name], json, &["node-1", "--", "sh", "-c", command]].concat();
-            let output = self.command(&args).output().unwrap();
-            (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-        };
-        assert_eq!(exec(&[], "echo out; echo err >&2; exit 7"), (7, "out\n".to_owned(), "err\n".to_owned()));
-        assert_eq!(exec(&[], "kill -9 $$").0, 128 + 9);
-        let (status, told, _) = exec(&["--json"], "echo out; echo err >&2; kill -15 $$");
-        let told: Value = serde_json::from_str(&told).unwrap();
-        let wanted = serde_json::json!({"status": 128 + 15, "stdout": "out\n", "stderr": "err\n"});
-        assert_eq!((status, told), (128 + 15, wanted));
-
-        let env: Value =
-            serde_json::from_str(&self.ok(&["lab", "status", "--name", &self.name, "--env", "--json"])).unwrap();
-        assert_eq!(env, serde_json::json!({"BERTH_ADDR": self.addr, "BERTH_TOKEN": self.token}));
-    }
-
-    fn assert_nothing_left(&self) {
-        let folder = self.dir.path().join(&self.name);
-        assert!(!folder.exists(), "the folder is left");
-        let links = std::fs::read_dir("/sys/class/net").unwrap().flatten();
-        let links: Vec<String> = links.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-        assert!(!links.iter().any(|link| link.ends_with(&format!("-{}", self.name))), "links are left: {links:?}");
-        assert_eq!(cgroups(&format!("berth-lab-{}", self.name)), Vec::<std::path::PathBuf>::new());
-        let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
-        assert!(!mounts.contains(self.dir.path().to_str().unwrap()), "mounts are left:\n{mounts}");
-    }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        let down = self.command(&["lab", "down", "--name", &self.name]).output();
-        if std::thread::panicking() {
-            eprintln!("lab down: {down:?}");
-        }
-    }
+fn assert_nothing_left(lab: &Lab) {
+    let folder = lab.dir.path().join(&lab.name);
+    assert!(!folder.exists(), "the folder is left");
+    let links = std::fs::read_dir("/sys/class/net").unwrap().flatten();
+    let links: Vec<String> = links.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    assert!(!links.iter().any(|link| link.ends_with(&format!("-{}", lab.name))), "links are left: {links:?}");
+    assert_eq!(cgroups(&format!("berth-lab-{}", lab.name)), Vec::<std::path::PathBuf>::new());
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    assert!(!mounts.contains(lab.dir.path().to_str().unwrap()), "mounts are left:\n{mounts}");
 }
 
 fn node(alloc: &Value) -> &str {
@@ -147,7 +98,7 @@ groups:
     let nodes: std::collections::BTreeSet<&str> = before.iter().map(node).collect();
     assert_eq!(nodes.len(), 3, "three allocations are spread over three nodes");
 
-    lab.assert_commands_of_a_node_are_told();
+    assert_commands_of_a_node_are_told(&lab);
 
     let old = &before[0];
     let died = jiff::Timestamp::now().as_millisecond();
@@ -176,7 +127,7 @@ groups:
     let inits: Vec<(u64, u64)> = inits.map(|pid| (pid, support::started(pid).unwrap())).collect();
     assert_eq!(inits.len(), 3, "a server and two agents are on: {shown}");
     lab.ok(&["lab", "down", "--name", &lab.name]);
-    lab.assert_nothing_left();
+    assert_nothing_left(&lab);
     for (pid, start) in inits {
         assert_ne!(support::started(pid), Some(start), "a node's process is left");
     }

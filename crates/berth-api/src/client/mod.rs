@@ -16,7 +16,7 @@ pub use follow::*;
 pub use session::*;
 pub use target::*;
 
-use berth_model::{AllocId, IdempotencyKey, JobId, JobSpec, Namespace};
+use berth_model::{AllocId, IdempotencyKey, JobId, JobSpec, Namespace, PlanId};
 use call::{Call, path_segment};
 use reqwest::Method;
 
@@ -77,6 +77,23 @@ impl Client {
     pub async fn run_job(&self, spec: &JobSpec, key: &IdempotencyKey) -> Result<wire::CommandOutcome, ClientError> {
         let call = self.call("run job", Method::POST, "/v1/jobs").key(key);
         call.json(&jobfile::to_json(spec)).fetch().await
+    }
+
+    /// The same, if it would do what the plan says, and nothing otherwise.
+    pub async fn run_job_as_planned(
+        &self,
+        spec: &JobSpec,
+        plan: PlanId,
+        key: &IdempotencyKey,
+    ) -> Result<wire::CommandOutcome, ClientError> {
+        let call = self.call("run job", Method::POST, "/v1/jobs").key(key).query("plan", Some(plan.to_string()));
+        call.json(&jobfile::to_json(spec)).fetch().await
+    }
+
+    /// What a change would do.
+    pub async fn plan(&self, request: &wire::PlanRequest) -> Result<wire::Plan, ClientError> {
+        let body = serde_json::to_value(request).expect("a request for a plan is plain data");
+        self.call("plan", Method::POST, "/v1/plan").json(&body).fetch().await
     }
 
     /// Stops a job.

@@ -15,7 +15,7 @@ impl Core {
         let live = self.live_in(job, group, slot);
         for id in &live {
             let alloc = self.alloc(*id);
-            if !self.state.is_current(alloc) {
+            if !self.state.is_in_place(alloc) {
                 let cause = self.job_cause(alloc);
                 self.stop(*id, cause);
             }
@@ -53,6 +53,7 @@ impl Core {
         }
         match outcome(alloc)? {
             Outcome::Complete => Some(Work::Complete),
+            Outcome::Stopped if alloc.placement().is_some_and(|p| self.state.drained.contains(&p.node)) => None,
             Outcome::Stopped => Some(Work::Stopped),
             Outcome::Failed(_) => (alloc.failures + 1 >= BATCH_TRIES).then_some(Work::Failed),
             Outcome::Lost(_) | Outcome::Preempted { .. } => None,

@@ -82,16 +82,16 @@ impl Core {
         (latest == ended || placeless).then_some(ended)
     }
 
-    fn is_slot_wanted(&self, id: &JobId, group: &GroupName, slot: Slot) -> bool {
+    pub(crate) fn is_slot_wanted(&self, id: &JobId, group: &GroupName, slot: Slot) -> bool {
         let Some(job) = self.state.jobs.get(id).filter(|_| self.state.is_active(id)) else { return false };
         let Some(group) = job.spec.group(group) else { return false };
         match (job.spec.kind, slot) {
             (JobKind::Service | JobKind::Batch, Slot::Index(index)) => index < group.count,
-            (JobKind::System, Slot::Node(node)) => {
-                self.state.nodes.get(&node).is_some_and(|node| {
-                    node.is_eligible() && admits(&node.fingerprint, Class { job: &job.spec, group })
-                })
-            }
+            (JobKind::System, Slot::Node(node)) => self.state.nodes.get(&node).is_some_and(|node| {
+                node.is_eligible()
+                    && !self.state.drained.contains(&node.id)
+                    && admits(&node.fingerprint, Class { job: &job.spec, group })
+            }),
             (JobKind::System, Slot::Index(_)) | (JobKind::Service | JobKind::Batch, Slot::Node(_)) => false,
         }
     }

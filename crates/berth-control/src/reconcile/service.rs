@@ -10,7 +10,7 @@ impl Core {
     pub(super) fn reconcile_service(&mut self, job: &JobId, group: &GroupName, slot: Slot) {
         let active = self.active_in(job, group, slot);
         let (current, old): (Vec<AllocId>, Vec<AllocId>) =
-            active.iter().partition(|id| self.state.is_current(self.alloc(**id)));
+            active.iter().partition(|id| self.state.is_in_place(self.alloc(**id)));
         let incumbent = self.keep_best(&old);
         let newcomer = self.keep_best(&current);
         match (newcomer, incumbent) {
@@ -53,7 +53,7 @@ impl Core {
     /// Tells the index how the slot stands towards the newest version.
     fn mark_slot(&mut self, job: &JobId, group: &GroupName, slot: Slot) {
         let live = self.live_in(job, group, slot);
-        let current = |id: &AllocId| self.state.is_current(self.alloc(*id));
+        let current = |id: &AllocId| self.state.is_in_place(self.alloc(*id));
         let stopping = |id: &AllocId| matches!(self.alloc(*id).state, AllocState::Stopping { .. });
         let newcomer = live.iter().copied().find(|id| current(id) && !stopping(id));
         let outdated = newcomer.is_none() && live.iter().any(|id| !current(id) && !stopping(id));

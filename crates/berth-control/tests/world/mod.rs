@@ -273,6 +273,7 @@ impl World {
             principal: Principal("root".to_owned()),
             namespace: Namespace::default(),
             key: IdempotencyKey(key.to_owned()),
+            plan: None,
             command,
         });
         self.event(Event::Command { request, command });

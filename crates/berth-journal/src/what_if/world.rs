@@ -113,6 +113,8 @@ impl<'a> World<'a> {
             let Some(meant) = slot.and_then(|slot| self.live_in(&slot)) else { return };
             *id = meant;
         }
+        // A plan was made by the policy that was.
+        command.plan = None;
         self.step(now, Event::Command { request, command: Box::new(command) });
     }
 

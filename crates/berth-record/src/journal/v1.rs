@@ -21,6 +21,8 @@ stored! {
         principal: String,
         namespace: String,
         key: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<String>,
         command: Command,
     }
 
@@ -45,6 +47,7 @@ stored! {
         NoSuchAlloc(alloc: String),
         KeyReused { command: String },
         Invalid { place: String, problem: String, remedy: String },
+        PlanChanged { plan: String, now: String },
         NotLeader,
         StoreUnavailable,
         Overloaded,
@@ -66,6 +69,15 @@ impl<M: Ord, S: Stored<M>> Stored<BTreeSet<M>> for Vec<S> {
     }
     fn load(self) -> Result<BTreeSet<M>, Problem> {
         self.into_iter().map(S::load).collect()
+    }
+}
+
+impl Stored<model::PlanId> for String {
+    fn store(value: &model::PlanId) -> Self {
+        value.to_string()
+    }
+    fn load(self) -> Result<model::PlanId, Problem> {
+        self.parse().map_err(|error: model::ParseError| Problem::Form(error.to_string()))
     }
 }
 

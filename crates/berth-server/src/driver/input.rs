@@ -1,6 +1,6 @@
 //! What comes into the loop from requests and streams.
 
-use berth_control::SessionId;
+use berth_control::{Planner, SessionId};
 use berth_model::{
     Advice, AllocId, Balance, CommandRequest, CommandResult, Hello, NodeReport, Refusal, Timestamp, WaitReason,
 };
@@ -44,6 +44,11 @@ pub enum Input {
         /// For the answer: when the optimiser last looked, and what it found out.
         reply: oneshot::Sender<Option<(Timestamp, Balance)>>,
     },
+    /// Somebody wants to plan on the state as it is.
+    Planner {
+        /// For the state.
+        reply: oneshot::Sender<Planner>,
+    },
     /// An agent has said hello on a new stream.
     Connected {
         /// The stream.
@@ -81,6 +86,7 @@ impl Input {
             Input::WaitReason { reply, .. } => drop(reply),
             Input::Advice { reply, .. } => drop(reply),
             Input::Balance { reply } => drop(reply),
+            Input::Planner { reply } => drop(reply),
             Input::Connected { guard, .. } => drop(guard),
             Input::Report { .. } | Input::Disconnected { .. } => {}
         }
@@ -122,6 +128,13 @@ impl Inputs {
         let (reply, answer) = oneshot::channel();
         self.0.send(Input::Balance { reply }).await.ok()?;
         answer.await.ok().flatten()
+    }
+
+    /// The state as it is, to plan on. None: nobody leads.
+    pub async fn planner(&self) -> Option<Planner> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Input::Planner { reply }).await.ok()?;
+        answer.await.ok()
     }
 
     /// Hands in what an agent's stream brought; waits while the loop is busy.

@@ -166,6 +166,7 @@ impl<'a> Reign<'a> {
                 // And here.
                 let _ = reply.send(self.core.balance().cloned());
             }
+            Input::Planner { reply } => drop(reply.send(self.core.planner())),
             Input::Connected { session, hello, outbox, guard } => {
                 tracing::info!(session = session.0, node = %hello.fingerprint.name, "agent connected");
                 self.sessions.insert(session, Session { outbox, _guard: guard });

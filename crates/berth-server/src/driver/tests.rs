@@ -92,6 +92,7 @@ impl Rig {
             principal: Principal("operator".to_owned()),
             namespace: Namespace::default(),
             key: IdempotencyKey(key),
+            plan: None,
             command,
         };
         self.inputs.command(request).await

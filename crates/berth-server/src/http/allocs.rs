@@ -94,7 +94,7 @@ pub async fn stop(
     // Where it is unknown, the core says so; a command stands in some namespace all the same.
     let namespace = namespace.unwrap_or_else(Namespace::default);
     let command = Command::StopAlloc(id);
-    command_outcome(&api, CommandRequest { principal: operator(), namespace, key, command }).await
+    command_outcome(&api, CommandRequest { principal: operator(), namespace, key, plan: None, command }).await
 }
 
 /// An allocation, with how far the fetching of its images is, and with what follows where it failed.

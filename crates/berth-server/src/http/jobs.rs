@@ -6,15 +6,15 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use berth_api::jobfile::{self, JobFileError, JobFileErrors};
 use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
-use berth_model::{Command, CommandRequest, Job, JobSpec, limits};
+use berth_model::{Command, CommandRequest, Job, JobSpec, Refusal, limits};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::Api;
 use super::auth::operator;
 use super::body::{media_type, read};
 use super::error::ApiError;
 use super::extract::{Params, Segments, idempotency_key, job_id, page, page_items};
+use super::{Api, plans};
 use crate::view::View;
 
 /// Which jobs are listed.
@@ -45,14 +45,24 @@ pub async fn list(
     Ok(Json(page(items, limit, |job: &wire::JobSummary| job.id.to_string())))
 }
 
+/// Under which condition a job is run.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RunParams {
+    /// Only if it would do what this plan says.
+    plan: Option<wire::PlanId>,
+}
+
 /// Makes a job be as the body specifies: new, or a new version of it, or nothing when it is so already.
 #[utoipa::path(post, path = "/v1/jobs", tag = "jobs",
-    params(("Idempotency-Key" = String, Header, description = "The client's own key for this command.")),
+    params(RunParams, ("Idempotency-Key" = String, Header, description = "The client's own key for this command.")),
     request_body(content((Object = "application/json"), (String = "application/yaml")), description = "A job file."),
     responses((status = 200, body = wire::CommandOutcome), (status = "4XX", body = wire::ErrorBody),
         (status = 503, body = wire::ErrorBody)))]
 pub async fn run(
     State(api): State<Api>,
+    Params(params): Params<RunParams>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<wire::CommandOutcome>, ApiError> {
@@ -70,10 +80,16 @@ pub async fn run(
     let spec = job_file(&read(body, limits::JOB_BYTES).await?, &media_type)?;
     let namespace = spec.id.namespace.clone();
     let command = Command::Run(Box::new(spec));
-    command_outcome(&api, CommandRequest { principal: operator(), namespace, key, command }).await
+    let planned = params.plan.map(|id| plans::kept(&api, id.0)).transpose()?;
+    let plan = planned.as_ref().map(|plan| plan.id);
+    let request = CommandRequest { principal: operator(), namespace, key, plan, command };
+    match (api.inputs.command(request.clone()).await, planned) {
+        (Err(Refusal::PlanChanged { .. }), Some(planned)) => Err(plans::changed(&api, &planned, request.command).await),
+        (outcome, _) => Ok(Json(outcome?.into())),
+    }
 }
 
-fn job_file(bytes: &[u8], media_type: &str) -> Result<JobSpec, ApiError> {
+pub fn job_file(bytes: &[u8], media_type: &str) -> Result<JobSpec, ApiError> {
     let invalid = |message: String| ApiError::new(ErrorKind::Invalid, message).at("body");
     let text = std::str::from_utf8(bytes).map_err(|_| invalid("the job file is not UTF-8 text".to_owned()))?;
     if media_type == "application/json" {
@@ -121,7 +137,7 @@ pub async fn show(
 ) -> Result<Json<wire::Job>, ApiError> {
     let id = job_id(&namespace, &name)?;
     let view = api.shared.view();
-    let job = view.jobs.get(&id).ok_or(berth_model::Refusal::NoSuchJob(id))?;
+    let job = view.jobs.get(&id).ok_or(Refusal::NoSuchJob(id))?;
     Ok(Json(wire::Job { summary: summary(job, &view), spec: jobfile::to_json(&job.spec) }))
 }
 
@@ -140,7 +156,7 @@ pub async fn stop(
     let id = job_id(&namespace, &name)?;
     let namespace = id.namespace.clone();
     let command = Command::Stop(id);
-    command_outcome(&api, CommandRequest { principal: operator(), namespace, key, command }).await
+    command_outcome(&api, CommandRequest { principal: operator(), namespace, key, plan: None, command }).await
 }
 
 /// A job in short.

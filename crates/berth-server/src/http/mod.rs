@@ -10,6 +10,7 @@ mod extract;
 mod jobs;
 mod nodes;
 mod places;
+mod plans;
 mod reasons;
 mod requests;
 mod serve;
@@ -32,6 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::driver::{Inputs, Shared};
+use crate::plans::Plans;
 
 /// Users that may follow events at once.
 const FOLLOWERS: usize = 256;
@@ -45,6 +47,8 @@ pub struct Api {
     stop: CancellationToken,
     followers: Arc<Semaphore>,
     turns: turns::Turns,
+    plans: Arc<Plans>,
+    planning: Arc<Semaphore>,
 }
 
 impl Api {
@@ -57,6 +61,8 @@ impl Api {
             stop,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             turns: turns::Turns::new(),
+            plans: Arc::default(),
+            planning: Arc::new(Semaphore::new(plans::AT_ONCE)),
         }
     }
 }
@@ -79,7 +85,7 @@ impl Api {
         wire::ExecRequest
     )),
     tags(
-        (name = "jobs"), (name = "allocations"), (name = "nodes"), (name = "ledger"), (name = "server"),
+        (name = "jobs"), (name = "allocations"), (name = "nodes"), (name = "plans"), (name = "ledger"), (name = "server"),
         (name = "agents", description = "For agents. Streams in both directions, over HTTP/2 alone.")
     )
 )]
@@ -96,6 +102,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(streams::exec))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show))
+        .routes(routes!(plans::make))
+        .routes(routes!(plans::show))
         .routes(routes!(events::list))
         .routes(routes!(whys::alloc))
         .routes(routes!(whys::job))

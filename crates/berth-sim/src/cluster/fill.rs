@@ -193,6 +193,7 @@ impl<'a> Cluster<'a> {
             principal: Principal("admin".to_owned()),
             namespace: Namespace::default(),
             key: IdempotencyKey(format!("key-{}", self.requests)),
+            plan: None,
             command: Command::Run(Box::new(job)),
         };
         let event = Event::Command { request: RequestId(self.requests), command: Box::new(command) };

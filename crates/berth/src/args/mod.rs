@@ -56,6 +56,9 @@ pub enum Command {
     /// Make a job run as its file says, and follow it until it does
     #[command(after_help = "Example: berth run examples/web.yaml")]
     Run(RunArgs),
+    /// Tell what a change would do, before it is made
+    #[command(after_help = PLAN_HELP)]
+    Plan(PlanArgs),
     /// Stop a job, or one allocation (a service's is replaced)
     #[command(after_help = "Example: berth stop web")]
     Stop {
@@ -220,6 +223,58 @@ pub struct RunArgs {
     /// The command's own key, when it is sent again after an unclear end
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+    /// Do just what this plan says, or nothing where the cluster has changed since
+    #[arg(long, value_name = "PLAN")]
+    pub plan_id: Option<String>,
+}
+
+/// What is said below the flags of `berth plan`.
+const PLAN_HELP: &str = "\
+The change is carried out on a copy of the cluster's state by the code that would do it, until the copy is at rest, as \
+if every node did what it is told and no task failed. Nothing is changed. What is under way for other reasons is told \
+too. Wave 1 follows at once, each further one when the one before has come to rest.
+
+With --json: {id, epoch, event, changes: [{wave, kind, job, group, index, version, alloc?, from?, to?, ports}], waits: \
+[{job, group, index, version, bound_to?, alloc?, reason}], broken_budgets: [{job, group, missing, allowed}], before: \
+{nodes, used, capacity}, after: {…}, end}. `kind` is start, replace, move or stop; `end` is at_rest or cut_short.
+
+Example: berth plan examples/web.yaml";
+
+/// `berth plan`
+#[derive(Clone, Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct PlanArgs {
+    /// The job file that would be run; `-` for standard input
+    #[arg(required = true)]
+    pub file: Option<PathBuf>,
+    /// Another change.
+    #[command(subcommand)]
+    pub of: Option<PlanCommand>,
+}
+
+/// `berth plan …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum PlanCommand {
+    /// What stopping a job or an allocation would do
+    #[command(after_help = "Example: berth plan stop web")]
+    Stop {
+        /// A job's name, or an allocation's id
+        target: String,
+    },
+    /// What moving everything away from nodes would do
+    #[command(after_help = "Example: berth plan drain node-1")]
+    Drain {
+        /// Names or ids of nodes, or ATTRIBUTE=VALUE for every node with it
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
+    },
+    /// What the loss of nodes would do, all at once
+    #[command(after_help = "Example: berth plan lose rack-7")]
+    Lose {
+        /// Names or ids of nodes, racks (`node.rack`), or ATTRIBUTE=VALUE for every node with it
+        #[arg(required = true, value_name = "NODE|RACK")]
+        nodes: Vec<String>,
+    },
 }
 
 /// How long a command waits for what it has asked for.

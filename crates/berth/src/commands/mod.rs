@@ -6,6 +6,7 @@ pub mod exec;
 pub mod lab;
 pub mod logs;
 pub mod node;
+pub mod plan;
 pub mod replay;
 pub mod roles;
 pub mod run;
@@ -109,6 +110,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Agent(args) => roles::agent(args).await.and(done),
         Command::Lab(command) => lab::carry_out(command, format(&cli)).await,
         Command::Run(args) => run::run(&context()?, args).await.and(done),
+        Command::Plan(args) => plan::plan(&context()?, args).await.and(done),
         Command::Stop { target, wait } => stop::stop(&context()?, &target, wait).await.and(done),
         Command::Status { target } => status::status(&context()?, target.as_deref()).await.and(done),
         Command::Logs(args) => logs::logs(&context()?, args).await.and(done),

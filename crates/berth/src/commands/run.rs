@@ -9,7 +9,7 @@ use berth_api::jobfile;
 use berth_api::wire::v1::{
     Alloc, AllocState, CommandOutcome, JobKind, JobOutcome, JobState, JobSummary, Outcome, Verdict, WaitReason,
 };
-use berth_model::{Bytes, IdempotencyKey, JobId, JobSpec, limits};
+use berth_model::{Bytes, IdempotencyKey, JobId, JobSpec, PlanId, limits};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -35,7 +35,10 @@ pub async fn run(context: &Context, args: RunArgs) -> anyhow::Result<()> {
     let spec = read(&args.file)?;
     let id = spec.id.clone();
     let key = args.idempotency_key.map_or_else(berth_api::client::new_key, IdempotencyKey);
-    let outcome = context.client.run_job(&spec, &key).await?;
+    let outcome = match args.plan_id {
+        Some(plan) => context.client.run_job_as_planned(&spec, plan_id(&plan)?, &key).await?,
+        None => context.client.run_job(&spec, &key).await?,
+    };
     let CommandOutcome::JobVersion { version, changed, .. } = &outcome else {
         anyhow::bail!("the server answered `run` with something else: {outcome:?}");
     };
@@ -58,7 +61,12 @@ pub async fn run(context: &Context, args: RunArgs) -> anyhow::Result<()> {
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<JobSpec> {
+fn plan_id(text: &str) -> anyhow::Result<PlanId> {
+    text.parse().map_err(|error| failed(Status::Usage, format!("--plan-id: {error}")))
+}
+
+/// Reads a job file.
+pub fn read(file: &Path) -> anyhow::Result<JobSpec> {
     let (name, bytes) = match file.to_str() {
         Some("-") => {
             let mut bytes = Vec::new();

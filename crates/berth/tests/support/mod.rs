@@ -2,6 +2,8 @@
 #![expect(dead_code, reason = "each test program uses a part of it")]
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
+pub mod lab;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};

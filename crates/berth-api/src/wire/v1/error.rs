@@ -44,6 +44,8 @@ pub enum ErrorKind {
     RequestTimeout,
     /// 409: the idempotency key was used for another command.
     Conflict,
+    /// 409: the command would not do any more what its plan says.
+    PlanChanged,
     /// 413: the body is too large.
     TooLarge,
     /// 415: the body is of a type that this path does not take.
@@ -70,7 +72,7 @@ impl ErrorKind {
             ErrorKind::NotFound => 404,
             ErrorKind::MethodNotAllowed => 405,
             ErrorKind::RequestTimeout => 408,
-            ErrorKind::Conflict => 409,
+            ErrorKind::Conflict | ErrorKind::PlanChanged => 409,
             ErrorKind::TooLarge => 413,
             ErrorKind::UnsupportedMediaType => 415,
             ErrorKind::Invalid => 422,
@@ -91,6 +93,7 @@ impl ErrorKind {
             | ErrorKind::NotFound
             | ErrorKind::MethodNotAllowed
             | ErrorKind::Conflict
+            | ErrorKind::PlanChanged
             | ErrorKind::TooLarge
             | ErrorKind::UnsupportedMediaType
             | ErrorKind::Invalid
@@ -152,6 +155,11 @@ impl From<model::Refusal> for ErrorInfo {
             model::Refusal::Invalid { place, problem, remedy } => {
                 ErrorInfo::new(ErrorKind::Invalid, problem).at(place).remedy(remedy)
             }
+            model::Refusal::PlanChanged { plan, now } => ErrorInfo::new(
+                ErrorKind::PlanChanged,
+                format!("the cluster has changed since plan {plan}: the command would now do what plan {now} says"),
+            )
+            .remedy("look at it again with `berth plan`, and run it under the id of the new plan"),
             model::Refusal::NotLeader => {
                 ErrorInfo::new(ErrorKind::Unavailable, "this server does not lead, or has just lost the lead")
                     .remedy("ask again; the same idempotency key is safe")

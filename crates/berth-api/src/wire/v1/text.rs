@@ -121,6 +121,10 @@ text!(
     EventId, "The id of an entry of the ledger; entries are in order of ids.", "e1-512"
 );
 text!(
+    /// A plan's id.
+    PlanId, "What a plan does, as a number: `p` and 32 hexadecimal digits.", "p00112233445566778899aabbccddeeff"
+);
+text!(
     /// A namespace.
     Namespace, "A namespace.", "default"
 );

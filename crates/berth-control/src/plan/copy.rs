@@ -1,0 +1,83 @@
+//! The copy of a core that a plan is made on: it knows all that the core knows, commits under way included, and talks to
+//! nobody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use berth_model::NodeId;
+use berth_model::control::SessionId;
+
+use crate::balance::Balancing;
+use crate::core::Core;
+use crate::pace::Pace;
+use crate::pipeline::Pipeline;
+use crate::state::State;
+use crate::timers::Due;
+
+impl Core {
+    /// The copy. What only tells of the past (the ledger, outcomes of commands) is left out: nothing is decided on it.
+    /// What is under way to the store counts as arrived, and nobody waits for an answer.
+    pub(crate) fn copy(&self) -> Core {
+        let mut links = BTreeMap::new();
+        let mut sessions = BTreeMap::new();
+        for (id, link) in &self.links {
+            let session = SessionId(id.counter);
+            links.insert(*id, link.copied(self.now, session));
+            sessions.insert(session, *id);
+        }
+        Core {
+            settings: self.settings.clone(),
+            state: self.state.copy(),
+            pipeline: Pipeline::under_way(),
+            timers: self.timers.only(|due| matches!(due, Due::MinReady(_) | Due::Reschedule(_) | Due::Proven)),
+            sessions,
+            links,
+            now: self.now,
+            written: self.state.meta,
+            pace: Pace::Free,
+            root: None,
+            balancing: Balancing::asleep(self.settings.policy),
+        }
+    }
+
+    /// Takes nodes out of the choice of places. What is on them is to be replaced, wherever else it fits.
+    pub(crate) fn drain(&mut self, nodes: &BTreeSet<NodeId>) {
+        for node in nodes {
+            self.state.board.remove_node(*node);
+            self.state.drained.insert(*node);
+            let on: Vec<_> = self.node_allocs(*node).map(|a| (a.job.clone(), a.group.clone())).collect();
+            for (job, group) in on {
+                let slots = self.state.index.group(&job, &group).into_iter().flat_map(|g| g.slots.keys().copied());
+                let slots: Vec<_> = slots.map(|slot| (job.clone(), group.clone(), slot)).collect();
+                self.state.dirty.slots.extend(slots);
+            }
+            self.mark_system_slots(*node);
+        }
+    }
+
+    /// Nodes that were not heard of for too long, all found silent when the core wakes next.
+    pub(crate) fn silence(&mut self, nodes: &BTreeSet<NodeId>) {
+        for node in nodes {
+            if let Some(link) = self.links.get_mut(node) {
+                link.heard = berth_model::Timestamp(0);
+                self.timers.set(self.now, Due::Heartbeat(*node));
+            }
+        }
+    }
+}
+
+impl State {
+    fn copy(&self) -> State {
+        State {
+            meta: self.meta,
+            nodes: self.nodes.clone(),
+            jobs: self.jobs.clone(),
+            versions: self.versions.clone(),
+            allocs: self.allocs.clone(),
+            index: self.index.copy(),
+            board: self.board.clone(),
+            drained: self.drained.clone(),
+            held_back: self.held_back.clone(),
+            ..State::default()
+        }
+    }
+}
