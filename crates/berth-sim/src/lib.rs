@@ -13,6 +13,7 @@ mod clock;
 mod cluster;
 mod facts;
 mod faults;
+mod healthy;
 mod journal;
 mod log;
 mod machine;
@@ -26,6 +27,8 @@ mod random;
 mod server;
 mod settle;
 mod store;
+mod table;
+pub mod trace;
 mod world;
 
 pub use cluster::{ClusterOptions, ClusterReport, Meter, Milliseconds, cluster};
