@@ -45,7 +45,8 @@ pub struct ConnectionLimits {
 impl Default for ConnectionLimits {
     fn default() -> ConnectionLimits {
         ConnectionLimits {
-            total: 4096,
+            // An agent keeps one connection. Below the open files that the service file allows.
+            total: 60_000,
             per_address: 1024,
             first_request: Duration::from_secs(10),
             idle: Duration::from_secs(120),

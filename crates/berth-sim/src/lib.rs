@@ -14,6 +14,7 @@ mod cluster;
 mod facts;
 mod faults;
 mod foresee;
+mod healthy;
 mod journal;
 mod log;
 mod machine;
@@ -27,6 +28,8 @@ mod random;
 mod server;
 mod settle;
 mod store;
+mod table;
+pub mod trace;
 mod world;
 
 pub use cluster::{ClusterOptions, ClusterReport, Meter, Milliseconds, cluster};

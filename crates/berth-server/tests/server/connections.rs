@@ -116,3 +116,9 @@ async fn events_after_the_last_that_can_be_are_waited_for() {
     let ((), rest) = tokio::join!(async { drop(cluster.stop().await) }, response.text());
     assert_eq!(rest.unwrap(), "");
 }
+
+#[test]
+fn a_large_cluster_may_connect_with_room_for_its_users() {
+    const NODES: usize = 50_000;
+    assert!(ConnectionLimits::default().total > NODES + NODES / 10, "an agent keeps one connection");
+}

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use berth_model::Policy;
 
+pub(crate) use report::percentile;
 pub use report::{ClusterReport, Milliseconds};
 
 use crate::random::Random;

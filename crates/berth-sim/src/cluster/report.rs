@@ -105,11 +105,26 @@ impl Milliseconds {
         self.0.len()
     }
 
-    /// The time that so many percent do not exceed, by nearest rank.
-    fn percentile(&self, percent: usize) -> f64 {
-        let rank = (self.0.len() * percent).div_ceil(100).max(1);
-        self.0.get(rank - 1).map_or(0.0, |time| time.as_secs_f64() * 1_000.0)
+    pub(crate) fn push(&mut self, time: Duration) {
+        self.0.push(time);
     }
+
+    /// Ready to be told.
+    pub(crate) fn sorted(mut self) -> Milliseconds {
+        self.0.sort_unstable();
+        self
+    }
+
+    /// The time that so many percent do not exceed.
+    fn percentile(&self, percent: usize) -> f64 {
+        percentile(&self.0, percent).map_or(0.0, |time| time.as_secs_f64() * 1_000.0)
+    }
+}
+
+/// What so many percent of the sorted values do not exceed, by nearest rank. None where there are no values.
+pub(crate) fn percentile<T: Copy>(sorted: &[T], percent: usize) -> Option<T> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
 }
 
 impl Serialize for Milliseconds {

@@ -10,8 +10,9 @@ mod trace;
 use berth_model::Policy;
 use serde::Serialize;
 
+pub use crate::table::TraceError;
 pub use curve::Cell;
-pub use trace::{Gpus, TraceError, TraceNode, TracePod, TracePods, read_nodes, read_order, read_pods};
+pub use trace::{Gpus, TraceNode, TracePod, TracePods, read_nodes, read_order, read_pods};
 
 use batch::Placed;
 use cluster::Cluster;

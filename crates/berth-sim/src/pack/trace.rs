@@ -6,48 +6,11 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use thiserror::Error;
 
-/// What is wrong with a file, and where.
-#[derive(Debug, Error)]
-pub enum TraceError {
-    /// A line that is not what was expected.
-    #[error("{file}, line {line}: {problem}")]
-    Line {
-        /// The file, as it was named.
-        file: String,
-        /// The line, from 1.
-        line: u64,
-        /// What is wrong, and what was expected.
-        problem: String,
-    },
-    /// A file that is empty where it must not be.
-    #[error("{file} has no {what}: expected at least one below the header")]
-    Empty {
-        /// The file, as it was named.
-        file: String,
-        /// What is missing.
-        what: &'static str,
-    },
-    /// A file that cannot be read to its end.
-    #[error("cannot read {file}: {source}")]
-    Read {
-        /// The file, as it was named.
-        file: String,
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
-/// The most nodes, pods or arrivals of a file: more is a wrong file.
-const MOST: usize = 1_000_000;
+use crate::table::{MOST, TraceError, rows, unpacked};
 
 /// The most bytes of an order.
 const ORDER_BYTES: u64 = 64 << 20;
-
-/// The most memory for decompressing: what `xz -9` asks for.
-const XZ_MEMORY_KIB: u32 = 66 << 10;
 
 /// The most GPUs of a node, as with real machines.
 const GPUS_MOST: u16 = 64;
@@ -175,17 +138,8 @@ pub fn read_pods(input: impl Read, file: &str) -> Result<TracePods, TraceError> 
 /// Reads an order of arrivals, plain or compressed with xz: which of the pods comes when, as indices into
 /// [`TracePods::all`]. A line is a pod's number, with a `t` behind it where the arrival is a copy of that pod.
 pub fn read_order(input: impl Read, file: &str, pods: &TracePods) -> Result<Vec<usize>, TraceError> {
-    if file.ends_with(".xz") {
-        let several_streams = true;
-        let plain = lzma_rust2::XzReader::new_mem_limit(input, several_streams, XZ_MEMORY_KIB);
-        return read_lines(plain, file, pods);
-    }
-    read_lines(input, file, pods)
-}
-
-fn read_lines(input: impl Read, file: &str, pods: &TracePods) -> Result<Vec<usize>, TraceError> {
     let mut order = Vec::new();
-    for (line, text) in (1..).zip(BufReader::new(input.take(ORDER_BYTES)).lines()) {
+    for (line, text) in (1..).zip(BufReader::new(unpacked(input, file).take(ORDER_BYTES)).lines()) {
         let text = text.map_err(|source| TraceError::Read { file: file.to_owned(), source })?;
         let number = text.trim();
         let wrong = |problem| TraceError::Line { file: file.to_owned(), line, problem };
@@ -207,44 +161,6 @@ fn read_lines(input: impl Read, file: &str, pods: &TracePods) -> Result<Vec<usiz
         return Err(TraceError::Empty { file: file.to_owned(), what: "arrivals" });
     }
     Ok(order)
-}
-
-/// The rows of a file with a header, each with its line.
-fn rows<T: DeserializeOwned>(input: impl Read, file: &str, what: &'static str) -> Result<Vec<(u64, T)>, TraceError> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(input);
-    let mut rows = Vec::new();
-    let headers = reader.headers().map_err(|error| of_csv(error, file, 1))?.clone();
-    let mut record = csv::StringRecord::new();
-    loop {
-        let line = reader.position().line();
-        if !reader.read_record(&mut record).map_err(|error| of_csv(error, file, line))? {
-            break;
-        }
-        let line = record.position().map_or(line, csv::Position::line);
-        if rows.len() == MOST {
-            let problem = format!("more than {MOST} {what}: expected the list of one experiment");
-            return Err(TraceError::Line { file: file.to_owned(), line, problem });
-        }
-        rows.push((line, record.deserialize(Some(&headers)).map_err(|error| of_csv(error, file, line))?));
-    }
-    if rows.is_empty() {
-        return Err(TraceError::Empty { file: file.to_owned(), what });
-    }
-    Ok(rows)
-}
-
-fn of_csv(error: csv::Error, file: &str, line: u64) -> TraceError {
-    let line = error.position().map_or(line, csv::Position::line).max(1);
-    let problem = match error.into_kind() {
-        csv::ErrorKind::Io(source) => return TraceError::Read { file: file.to_owned(), source },
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!("{len} fields: expected {expected_len}, as in the header")
-        }
-        csv::ErrorKind::Utf8 { .. } => "not text: expected UTF-8".to_owned(),
-        csv::ErrorKind::Deserialize { err, .. } => err.to_string(),
-        other => format!("{other:?}"),
-    };
-    TraceError::Line { file: file.to_owned(), line, problem }
 }
 
 #[cfg(test)]

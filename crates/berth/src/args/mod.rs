@@ -417,6 +417,41 @@ pub enum SimCommand {
     /// Pack the pods of a trace one after the other, and see how much of the GPUs is allocated
     #[command(after_help = PACK_HELP)]
     Pack(PackArgs),
+    /// Replay a trace of services by their own times, and see who waits, for what and how long
+    #[command(after_help = TRACE_HELP)]
+    Trace(TraceArgs),
+}
+
+/// What is said below the flags of `berth sim trace`.
+const TRACE_HELP: &str = "\
+INSTANCES.csv has the columns role, app_name, cpu_request (cores), gpu_request, rdma_request (percent of a network card), \
+memory_request and disk_request (GiB), max_instance_per_node (-1 for no limit), creation_time and deletion_time (seconds; \
+empty for before and after the trace); other columns are ignored. NODES.csv has a line for each kind of machine: role \
+(whose instances it takes), count, cpu, gpu, rdma, memory and disk, in the same units. Instances that are alike are a service \
+whose count follows the trace; what fits nowhere waits. A reason is what kept most machines from taking an instance.
+
+With --json: {nodes, services, instances, placed, waited, not_placed, wait_seconds: {p50, p99, max}, waits: [{reason, \
+instances, not_placed, seconds: {p50, p99, max}}…], change_ms: {p50, p99, max}, cells: [{hours, placed, waiting, cpu_pct, \
+gpu_pct, rdma_pct, memory_pct, disk_pct}…]}; reason is cpu, gpu, rdma, memory, disk, per_node, role, never or other.
+
+Example: berth sim trace --nodes examples/sim-trace-nodes.csv --instances disaggregated_DLRM_trace.csv.xz
+         berth sim trace --nodes nodes.csv --instances instances.csv --policy pack --svg trace.svg";
+
+/// `berth sim trace`
+#[derive(Clone, Debug, Args)]
+pub struct TraceArgs {
+    /// The machines
+    #[arg(long, value_name = "FILE")]
+    pub nodes: PathBuf,
+    /// The instances with their times, plain or compressed with xz
+    #[arg(long, value_name = "FILE")]
+    pub instances: PathBuf,
+    /// The placement policy: `spread`, `pack` or `fragmentation`
+    #[arg(long, default_value = "spread")]
+    pub policy: PolicyName,
+    /// Draw what was in use and how many waited, over time
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 /// `berth sim cluster`
@@ -462,7 +497,8 @@ With --json: {policy, batch, placed, rejected, moves (made in all), seconds, cel
 document per order.
 
 Example: berth sim pack --nodes nodes.csv --pods pods.csv --order seed42.txt.xz --policy fragmentation
-         berth sim pack --nodes nodes.csv --pods pods.csv --order seed42.txt.xz --policy fragmentation --batch 100 --moves 2";
+         berth sim pack --nodes nodes.csv --pods pods.csv --order seed42.txt.xz --policy fragmentation --batch 100 --moves 2
+         berth sim pack --nodes nodes.csv --pods pods.csv --order a.txt --order b.txt --policy pack --svg packed.svg";
 
 /// `berth sim pack`
 #[derive(Clone, Debug, Args)]
@@ -488,6 +524,9 @@ pub struct PackArgs {
     /// How many running pods may move with each batch, in percent of the batch, rounded down
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub moves: u32,
+    /// Draw what is allocated against what has arrived, a curve for each order
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
 }
 
 /// Policies that `berth sim pack` knows.

@@ -123,6 +123,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sim(SimCommand::Run { seed, seeds }) => sim::run(seed, seeds, format(&cli)),
         Command::Sim(SimCommand::Cluster(ref args)) => sim::cluster(&args.options(), format(&cli)),
         Command::Sim(SimCommand::Pack(args)) => sim::pack(&args, format(&cli)),
+        Command::Sim(SimCommand::Trace(args)) => sim::trace(&args, format(&cli)),
         Command::Solve(args) => solve::solve(&args, format(&cli)),
         Command::Schema => print(&(serde_json::to_string_pretty(&berth_api::jobfile::json_schema())? + "\n")).and(done),
         Command::Version => version(format(&cli)).and(done),

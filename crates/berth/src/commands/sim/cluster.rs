@@ -1,13 +1,12 @@
 //! `berth sim cluster`: the production core with a large healthy cluster, measured.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context as _;
-use berth_sim::{ClusterOptions, Meter};
-use rustix::time::{ClockId, clock_gettime};
+use berth_sim::ClusterOptions;
 use serde::Serialize;
 
+use super::watch::Watch;
 use crate::output::{Format, Progress};
 
 /// What `--json` prints.
@@ -17,20 +16,6 @@ struct Measured {
     report: berth_sim::ClusterReport,
     /// The most that the process has held, in megabytes.
     rss_mb: u64,
-}
-
-/// The thread's processor time, and a line about what goes on.
-struct Watch<'a>(&'a Progress);
-
-impl Meter for Watch<'_> {
-    fn elapsed(&mut self) -> Duration {
-        let now = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::try_from(now).expect("processor time is not negative")
-    }
-
-    fn say(&mut self, what: String) {
-        self.0.say(what);
-    }
 }
 
 /// Fills the cluster, lets work come and go, and tells how long the core took.

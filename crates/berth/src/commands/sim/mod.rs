@@ -2,6 +2,10 @@
 
 mod cluster;
 mod pack;
+mod picture;
+mod source;
+mod trace;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -9,6 +13,7 @@ use crate::output::{Format, Progress};
 
 pub use cluster::run as cluster;
 pub use pack::pack;
+pub use trace::trace;
 
 /// Runs the seeds one after the other. A seed that breaks an invariant makes the command fail.
 pub fn run(first: u64, seeds: u64, format: Format) -> anyhow::Result<ExitCode> {
