@@ -1,5 +1,4 @@
 //! The look at all nodes says what each of them says by itself.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
