@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use berth_model::{
     AgentKey, Alloc, AllocId, AllocState, Cause, EventId, GroupName, JobId, JobSpec, JobVersion, LedgerEntry, NodeId,
-    NodeName, Preemptible, Priority, Relation, Rules, Timestamp, WaitReason,
+    NodeName, Preemptible, Priority, Relation, Resources, Rules, Timestamp, WaitReason,
 };
 use siphasher::sip::SipHasher13;
 
@@ -72,6 +72,13 @@ impl ClassKey {
     }
 }
 
+/// What one of a class needs of a node, and who would go for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need {
+    pub(crate) resources: Resources,
+    pub(crate) priority: Priority,
+}
+
 /// What is known of a version of a job for good.
 #[derive(Clone, Debug)]
 struct Template {
@@ -103,6 +110,8 @@ pub(crate) struct Index {
     pub(crate) live_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) ended_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) waiting: BTreeMap<ClassKey, BTreeSet<AllocId>>,
+    /// Of each of these classes, what one needs: asked for all of them whenever room appears.
+    pub(crate) needs: BTreeMap<ClassKey, Need>,
     /// Ended allocations that nothing depends on any more, oldest first: they are kept for questions alone.
     pub(crate) spent: BTreeSet<(Timestamp, AllocId)>,
     /// Allocations that were given up with their node, and that it may still run.
@@ -289,7 +298,11 @@ impl Index {
         self.preempting.remove(&alloc.id);
         self.moving.remove(&alloc.id);
         if is_queued(alloc) {
-            drop_member(&mut self.waiting, &ClassKey::of(alloc), alloc.id);
+            let class = ClassKey::of(alloc);
+            drop_member(&mut self.waiting, &class, alloc.id);
+            if !self.waiting.contains_key(&class) {
+                self.needs.remove(&class);
+            }
         }
         if let AllocState::Ended { at, .. } = alloc.state {
             self.spent.remove(&(at, alloc.id));

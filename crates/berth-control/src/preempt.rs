@@ -20,7 +20,7 @@ use berth_model::{
     Alloc, AllocId, AllocState, Cause, DecisionId, Gang, GroupName, JobId, NodeId, Outcome, Preemptible, Priority,
     Timestamp, Verdict, WaitReason,
 };
-use berth_placement::{Class, Prices, Standing, evict};
+use berth_placement::{Below, Class, Prices, Standing, evict};
 
 use crate::core::Core;
 use crate::index::{ClassKey, Slot};
@@ -205,6 +205,12 @@ impl<'a> Judge<'a> {
 }
 
 impl Prices for Judge<'_> {
+    fn below(&self) -> Option<Below> {
+        let lowest = self.core.state.index.lowest_preemptible().unwrap_or(self.below);
+        let newest = Standing { priority: lowest, preemptible: Preemptible::Yes, since: self.core.now };
+        Some(Below { priority: self.below, floor: self.price_of(newest) })
+    }
+
     fn least(&self, of: Standing) -> Option<u64> {
         let may = of.priority < self.below && of.preemptible == Preemptible::Yes;
         may.then(|| self.price_of(of))

@@ -17,7 +17,7 @@ use berth_model::{
 use berth_placement::{Class, Want, fits_on_any, place};
 
 use crate::core::Core;
-use crate::index::{ClassKey, Slot};
+use crate::index::{ClassKey, Need, Slot};
 use crate::preempt::is_hopeful;
 use crate::state::{Room, outcome};
 
@@ -82,11 +82,14 @@ impl Core {
         self.look_at_successors(nodes);
         let kept: Vec<AllocId> = self.state.index.preempting.iter().copied().collect();
         self.state.lift(&kept);
-        let gains = |class: &&ClassKey| {
-            let may = self.may_preempt(class) || self.has_outlived_victims(class) || self.fits_on_one_of(class, nodes);
-            may && !others.contains(*class)
+        // Most want more than there could be here: that is asked first, since it takes no look at what they are.
+        let could =
+            |need: &Need| nodes.iter().any(|node| self.state.board.may_have(*node, need.resources, need.priority));
+        let gains = |(class, need): &(&ClassKey, &Need)| {
+            let could = could(need) && (self.may_preempt(class) || self.fits_on_one_of(class, nodes));
+            (could || self.has_outlived_victims(class)) && !others.contains(*class)
         };
-        let gaining = self.state.index.waiting.keys().filter(gains).cloned().collect();
+        let gaining = self.state.index.needs.iter().filter(gains).map(|(class, _)| class.clone()).collect();
         self.state.reserve(&kept);
         gaining
     }
@@ -105,9 +108,12 @@ impl Core {
 
     /// Whether one of a class waits for others to go who have gone: where it is not placed now, it waits for something else.
     fn has_outlived_victims(&self, key: &ClassKey) -> bool {
-        let mut waiting = self.state.index.waiting.get(key).into_iter().flatten();
         let preempting = &self.state.index.preempting;
-        !preempting.is_empty() && waiting.any(|id| preempting.contains(id) && !self.waits_for_victims(*id))
+        if preempting.is_empty() {
+            return false;
+        }
+        let mut waiting = self.state.index.waiting.get(key).into_iter().flatten();
+        waiting.any(|id| preempting.contains(id) && !self.waits_for_victims(*id))
     }
 
     /// Whether one of a class would fit on one of these nodes.

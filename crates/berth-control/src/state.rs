@@ -11,7 +11,7 @@ use berth_model::{
 };
 use berth_placement::{Board, Class, Eligibility, Hold, Standing, reservation};
 
-use crate::index::{ClassKey, Index, Slot, is_leaving_for_another, preempting_on};
+use crate::index::{ClassKey, Index, Need, Slot, is_leaving_for_another, preempting_on};
 use crate::journal::{Journal, Key, Takes};
 
 /// What has to be looked at again before the step ends.
@@ -314,6 +314,9 @@ impl State {
             self.index.haunting.entry(*node).or_default().insert(id);
         }
         self.index.add_alloc(&alloc);
+        if is_queued(&alloc) {
+            self.note_need(ClassKey::of(&alloc));
+        }
         self.untold.allocs.insert(id);
         // Whether another of the slot can be moved may hang on this one.
         let others = self.index.slot(&alloc.job, &alloc.group, slot).into_iter().flat_map(|slot| &slot.live);
@@ -328,6 +331,16 @@ impl State {
         self.journal.touch(Key::Alloc(id), if took { Takes::Room } else { Takes::Nothing });
         self.dirty.slots.insert((alloc.job.clone(), alloc.group.clone(), slot));
         self.allocs.insert(id, alloc);
+    }
+
+    fn note_need(&mut self, class: ClassKey) {
+        if self.index.needs.contains_key(&class) {
+            return;
+        }
+        let Some(spec) = self.spec(&class.job, class.version) else { return };
+        let Some(group) = spec.group(&class.group) else { return };
+        let need = Need { resources: group.resources(), priority: spec.priority };
+        self.index.needs.insert(class, need);
     }
 
     /// Marks what the change from `old` to `new` makes worth looking at.

@@ -154,6 +154,11 @@ impl<'a> Around<'a> {
         self.rules.iter().any(|rule| rule.own)
     }
 
+    /// Whether a rule over nodes may keep the class off some.
+    pub(crate) fn filters_nodes(&self) -> bool {
+        self.rules.iter().any(|rule| rule.per == Domain::Node && rule.may_break())
+    }
+
     /// One of the class was placed.
     pub(crate) fn placed(&mut self, board: &Board, node: NodeId) {
         for rule in self.rules.iter_mut().filter(|rule| rule.own) {
@@ -240,6 +245,14 @@ impl Rule<'_> {
         let Domain::Attribute(key) = &self.per else { return None };
         let at = keys.iter().position(|known| known == key)?;
         values.get(at)?.as_deref()
+    }
+
+    fn may_break(&self) -> bool {
+        match &self.what {
+            What::AtMost(_) | What::Shunned(_) => true,
+            What::Relation(relation) => relation.strength == Strength::Required,
+            What::Spread { .. } => false,
+        }
     }
 
     fn is_broken(&self, here: Here) -> bool {

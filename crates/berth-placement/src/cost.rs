@@ -148,6 +148,12 @@ pub(crate) fn share(part: u64, whole: u64, parts: u64) -> u64 {
     }
 }
 
+/// From how many thousandths on how full a node is costs `limit` alone already. None: no fullness does.
+pub(crate) fn reached_from(policy: Policy, limit: i64) -> Option<u64> {
+    let weight = u64::try_from(weights(policy).utilisation).ok().filter(|weight| *weight > 0)?;
+    Some(u64::try_from(limit).unwrap_or(0).div_ceil(weight))
+}
+
 /// Whether how full a node is costs `limit` alone already. Asked of every node that fits, so it multiplies where
 /// [`of_node`] divides.
 pub(crate) fn reaches(policy: Policy, used: Resources, capacity: Resources, limit: i64) -> bool {

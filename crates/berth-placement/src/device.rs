@@ -93,6 +93,8 @@ pub(crate) const FULLEST: Rank<'static> = &|_, free, _| i64::from(free);
 /// The devices for every wish, those first for which `rank` is least; or the kind of which the furthest wish got none.
 pub(crate) fn choose<'w, 'a>(seat: &Seat, wishes: &'w Wishes<'a>, rank: Rank<'_>) -> Result<Given<'w>, &'a DeviceKind> {
     let given = match &wishes.0[..] {
+        // Asked of every node by every class that wants no devices: nothing of the node is read.
+        [] => Vec::new(),
         [wish] => alone(seat, wish, rank).ok_or(&wish.spec.kind)?,
         several => Search::of(seat, several, rank).run()?,
     };

@@ -9,16 +9,21 @@
 //! the same values of the attributes that the class's rules name are one *cell*, which has a cost and a filter of its own
 //! on top: a placement changes its node and a few cells, however many nodes these have.
 
+mod look;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use berth_model::{CostTerm, Device, DeviceKind, Explanation, Filter, Filtered, NodeId, Policy, Resources, Shortfall};
 
 use crate::around::Around;
-use crate::board::{Board, ByNode, Column, Place, Seat, SortId};
+use crate::board::{Ask, Board, ByNode, Seat, SortId, Told};
 use crate::cost::{self, Costs};
 use crate::device::{FULLEST, Given, Wishes};
 use crate::filter::{self, Block, Class, Questions};
 use crate::place::Want;
+use look::Look;
 
 /// Every node as a class sees it.
 pub(crate) struct Field<'a> {
@@ -56,6 +61,10 @@ struct Cell {
 }
 
 impl Cell {
+    fn new(values: Vec<Option<String>>) -> Cell {
+        Cell { values, cost: 0, broken: None, fitting: 0, open: BTreeSet::new() }
+    }
+
     fn head(&self) -> Option<(i64, NodeId)> {
         let first = self.open.first().filter(|_| self.broken.is_none());
         first.map(|(cost, node)| (cost + self.cost, *node))
@@ -69,6 +78,10 @@ struct Least {
 }
 
 impl Least {
+    fn new(most: usize) -> Least {
+        Least { most, kept: BinaryHeap::new() }
+    }
+
     /// What has to cost less than this to be kept, where nodes come in order of id.
     fn limit(&self) -> Option<i64> {
         self.kept.peek().filter(|_| self.kept.len() == self.most).map(|(cost, _)| *cost)
@@ -112,51 +125,11 @@ impl<'a> Field<'a> {
             heads: BTreeSet::new(),
             filtered: BTreeMap::new(),
         };
-        for (cell, open) in field.look_at_all(board).into_iter().enumerate() {
+        for (cell, open) in Look::new(&field, board).run(&mut field).into_iter().enumerate() {
             field.cells[cell].open = open.kept.into_iter().collect();
             field.weigh(cell);
         }
         field
-    }
-
-    /// The cheapest nodes of each cell.
-    fn look_at_all(&mut self, board: &Board) -> Vec<Least> {
-        let mut questions = Questions::of(self.class, board.attributes());
-        let keys = self.keys.clone();
-        let columns: Vec<_> = keys.iter().map(|key| board.attributes().column(key)).collect();
-        let same = board.group(&self.class.job.id, &self.class.group.name);
-        let (mut known, mut open, mut wishes) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        for (place, (node, seat)) in board.seats().iter().enumerate() {
-            let of_sort = || Wishes::of(&seat.fingerprint.devices, self.class.group);
-            let wishes = wishes.entry(self.sort_of(seat)).or_insert_with(of_sort);
-            if let Some(block) = filter::out_of_service(seat) {
-                *self.filtered.entry(block).or_default() += 1;
-                continue;
-            }
-            if !questions.admit(place) {
-                continue;
-            }
-            let given = match self.admit(board, *node, seat, wishes) {
-                Ok(given) => given,
-                Err(block) => {
-                    *self.filtered.entry(block).or_default() += 1;
-                    continue;
-                }
-            };
-            let cell = self.cell_of(place, seat, &columns, &mut known);
-            if cell == open.len() {
-                open.push(Least { most: self.most, kept: BinaryHeap::new() });
-            }
-            self.cells[cell].fitting += 1;
-            let limit = open[cell].limit();
-            let used = seat.used + self.wanted;
-            if limit.is_none_or(|limit| !cost::reaches(self.policy, used, seat.capacity, limit)) {
-                open[cell].offer(self.costs_of(board, *node, seat, &given, same).total(), *node);
-            }
-        }
-        self.filtered.extend(questions.kept_out());
-        self.wishes = wishes;
-        open
     }
 
     /// The sort of a node, as far as the class can tell.
@@ -197,25 +170,6 @@ impl<'a> Field<'a> {
     fn look(&self, node: NodeId, seat: &Seat) -> Option<Block<'a>> {
         let own = filter::first(seat, self.class, self.wanted);
         own.or_else(|| self.around.broken_on(node).map(Block::Rule))
-    }
-
-    /// The cell of a node; a new one where it is the first of its kind.
-    fn cell_of(
-        &mut self,
-        place: Place,
-        seat: &Seat,
-        columns: &[Option<&Column>],
-        known: &mut BTreeMap<Vec<u32>, usize>,
-    ) -> usize {
-        if self.keys.is_empty() && !self.cells.is_empty() {
-            return 0;
-        }
-        let numbers = columns.iter().map(|column| column.map_or(0, |column| column.at(place))).collect();
-        *known.entry(numbers).or_insert_with(|| {
-            let values = self.values_of(seat);
-            self.cells.push(Cell { values, cost: 0, broken: None, fitting: 0, open: BTreeSet::new() });
-            self.cells.len() - 1
-        })
     }
 
     /// The values by which cells are told apart.
@@ -288,8 +242,8 @@ impl<'a> Field<'a> {
         }
         let special: BTreeSet<NodeId> = want.avoid.iter().copied().chain(want.leaving).collect();
         let mut ranked: Vec<(i64, NodeId)> = Vec::with_capacity(4);
-        for (cost, _, cell) in &self.heads {
-            if ranked.get(1).is_some_and(|(second, _)| second <= cost) {
+        for (cost, node, cell) in &self.heads {
+            if ranked.get(1).is_some_and(|second| *second < (*cost, *node)) {
                 break;
             }
             let cell = &self.cells[*cell];
@@ -418,17 +372,22 @@ impl<'a> Field<'a> {
     pub(crate) fn nearest(&self, board: &Board) -> Option<(NodeId, Shortfall)> {
         let mut questions = Questions::of(self.class, board.attributes());
         let mut nearest: Option<(u64, NodeId, Shortfall)> = None;
-        for (place, (node, seat)) in board.seats().iter().enumerate() {
-            if filter::out_of_service(seat).is_some() || !questions.admit(place) {
-                continue;
-            }
-            let wishes = &self.wishes[&self.sort_of(seat)];
-            let Err(Block::Exhausted(_) | Block::DevicesTaken(_)) = self.admit(board, *node, seat, wishes) else {
-                continue;
-            };
-            let Some((lack, shortfall)) = filter::shortfall(seat, self.class, self.wanted) else { continue };
-            if nearest.as_ref().is_none_or(|(least, ..)| lack < *least) {
-                nearest = Some((lack, *node, shortfall));
+        for (first, row) in board.seats().roll().rows() {
+            let least = nearest.as_ref().map(|(least, ..)| *least);
+            let told = row.tell(&Ask::of_any(filter::needed_to_lack_less(self.wanted, least)));
+            for lane in (0..row.nodes()).filter(|lane| matches!(told[*lane], Told::FITS | Told::LOOK)) {
+                let (node, seat) = board.seats().at(first + lane);
+                if !questions.admit(first + lane) {
+                    continue;
+                }
+                let wishes = &self.wishes[&self.sort_of(seat)];
+                let Err(Block::Exhausted(_) | Block::DevicesTaken(_)) = self.admit(board, node, seat, wishes) else {
+                    continue;
+                };
+                let Some((lack, shortfall)) = filter::shortfall(seat, self.class, self.wanted) else { continue };
+                if nearest.as_ref().is_none_or(|(least, ..)| lack < *least) {
+                    nearest = Some((lack, node, shortfall));
+                }
             }
         }
         nearest.map(|(_, node, shortfall)| (node, shortfall))

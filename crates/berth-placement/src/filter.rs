@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Constraint, DeviceKind, Dimension, Driver, Filter, Fingerprint, GroupSpec, JobSpec, Port, PortName, Resources,
-    Shortfall,
+    Bytes, Constraint, CpuMillis, DeviceKind, Dimension, Driver, Filter, Fingerprint, GroupSpec, JobSpec, Mbits, Port,
+    PortName, Resources, Shortfall,
 };
 
 use crate::around::Around;
@@ -143,6 +143,11 @@ impl<'a, 'b> Questions<'a, 'b> {
         Questions { open }
     }
 
+    /// Whether every node answers all of them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// Whether the node at `place` answers all of them. Where it does not, the first one counts it.
     pub(crate) fn admit(&mut self, place: Place) -> bool {
         let wrong = |question: &&mut Question<'_, '_>| {
@@ -206,7 +211,7 @@ pub(crate) fn give<'w, 'a>(
 }
 
 /// What [`choose_ports`] would fail for.
-fn no_port<'a>(seat: &Seat, class: Class<'_>) -> Option<Block<'a>> {
+pub(crate) fn no_port<'a>(seat: &Seat, class: Class<'_>) -> Option<Block<'a>> {
     let mut dynamic = 0;
     for spec in class.group.ports() {
         match spec.fixed {
@@ -242,7 +247,7 @@ pub(crate) fn choose_ports(seat: &Seat, class: Class<'_>) -> Option<BTreeMap<Por
 
 /// The first dimension that would be promised beyond what there is. A machine that has shrunk below its promises takes
 /// nothing, not even what wants nothing of it.
-fn exhausted(promised: Resources, capacity: Resources) -> Option<Space> {
+pub(crate) fn exhausted(promised: Resources, capacity: Resources) -> Option<Space> {
     if promised.cpu > capacity.cpu {
         Some(Space::Cpu)
     } else if promised.memory > capacity.memory {
@@ -253,6 +258,18 @@ fn exhausted(promised: Resources, capacity: Resources) -> Option<Space> {
         Some(Space::Network)
     } else {
         None
+    }
+}
+
+/// What a node has to have free so that [`shortfall`] may find less than `least`, or anything where that is none.
+pub(crate) fn needed_to_lack_less(wanted: Resources, least: Option<u64>) -> Resources {
+    let Some(least) = least else { return Resources::default() };
+    let missing = |wanted: u64| wanted.saturating_sub(cost::share(wanted, 1_000_000, least)).saturating_sub(1);
+    Resources {
+        cpu: CpuMillis(missing(wanted.cpu.0)),
+        memory: Bytes(missing(wanted.memory.0)),
+        disk: Bytes(missing(wanted.disk.0)),
+        network: Mbits(missing(wanted.network.0)),
     }
 }
 

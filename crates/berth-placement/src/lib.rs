@@ -33,4 +33,4 @@ pub use constraint::holds;
 pub use filter::{Class, admits};
 pub use moves::{Move, best_move, move_for};
 pub use place::{Outcome, Want, fits_in_place_of, fits_on_any, place, why_waiting};
-pub use preempt::{Eviction, Prices, evict, reservation};
+pub use preempt::{Below, Eviction, Prices, evict, reservation};

@@ -99,7 +99,7 @@ impl Outlook {
             changed = true;
         }
         if changed {
-            seats.values_mut().for_each(|seat| self.weigh(seat));
+            seats.weigh(|seat| self.weigh(seat));
         }
     }
 

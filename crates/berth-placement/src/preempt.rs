@@ -11,18 +11,32 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use berth_model::{AllocId, DeviceId, GroupName, JobId, NodeId, Port, Resources, Thousandths};
+use berth_model::{AllocId, DeviceId, GroupName, JobId, NodeId, Port, Priority, Resources, Thousandths};
 
 use crate::around::Around;
-use crate::board::{Board, Eligibility, Hold, Seat, Standing};
+use crate::board::{Ask, Board, Eligibility, Hold, Place, Seat, Standing};
 use crate::device::{FULLEST, Wishes, choose};
 use crate::filter::{self, Class};
 
 /// Sets that are tried in one call.
 const STEPS: u32 = 2_000;
 
+/// Only those who are preemptible and of a lower priority go.
+#[derive(Clone, Copy, Debug)]
+pub struct Below {
+    /// Lower than this.
+    pub priority: Priority,
+    /// What it costs at least that any of them ends. At least 1.
+    pub floor: u64,
+}
+
 /// What may be done to others.
 pub trait Prices {
+    /// Where only those go who are preemptible and of a lower priority, what that means: it spares looks at nodes. None:
+    /// anybody may.
+    fn below(&self) -> Option<Below> {
+        None
+    }
     /// What it costs at least that such an allocation ends; none where it must not. At least 1.
     fn least(&self, of: Standing) -> Option<u64>;
     /// What it costs that an allocation ends; none where it must not.
@@ -56,18 +70,10 @@ pub fn evict(
         return None;
     }
     let around = Around::of(board, class);
-    let wanted = class.group.resources();
-    let some = among.into_iter().flatten().filter_map(|node| Some((node, board.seats().get(node)?)));
-    let all = board.seats().iter().filter(|_| among.is_none());
-    let hopes = some.chain(all).filter_map(|(node, seat)| {
-        let at_least = at_least(seat, wanted, prices)?;
-        Some(Reverse((at_least, *node)))
-    });
-    // The most hopeful first: as a heap, since most are never asked for.
-    let mut hopes: BinaryHeap<Reverse<(u64, NodeId)>> = hopes.collect();
+    let mut hopes = Hopes::of(board, class, among, prices);
     let mut steps = STEPS;
     let mut best: Option<Eviction> = None;
-    while let Some(Reverse((at_least, node))) = hopes.pop() {
+    while let Some((at_least, node)) = hopes.next() {
         // What follows is not cheaper, and where it costs the same its node comes later.
         if best.as_ref().is_some_and(|best| (at_least, node) > (best.price, best.node)) {
             break;
@@ -85,6 +91,72 @@ pub fn evict(
         }
     }
     best
+}
+
+/// Nodes in the order of what it costs there at least to make room.
+///
+/// Most are never asked for. So where all nodes come into question, those come first on which it may be enough that one goes,
+/// which the board's roll tells; the others are looked at when two of the cheapest would not be too dear.
+struct Hopes<'a, P> {
+    board: &'a Board,
+    wanted: Resources,
+    prices: &'a P,
+    heap: BinaryHeap<Reverse<(u64, NodeId)>>,
+    others: Others,
+}
+
+/// What became of the nodes on which two have to go at least.
+#[derive(PartialEq, Eq)]
+enum Others {
+    /// They are in the heap, or in no question.
+    Seen,
+    /// They cost at least so much, and are not among these places.
+    Unseen { at_least: u64, seen: Vec<Place> },
+}
+
+impl<'a, P: Prices> Hopes<'a, P> {
+    fn of(board: &'a Board, class: Class<'_>, among: Option<&BTreeSet<NodeId>>, prices: &'a P) -> Self {
+        let wanted = class.group.resources();
+        let mut hopes = Hopes { board, wanted, prices, heap: BinaryHeap::new(), others: Others::Seen };
+        if let Some(among) = among {
+            let some = among.iter().filter_map(|node| Some((*node, board.seats().get(node)?)));
+            hopes.heap = some.filter_map(|(node, seat)| hopes.hope(node, seat)).collect();
+            return hopes;
+        }
+        hopes.others = Others::Unseen { at_least: 0, seen: Vec::new() };
+        if let Some(Below { priority, floor }) = prices.below() {
+            let (ask, rows) = (Ask::of(wanted), board.seats().roll().rows());
+            let lanes =
+                rows.flat_map(|(first, row)| row.may_have_with_one_gone(&ask, priority).map(move |lane| first + lane));
+            let seen: Vec<Place> = lanes.collect();
+            hopes.heap = seen.iter().filter_map(|place| hopes.hope_at(*place)).collect();
+            hopes.others = Others::Unseen { at_least: floor.saturating_mul(2), seen };
+        }
+        hopes
+    }
+
+    fn hope(&self, node: NodeId, seat: &Seat) -> Option<Reverse<(u64, NodeId)>> {
+        Some(Reverse((at_least(seat, self.wanted, self.prices)?, node)))
+    }
+
+    fn hope_at(&self, place: Place) -> Option<Reverse<(u64, NodeId)>> {
+        let (node, seat) = self.board.seats().at(place);
+        self.hope(node, seat)
+    }
+
+    /// The next node, with what it costs there at least.
+    fn next(&mut self) -> Option<(u64, NodeId)> {
+        let known = self.heap.peek().map(|Reverse((at_least, _))| *at_least);
+        if let Others::Unseen { at_least, seen } = &self.others
+            && known.is_none_or(|known| known >= *at_least)
+        {
+            let others = (0..self.board.seats().len()).filter(|place| seen.binary_search(place).is_err());
+            let hopes: Vec<_> = others.filter_map(|place| self.hope_at(place)).collect();
+            self.heap.extend(hopes);
+            self.others = Others::Seen;
+        }
+        self.heap.pop().map(|Reverse(hope)| hope)
+    }
 }
 
 /// What it costs at least to make room on a node; none where there cannot be any. In each dimension as many have to go as

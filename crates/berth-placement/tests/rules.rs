@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use berth_model::testkit::{Machine, Spec, machine, name, service};
 use berth_model::*;
 use berth_placement::{
-    Board, Class, Eligibility, Hold, Outcome, Prices, Standing, Want, evict, fits_in_place_of, place, why_waiting,
+    Below, Board, Class, Eligibility, Hold, Outcome, Prices, Standing, Want, evict, fits_in_place_of, place,
+    why_waiting,
 };
 use proptest::prelude::*;
 
@@ -297,5 +298,64 @@ proptest! {
         let one = |want: &Want| place(&mut single, class(&spec), std::slice::from_ref(want), policy, decision).placed;
         let one_by_one: Vec<_> = wants.iter().flat_map(one).collect();
         prop_assert_eq!(placed, one_by_one);
+    }
+}
+
+/// Those of a lower priority go for what their priority says, where they go at all.
+struct Lower {
+    below: Priority,
+    /// Whether it is said who goes, so that not all nodes have to be looked at.
+    is_told: bool,
+    standing: BTreeMap<AllocId, Standing>,
+}
+
+impl Prices for Lower {
+    fn below(&self) -> Option<Below> {
+        self.is_told.then_some(Below { priority: self.below, floor: 1_000 })
+    }
+    fn least(&self, of: Standing) -> Option<u64> {
+        let goes = of.priority < self.below && of.preemptible == Preemptible::Yes;
+        goes.then(|| 1_000 + 100 * u64::from(of.priority.0) - of.since.0)
+    }
+    fn price(&self, alloc: AllocId) -> Option<u64> {
+        self.least(*self.standing.get(&alloc)?)
+    }
+    fn left(&self, _: &JobId, _: &GroupName) -> u32 {
+        2
+    }
+    fn left_in_all(&self) -> u32 {
+        3
+    }
+}
+
+proptest! {
+    #[test]
+    fn who_goes_does_not_hang_on_how_many_nodes_are_looked_at(
+        machines in prop::collection::vec(some_machine(), 1..100),
+        holders in prop::collection::vec((0..100u64, 1..4_000u64, 1..5u8, 0..4u8, 0..50u64), 0..200),
+        spec in some_rules(),
+        cpu in 1..9_000u64,
+        below in 1..6u8,
+    ) {
+        let count = machines.len() as u64;
+        let mut board = board(machines);
+        let mut market = Lower { below: Priority(below), is_told: false, standing: BTreeMap::new() };
+        for (n, (at, cpu, priority, firm, since)) in (1..).zip(holders) {
+            let preemptible = if firm == 0 { Preemptible::No } else { Preemptible::Yes };
+            let standing = Standing { priority: Priority(priority), preemptible, since: Timestamp(since) };
+            let job = service(&format!("job-{}", n % 7)).cpu(cpu);
+            let hold = Hold::reserved(&job.0.id, &job.0.groups[0], node(1 + at % count));
+            board.hold(alloc(n), Hold { standing: Some(standing), ..hold });
+            market.standing.insert(alloc(n), standing);
+        }
+        let spec = spec.cpu(cpu);
+        let of_all = evict(&board, class(&spec), None, &market);
+        for at in 1..=count {
+            let here = evict(&board, class(&spec), Some(&[node(at)].into()), &market);
+            let may = board.may_have(node(at), spec.0.groups[0].resources(), Priority(below));
+            prop_assert!(may || here.is_none());
+        }
+        market.is_told = true;
+        prop_assert_eq!(evict(&board, class(&spec), None, &market), of_all);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use berth_model::{Act, Alloc, AllocId, Change, GroupChange, GroupName, JobId, JobKind, JobSpec, NodeId, Priority};
 use berth_placement::remedy::Others;
-use berth_placement::{Class, Prices, Standing};
+use berth_placement::{Below, Class, Prices, Standing};
 
 use crate::core::Core;
 use crate::index::ClassKey;
@@ -78,6 +78,10 @@ fn successor<'a>(core: &'a Core, alloc: &Alloc) -> Option<(Class<'a>, Option<Nod
 pub(super) struct Unbounded<'a>(pub(super) &'a Judge<'a>);
 
 impl Prices for Unbounded<'_> {
+    fn below(&self) -> Option<Below> {
+        self.0.below()
+    }
+
     fn least(&self, of: Standing) -> Option<u64> {
         self.0.least(of)
     }
@@ -102,6 +106,10 @@ pub(super) struct Raised<'a> {
 }
 
 impl Prices for Raised<'_> {
+    fn below(&self) -> Option<Below> {
+        self.judge.below()
+    }
+
     fn least(&self, of: Standing) -> Option<u64> {
         self.judge.least(of)
     }

@@ -21,10 +21,10 @@ use numbers::Numbers;
 use shapes::Shapes;
 use terms::Part;
 
-/// What a round may do: some 60 ms of work. What the flow lacks then it goes on with in the next round. Prices are moved once:
-/// twice costs a tenth of a round and is worth nothing that could be measured.
+/// What a round may do. What the flow lacks then it goes on with in the next round. Prices stay where they begin, near what
+/// use costs: moving them asks for a second flow, which takes longer than the first one, and the next round takes it all back.
 const BUDGET: Budget =
-    Budget { iterations: 1, flow: berth_flow::Budget(2_000_000), search: 2_000, proposals: PROPOSALS };
+    Budget { iterations: 0, flow: berth_flow::Budget(2_000_000), search: 2_000, proposals: PROPOSALS };
 
 /// How many proposals a round makes at most.
 const PROPOSALS: usize = 16;

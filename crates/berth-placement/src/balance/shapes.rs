@@ -1,9 +1,11 @@
 //! Shapes: which classes share where they may be, what that costs, and how much they need.
 //!
 //! Each shape is a row over all nodes, so there may be only so many. While there are few, the demands of a shape are
-//! equal, and the bound is as tight as it gets; then they are within a factor of two of each other; and when there are
-//! too many even so, demands are anything, and in the end what nodes a class may be on is anything too. The bound stays
-//! true all the way: a box is reckoned with its least, and a node that is allowed too often only makes things cheaper.
+//! equal, and the bound is as tight as it gets; then they are within a factor of two of each other, at last in what nodes
+//! run out of first alone; and when there are too many even so, demands are anything, and in the end what nodes a class may
+//! be on is anything too. The bound stays true all the way: a box is reckoned with its least, and a node that is allowed too
+//! often only makes things cheaper. But where the least is nothing, a unit seems to be welcome everywhere for nothing: the
+//! flow then moves whoever is dear where it is, and the bound is worth little.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +19,11 @@ use crate::cost;
 use crate::filter::{self, Class as Spec};
 use crate::optimise::{Amounts, DIMENSIONS, MOST_AMOUNT, NodeIndex, Optimiser, Shape, ShapeIndex};
 
-/// Up to so many shapes, demands are told apart exactly; then by powers of two; then not at all.
+/// Up to so many shapes, demands are told apart exactly; then by powers of two; then so in cpu, memory and devices; then not
+/// at all.
 const EXACT: usize = 16;
-const BOXED: usize = 64;
+const BOXED: usize = 48;
+const COARSE: usize = 112;
 /// Up to so many, classes are told apart by what they ask of nodes.
 const MOST: usize = 128;
 
@@ -94,7 +98,7 @@ impl Shapes {
     }
 
     /// The tightest that there is room for; for the last there always is.
-    fn tightest(&mut self, keys: [(usize, Key); 4]) -> Key {
+    fn tightest(&mut self, keys: [(usize, Key); 5]) -> Key {
         if self.numbers.len() >= EXACT {
             self.forget_one();
         }
@@ -141,14 +145,17 @@ impl Shapes {
 }
 
 /// What a class's shape may be, the tightest first, with the number of shapes up to which it may be so.
-fn keys(spec: Spec<'_>) -> [(usize, Key); 4] {
+fn keys(spec: Spec<'_>) -> [(usize, Key); 5] {
     let (asks, demand) = (Asks::of(spec), terms::demand(spec).0);
     let below = demand.map(|amount| if amount == 0 { 0 } else { 1 << amount.ilog2() });
     let above = below.map(|least| if least == 0 { 0 } else { (2 * least - 1).min(MOST_AMOUNT) });
     let (none, all) = ([0; DIMENSIONS], [MOST_AMOUNT; DIMENSIONS]);
+    let scarce =
+        |of: [u64; DIMENSIONS], others: u64| std::array::from_fn(|at| if terms::SCARCE[at] { of[at] } else { others });
     [
         (EXACT, Key { asks: asks.clone(), least: demand, most: demand }),
         (BOXED, Key { asks: asks.clone(), least: below, most: above }),
+        (COARSE, Key { asks: asks.clone(), least: scarce(below, 0), most: scarce(above, MOST_AMOUNT) }),
         (MOST, Key { asks, least: none, most: all }),
         (usize::MAX, Key { asks: Asks::default(), least: none, most: all }),
     ]

@@ -10,7 +10,7 @@ use berth_model::{Domain, Gang as Together, JobKind, NodeId, Policy, Relation, R
 use crate::board::Seat;
 use crate::cost;
 use crate::filter::Class as Spec;
-use crate::optimise::{Amounts, Class, Curve, Gang, Limits, MOST_AMOUNT, NO_LIMIT, Node, ShapeIndex};
+use crate::optimise::{Amounts, Class, Curve, DIMENSIONS, Gang, Limits, MOST_AMOUNT, NO_LIMIT, Node, ShapeIndex};
 
 /// The optimiser's unit of cost is a millionth of a node's worth, fine enough that rounding does not matter; that of
 /// policies is a thousandth.
@@ -45,6 +45,9 @@ fn amounts(resources: Resources, devices: u64) -> Amounts {
     let [cpu, memory, disk, network] = resources.dimensions();
     Amounts([cpu, memory, disk, network, devices, 0].map(|amount| amount.min(MOST_AMOUNT)))
 }
+
+/// The dimensions of [`amounts`] that nodes run out of first: cpu, memory and devices.
+pub(super) const SCARCE: [bool; DIMENSIONS] = [true, true, false, false, true, false];
 
 /// What one of the class needs.
 pub(super) fn demand(spec: Spec<'_>) -> Amounts {

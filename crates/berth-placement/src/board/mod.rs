@@ -3,6 +3,7 @@
 //! It decides nothing. A hold that would not fit is taken all the same: what runs, runs.
 
 mod attributes;
+mod roll;
 mod seats;
 mod sorts;
 
@@ -10,11 +11,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use berth_model::{
-    AllocId, DeviceId, Domain, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Peer, Placement, Port, Relation,
-    Resources, Sense, Strength, Thousandths,
+    AllocId, DeviceId, Domain, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Peer, Placement, Port, Priority,
+    Relation, Resources, Sense, Strength, Thousandths,
 };
 
 pub(crate) use attributes::{Attributes, Column, Place};
+pub(crate) use roll::{Ask, Lanes, Row, Told, fullness_of};
 pub use seats::Standing;
 pub(crate) use seats::{Seat, Seats};
 pub(crate) use sorts::SortId;
@@ -147,27 +149,32 @@ impl Board {
                 return;
             }
         };
-        let seat = self.seats.at_mut(place);
-        seat.eligibility = eligibility;
-        if *seat.fingerprint == *fingerprint {
+        let known = self.seats.change_at(place, |seat| {
+            seat.eligibility = eligibility;
+            Arc::clone(&seat.fingerprint)
+        });
+        if *known == *fingerprint {
             return;
         }
-        if seat.fingerprint.attributes != fingerprint.attributes {
+        if known.attributes != fingerprint.attributes {
             self.attributes.set(place, &fingerprint.attributes);
         }
-        self.sorts.leave(&seat.fingerprint.devices);
-        seat.refit(Arc::new(fingerprint.clone()), self.sorts.enter(&fingerprint.devices), &self.holds);
-        self.outlook.see(seat);
+        self.sorts.leave(&known.devices);
+        let sort = self.sorts.enter(&fingerprint.devices);
+        self.seats.change_at(place, |seat| {
+            seat.refit(Arc::new(fingerprint.clone()), sort, &self.holds);
+            self.outlook.see(seat);
+        });
     }
 
     /// Forgets a node and what it held.
     pub fn remove_node(&mut self, id: NodeId) {
         let Ok(place) = self.seats.place(id) else { return };
-        for alloc in self.seats.at_mut(place).holders().collect::<Vec<_>>() {
+        for alloc in self.seats.at(place).1.holders().collect::<Vec<_>>() {
             self.release(alloc);
         }
         self.attributes.remove(place);
-        self.sorts.leave(&self.seats.at_mut(place).fingerprint.devices);
+        self.sorts.leave(&self.seats.at(place).1.fingerprint.devices);
         self.seats.remove(place);
     }
 
@@ -191,18 +198,20 @@ impl Board {
         if let Some(known) = self.holds.get_mut(&alloc) {
             if known.standing != hold.standing {
                 Arc::make_mut(known).standing = hold.standing;
-                if let Some(seat) = self.seats.get_mut(known.node) {
-                    seat.set_standing(alloc, hold.standing);
-                }
+                self.seats.change(known.node, |seat| seat.set_standing(alloc, hold.standing));
             }
             if **known == hold {
                 return;
             }
         }
         self.release(alloc);
-        let Some(seat) = self.seats.get_mut(hold.node) else { return };
-        seat.seat(alloc, &hold);
-        self.outlook.weigh(seat);
+        let seated = self.seats.change(hold.node, |seat| {
+            seat.seat(alloc, &hold);
+            self.outlook.weigh(seat);
+        });
+        if seated.is_none() {
+            return;
+        }
         let groups = self.groups.entry(hold.job.clone()).or_default();
         *groups.entry(hold.group.clone()).or_default().entry(hold.node).or_default() += 1;
         for (peer, domain) in &hold.shuns {
@@ -216,10 +225,10 @@ impl Board {
     /// An allocation holds nothing any more. Says whether it did.
     pub fn release(&mut self, alloc: AllocId) -> bool {
         let Some(hold) = self.holds.remove(&alloc) else { return false };
-        if let Some(seat) = self.seats.get_mut(hold.node) {
+        self.seats.change(hold.node, |seat| {
             seat.unseat(alloc, &hold);
             self.outlook.weigh(seat);
-        }
+        });
         take_from(&mut self.groups, &hold.job, &hold.group, hold.node);
         for (peer, domain) in &hold.shuns {
             let key = (hold.job.clone(), peer.clone(), domain.clone());
@@ -232,6 +241,12 @@ impl Board {
     pub(crate) fn emptied(&self) -> Board {
         let (seats, attributes) = (self.seats.emptied(), self.attributes.clone());
         Board { seats, attributes, imagined: true, ..Board::default() }
+    }
+
+    /// Whether a node has so much free, or would have if all went who go for this priority. Says nothing of ports, devices
+    /// and rules.
+    pub fn may_have(&self, node: NodeId, wanted: Resources, priority: Priority) -> bool {
+        self.seats.get(&node).is_some_and(|seat| seat.may_have(wanted, priority))
     }
 
     /// What an allocation holds.

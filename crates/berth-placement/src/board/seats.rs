@@ -7,7 +7,9 @@ use std::sync::Arc;
 use berth_model::{AllocId, DeviceId, Fingerprint, NodeId, Port, Preemptible, Priority, Resources, Timestamp};
 
 use super::attributes::Place;
+use super::roll::Roll;
 use super::{Eligibility, Hold, SortId};
+use crate::filter;
 use crate::outlook::Stock;
 
 /// What others have to know of an allocation that they would make go.
@@ -89,6 +91,13 @@ impl Seat {
     /// Those that have a standing by priority, the lowest first.
     pub(crate) fn levels(&self) -> &[Level] {
         &self.levels
+    }
+
+    /// See [`super::Board::may_have`].
+    pub(super) fn may_have(&self, wanted: Resources, priority: Priority) -> bool {
+        let goes = |of: Standing| of.priority < priority && of.preemptible == Preemptible::Yes;
+        let yielding: Resources = self.levels.iter().filter(|level| goes(level.youngest)).map(|level| level.sum).sum();
+        filter::exhausted((self.used + wanted) - yielding, self.capacity).is_none()
     }
 
     pub(super) fn seat(&mut self, alloc: AllocId, hold: &Hold) {
@@ -192,6 +201,8 @@ impl Seat {
 pub(crate) struct Seats {
     ids: Vec<NodeId>,
     rows: Vec<Seat>,
+    /// What there is and what is taken on each of them, for looks at all.
+    roll: Roll,
 }
 
 impl Seats {
@@ -203,24 +214,33 @@ impl Seats {
     pub(super) fn insert(&mut self, place: Place, id: NodeId, seat: Seat) {
         self.ids.insert(place, id);
         self.rows.insert(place, seat);
+        self.roll.set_from(place, &self.rows);
     }
 
     pub(super) fn remove(&mut self, place: Place) {
         self.ids.remove(place);
         self.rows.remove(place);
+        self.roll.set_from(place, &self.rows);
     }
 
-    pub(super) fn at_mut(&mut self, place: Place) -> &mut Seat {
-        &mut self.rows[place]
+    /// Changes what stands at a place.
+    pub(super) fn change_at<T>(&mut self, place: Place, change: impl FnOnce(&mut Seat) -> T) -> T {
+        let result = change(&mut self.rows[place]);
+        self.roll.set(place, &self.rows);
+        result
     }
 
-    pub(super) fn get_mut(&mut self, id: NodeId) -> Option<&mut Seat> {
+    /// Changes a node, if it is there.
+    pub(super) fn change<T>(&mut self, id: NodeId, change: impl FnOnce(&mut Seat) -> T) -> Option<T> {
         let place = self.place(id).ok()?;
-        Some(&mut self.rows[place])
+        Some(self.change_at(place, change))
     }
 
     pub(super) fn emptied(&self) -> Seats {
-        Seats { ids: self.ids.clone(), rows: self.rows.iter().map(Seat::emptied).collect() }
+        let rows: Vec<Seat> = self.rows.iter().map(Seat::emptied).collect();
+        let mut roll = Roll::default();
+        roll.set_from(0, &rows);
+        Seats { ids: self.ids.clone(), rows, roll }
     }
 
     pub(crate) fn get(&self, id: &NodeId) -> Option<&Seat> {
@@ -236,8 +256,18 @@ impl Seats {
         self.rows.iter()
     }
 
-    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut Seat> {
-        self.rows.iter_mut()
+    /// The node at a place, with its id.
+    pub(crate) fn at(&self, place: Place) -> (NodeId, &Seat) {
+        (self.ids[place], &self.rows[place])
+    }
+
+    pub(crate) fn roll(&self) -> &Roll {
+        &self.roll
+    }
+
+    /// Has what each room is worth worked out anew.
+    pub(crate) fn weigh(&mut self, weigh: impl FnMut(&mut Seat)) {
+        self.rows.iter_mut().for_each(weigh);
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -77,6 +77,17 @@ pub(super) struct Wish {
     pub(super) units: u32,
 }
 
+/// Whether units that wait are part of the flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Waiting {
+    /// They are: it says where to place them.
+    Drawn,
+    /// Somebody else places them, and has found no place for them. In the flow they would push aside what runs, in every
+    /// round elsewhere, as far as prices are worth less than a place: long work that nobody makes use of. Each is counted with
+    /// the least that it can cost, to wait or to be anywhere, which keeps the bound true.
+    Apart,
+}
+
 /// The living network and what stands for what.
 #[derive(Clone, Debug)]
 pub(super) struct Drawing {
@@ -86,6 +97,7 @@ pub(super) struct Drawing {
     nodes: Vec<Option<NodePart>>,
     shapes: Vec<Option<ShapePart>>,
     classes: Vec<Option<ClassPart>>,
+    waiting: Waiting,
     /// What all that runs would pay for moving.
     all_moving: i128,
     moving: Vec<i64>,
@@ -114,6 +126,7 @@ impl Drawing {
             nodes: Vec::new(),
             shapes: Vec::new(),
             classes: Vec::new(),
+            waiting: Waiting::Drawn,
             all_moving: 0,
             moving: Vec::new(),
             stale: Stale::default(),
@@ -126,9 +139,26 @@ impl Drawing {
         self.stale.nodes.insert(node);
     }
 
+    /// The shape is another one: what there is of the one before has to go.
+    pub(super) fn touch_shape(&mut self, shape: ShapeIndex) {
+        let known = self.shapes.get(shape.at()).and_then(Option::as_ref);
+        self.stale.nodes.extend(known.into_iter().flat_map(|part| &part.columns));
+    }
+
     /// The class has changed, or where it runs.
     pub(super) fn touch_class(&mut self, class: ClassIndex) {
         self.stale.classes.insert(class);
+    }
+
+    pub(super) fn waiting(&self) -> Waiting {
+        self.waiting
+    }
+
+    /// From now on, units that wait are part of the flow or are not.
+    pub(super) fn treat_waiting(&mut self, state: &State, waiting: Waiting) {
+        if std::mem::replace(&mut self.waiting, waiting) != waiting {
+            self.stale.classes.extend(state.class_ids());
+        }
     }
 
     /// Draws what has changed.
@@ -183,7 +213,11 @@ impl Drawing {
             self.erase_class(id);
             return;
         };
-        let (supply, shape) = (i64::from(owner.class.wanted), owner.class.shape);
+        let drawn = match self.waiting {
+            Waiting::Drawn => owner.class.wanted,
+            Waiting::Apart => owner.class.wanted.min(owner.running),
+        };
+        let (supply, shape) = (i64::from(drawn), owner.class.shape);
         if self.classes[id.at()].as_ref().is_some_and(|part| part.shape != shape) {
             self.erase_class(id);
         }
@@ -203,7 +237,7 @@ impl Drawing {
         if let Some(come) = part.come.take() {
             self.network.remove_arc(come.arc).expect("drawn before");
         }
-        if owner.waiting() > 0 {
+        if self.waiting == Waiting::Drawn && owner.waiting() > 0 {
             let to = self.shapes[shape.at()].as_ref().expect("drawn with its classes").vertex;
             part.come = Some(add(&mut self.network, part.vertex, to, supply, 0));
         }
@@ -296,7 +330,7 @@ impl Drawing {
                 Outcome::Optimal { cost, steps } => {
                     self.steps += steps;
                     if !(self.draw_columns(state) || self.open_columns(state) || self.draw_restless()) {
-                        return Some(cost + self.all_moving);
+                        return Some(cost + self.all_moving + self.apart(state));
                     }
                 }
                 Outcome::Unfinished { steps, .. } => {
@@ -308,6 +342,24 @@ impl Drawing {
                 }
             }
         }
+    }
+
+    /// What those cost at least that are not part of the flow.
+    fn apart(&mut self, state: &State) -> i128 {
+        if self.waiting == Waiting::Drawn {
+            return 0;
+        }
+        let mut least: Vec<Option<i64>> = vec![None; state.shapes.len()];
+        let mut sum = 0;
+        for owner in state.classes.iter().flatten().filter(|owner| owner.class.wanted > owner.running) {
+            let shape = owner.class.shape;
+            let offers = || state.shape(shape).offers.iter().copied().min().unwrap_or(NOWHERE);
+            self.steps += if least[shape.at()].is_none() { state.nodes.len() as u64 / 16 } else { 0 };
+            let anywhere = *least[shape.at()].get_or_insert_with(offers);
+            let units = i128::from(owner.class.wanted - owner.running);
+            sum += i128::from(anywhere.min(owner.class.waiting)) * units;
+        }
+        sum
     }
 
     /// Gives shapes that have no column some, so that the flow has prices for them.

@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 
-use drawing::{Drawing, Wish};
+use drawing::{Drawing, Waiting, Wish};
 pub use price::NodePrices;
 pub use problem::{
     Amounts, Class, ClassIndex, Curve, DIMENSIONS, Gang, Limits, MOST_AMOUNT, MOST_COST, MOST_INDEX, NO_LIMIT, Node,
@@ -135,12 +135,8 @@ impl Optimiser {
         assert!(id.0 <= MOST_INDEX && costs && shape.least.fits(&shape.most), "shape out of range");
         grow(&mut self.state.shapes, id.at());
         self.state.shapes[id.at()] = Some(ShapeState { shape, marginal: Vec::new(), offers: Vec::new() });
-        let nodes: Vec<NodeIndex> = self.state.node_ids().collect();
-        for node in nodes {
-            self.state.remeasure(node);
-            self.state.reoffer(node);
-            self.drawing.touch_node(node);
-        }
+        self.state.draw_rows(id);
+        self.drawing.touch_shape(id);
     }
 
     /// What a unit of the shape costs on a node has changed.
@@ -243,7 +239,7 @@ impl Optimiser {
 
     /// Moves prices, places what waits, proposes moves.
     pub fn round(&mut self, budget: Budget) -> Round {
-        self.work(budget, |state, wishes| {
+        self.work(budget, Waiting::Drawn, |state, wishes| {
             let waited = commit::place(state, wishes);
             improve::improve(state, &waited, budget.search);
             waited
@@ -253,13 +249,19 @@ impl Optimiser {
     /// Moves prices and proposes moves, for a caller who places by rules that are not told here: what waits is placed by
     /// proposals alone.
     pub fn review(&mut self, budget: Budget) -> Round {
-        self.work(budget, |_, _| BTreeSet::new())
+        self.work(budget, Waiting::Apart, |_, _| BTreeSet::new())
     }
 
     /// `place` places what waits, by the wishes of the flow, and says of which classes.
-    fn work(&mut self, budget: Budget, place: impl FnOnce(&mut State, &[Wish]) -> BTreeSet<ClassIndex>) -> Round {
+    fn work(
+        &mut self,
+        budget: Budget,
+        waiting: Waiting,
+        place: impl FnOnce(&mut State, &[Wish]) -> BTreeSet<ClassIndex>,
+    ) -> Round {
         let (begun, flow_begun) = (self.state.steps, self.drawing.steps);
         self.follow_use();
+        self.drawing.treat_waiting(&self.state, waiting);
         let relaxed = relax::relax(&mut self.state, &mut self.drawing, budget.iterations, budget.flow);
         // What was asked for in this round is no reason for a price in the next.
         self.stale.extend(relaxed.iter().flat_map(|relaxed| &relaxed.moved));

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_flow::Budget;
 
-use super::drawing::Drawing;
+use super::drawing::{Drawing, Waiting};
 use super::price::{self, Bid, MOST_PRICE, NodePrices};
 use super::problem::{Class, DIMENSIONS, NodeIndex, ShapeIndex};
 use super::state::{NOWHERE, State};
@@ -66,9 +66,9 @@ struct Market {
 const GRADES: usize = 8;
 
 impl Market {
-    fn new(state: &State) -> Market {
+    fn new(state: &State, waiting: Waiting) -> Market {
         let mut pending: BTreeMap<ShapeIndex, BTreeMap<i64, u32>> = BTreeMap::new();
-        for id in state.class_ids() {
+        for id in state.class_ids().filter(|_| waiting == Waiting::Drawn) {
             let owner = state.class(id);
             if owner.waiting() > 0 {
                 *pending.entry(owner.class.shape).or_default().entry(owner.class.waiting).or_default() +=
@@ -165,7 +165,7 @@ fn proven(state: &State, drawing: &Drawing, cost: i128) -> i128 {
 /// Lets every node that too much is wanted of clear its market. Those whose prices moved.
 fn reprice(state: &mut State, drawing: &mut Drawing) -> Vec<NodeIndex> {
     let loads = drawing.loads(state);
-    let mut market = Market::new(state);
+    let mut market = Market::new(state, drawing.waiting());
     let mut moved = Vec::new();
     let nodes: Vec<NodeIndex> = state.node_ids().collect();
     for node in nodes {

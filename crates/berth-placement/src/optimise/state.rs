@@ -215,23 +215,9 @@ impl State {
 
     /// Brings the node's column of marginal costs up to date.
     pub(super) fn remeasure(&mut self, node: NodeIndex) {
-        let (nodes, curve) = (&self.nodes, &self.curve);
-        let state = nodes[node.at()].as_ref();
-        let now = |state: &NodeState| -> [i64; DIMENSIONS] {
-            std::array::from_fn(|at| curve.cost(state.used.0[at], state.node.capacity.0[at]))
-        };
-        let now = state.map(now).unwrap_or_default();
+        let measure = Measure::of(&self.nodes, &self.curve, node);
         for shape in self.shapes.iter_mut().flatten() {
-            let entry = match (state, shape.shape.costs.get(node.at()).copied().flatten()) {
-                (Some(state), Some(base)) if state.units < state.node.slots => {
-                    let (most, capacity) = (&shape.shape.most, &state.node.capacity);
-                    let used = state.used.plus(most);
-                    let more = |at: usize| curve.cost(used.0[at], capacity.0[at]) - now[at];
-                    let grows = (0..DIMENSIONS).filter(|at| most.0[*at] > 0 && !curve.is_flat());
-                    if used.fits(capacity) { base + grows.map(more).sum::<i64>() } else { NOWHERE }
-                }
-                (Some(_) | None, Some(_) | None) => NOWHERE,
-            };
+            let entry = measure.marginal(&shape.shape);
             set(&mut shape.marginal, node, entry);
             self.steps += 1;
         }
@@ -239,19 +225,30 @@ impl State {
 
     /// Brings the node's column of offers up to date with its prices.
     pub(super) fn reoffer(&mut self, node: NodeIndex) {
-        let capacity = self.nodes[node.at()].as_ref().map(|_| self.capacity(node));
-        let rates = capacity.map(|capacity| price::rates(&self.prices.of(node), &capacity));
+        let tariff = self.tariff(node);
         for shape in self.shapes.iter_mut().flatten() {
-            let base = shape.shape.costs.get(node.at()).copied().flatten();
-            let entry = match (capacity, rates, base) {
-                (Some(capacity), Some(rates), Some(base)) if shape.shape.least.fits(&capacity) => {
-                    base + price::charge(&rates, &shape.shape.least)
-                }
-                (Some(_) | None, Some(_) | None, Some(_) | None) => NOWHERE,
-            };
+            let entry = tariff.as_ref().map_or(NOWHERE, |tariff| tariff.offer(&shape.shape));
             set(&mut shape.offers, node, entry);
             self.steps += 1;
         }
+    }
+
+    /// Fills the rows of a shape that is new.
+    pub(super) fn draw_rows(&mut self, id: ShapeIndex) {
+        for node in self.node_ids().collect::<Vec<_>>() {
+            let tariff = self.tariff(node);
+            let measure = Measure::of(&self.nodes, &self.curve, node);
+            let shape = self.shapes[id.at()].as_mut().expect("indices inside come from the state");
+            set(&mut shape.marginal, node, measure.marginal(&shape.shape));
+            set(&mut shape.offers, node, tariff.as_ref().map_or(NOWHERE, |tariff| tariff.offer(&shape.shape)));
+            self.steps += 2;
+        }
+    }
+
+    fn tariff(&self, node: NodeIndex) -> Option<Tariff> {
+        self.nodes[node.at()].as_ref()?;
+        let capacity = self.capacity(node);
+        Some(Tariff { node, capacity, rates: price::rates(&self.prices.of(node), &capacity) })
     }
 
     /// The cheapest node for one more unit by what it costs there now or, if that is more, by what the prices ask.
@@ -314,6 +311,54 @@ impl State {
             self.base(id, seat.node).unwrap_or(0) * placed + owner.class.crowding * pairs + owner.class.moving * left
         });
         seats.sum::<i64>() + owner.class.waiting * i64::from(owner.waiting())
+    }
+}
+
+/// What one more unit on a node costs.
+struct Measure<'a> {
+    node: NodeIndex,
+    state: Option<&'a NodeState>,
+    curve: &'a Curve,
+    /// What its use costs now, by dimension.
+    now: [i64; DIMENSIONS],
+}
+
+impl<'a> Measure<'a> {
+    fn of(nodes: &'a [Option<NodeState>], curve: &'a Curve, node: NodeIndex) -> Measure<'a> {
+        let state = nodes[node.at()].as_ref();
+        let now = |state: &NodeState| -> [i64; DIMENSIONS] {
+            std::array::from_fn(|at| curve.cost(state.used.0[at], state.node.capacity.0[at]))
+        };
+        Measure { node, state, curve, now: state.map(now).unwrap_or_default() }
+    }
+
+    fn marginal(&self, shape: &Shape) -> i64 {
+        match (self.state, shape.costs.get(self.node.at()).copied().flatten()) {
+            (Some(state), Some(base)) if state.units < state.node.slots => {
+                let (most, capacity) = (&shape.most, &state.node.capacity);
+                let used = state.used.plus(most);
+                let more = |at: usize| self.curve.cost(used.0[at], capacity.0[at]) - self.now[at];
+                let grows = (0..DIMENSIONS).filter(|at| most.0[*at] > 0 && !self.curve.is_flat());
+                if used.fits(capacity) { base + grows.map(more).sum::<i64>() } else { NOWHERE }
+            }
+            (Some(_) | None, Some(_) | None) => NOWHERE,
+        }
+    }
+}
+
+/// What units pay on a node by its prices.
+struct Tariff {
+    node: NodeIndex,
+    capacity: Amounts,
+    rates: price::Rates,
+}
+
+impl Tariff {
+    fn offer(&self, shape: &Shape) -> i64 {
+        match shape.costs.get(self.node.at()).copied().flatten() {
+            Some(base) if shape.least.fits(&self.capacity) => base + price::charge(&self.rates, &shape.least),
+            Some(_) | None => NOWHERE,
+        }
     }
 }
 
