@@ -10,7 +10,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::ops::Range;
 
+use super::bits::Bits;
 use super::layout::{Course, NONE};
 use super::rebuild::ids;
 use super::{ENDLESS, Network, Room};
@@ -27,8 +29,10 @@ struct Scaled<'a> {
     arcs: &'a [Course],
     rooms: &'a mut [Room],
     excesses: &'a mut [i64],
-    /// The arcs at each node, twice their number and one more if they enter it.
-    around: Vec<u32>,
+    /// The arcs at each node, those that enter it turned round.
+    around: Vec<Side>,
+    /// Which of these can be used: small enough to be near, where the rooms are not.
+    residual: Bits,
     /// Where each node's arcs begin, and where the last one's end.
     starts: Vec<u32>,
     /// The arc at which each node goes on.
@@ -44,12 +48,15 @@ struct Scaled<'a> {
 /// A residual arc seen from one end.
 #[derive(Clone, Copy)]
 struct Side {
-    id: u32,
+    /// Twice the arc's number, and one more if it enters here.
+    entry: u32,
     to: u32,
+    /// Scaled.
     cost: i64,
-    room: i64,
-    /// 1 for more flow, -1 for less.
-    sign: i64,
+}
+
+impl Side {
+    const NONE: Side = Side { entry: NONE, to: NONE, cost: 0 };
 }
 
 impl Network {
@@ -108,34 +115,56 @@ impl<'a> Scaled<'a> {
         for node in 0..nodes {
             starts[node + 1] += starts[node];
         }
-        let mut around = vec![0; starts[nodes] as usize];
+        let mut around = vec![Side::NONE; starts[nodes] as usize];
         let mut currents = starts[..nodes].to_vec();
         for (id, arc) in live() {
-            for (node, entry) in [(arc.tail, id << 1), (arc.head, id << 1 | 1)] {
-                around[currents[node as usize] as usize] = entry;
+            let cost = arc.cost * factor;
+            let out = Side { entry: id << 1, to: arc.head, cost };
+            let back = Side { entry: id << 1 | 1, to: arc.tail, cost: -cost };
+            for (node, side) in [(arc.tail, out), (arc.head, back)] {
+                around[currents[node as usize] as usize] = side;
                 currents[node as usize] += 1;
             }
         }
-        let (prices, active) = (vec![0; nodes], VecDeque::new());
-        Scaled { arcs, rooms, excesses, around, starts, currents, prices, factor, epsilon: 0, active, steps: 0 }
+        currents.copy_from_slice(&starts[..nodes]);
+        let (prices, active, residual) = (vec![0; nodes], VecDeque::new(), Bits::default());
+        let mut scaled = Scaled {
+            arcs,
+            rooms,
+            excesses,
+            around,
+            residual,
+            starts,
+            currents,
+            prices,
+            factor,
+            epsilon: 0,
+            active,
+            steps: 0,
+        };
+        live().for_each(|(id, _)| scaled.note_room(id));
+        scaled
     }
 
-    fn side(&self, entry: u32) -> Side {
-        let id = entry >> 1;
-        let (arc, room) = (&self.arcs[id as usize], &self.rooms[id as usize]);
-        if entry & 1 == 0 {
-            Side { id, to: arc.head, cost: arc.cost * self.factor, room: room.up, sign: 1 }
-        } else {
-            Side { id, to: arc.tail, cost: -arc.cost * self.factor, room: room.down, sign: -1 }
+    /// Notes in which directions an arc can be used.
+    fn note_room(&mut self, id: u32) {
+        let Room { up, down } = self.rooms[id as usize];
+        for (entry, room) in [(id << 1, up), (id << 1 | 1, down)] {
+            if room > 0 { self.residual.insert(entry) } else { self.residual.remove(entry) }
         }
     }
 
-    fn push(&mut self, from: u32, side: Side, amount: i64) {
-        let room = &mut self.rooms[side.id as usize];
-        room.up -= side.sign * amount;
-        room.down += side.sign * amount;
+    /// Sends so much from one node to another along an arc, or as much as that has room for. Returns how much.
+    fn push(&mut self, from: u32, to: u32, entry: u32, most: i64) -> i64 {
+        let room = &mut self.rooms[(entry >> 1) as usize];
+        let (less, more) = if entry & 1 == 0 { (&mut room.up, &mut room.down) } else { (&mut room.down, &mut room.up) };
+        let amount = most.min(*less);
+        *less -= amount;
+        *more += amount;
+        self.note_room(entry >> 1);
         self.excesses[from as usize] -= amount;
-        self.excesses[side.to as usize] += amount;
+        self.excesses[to as usize] += amount;
+        amount
     }
 
     /// Makes the flow optimal to within ε.
@@ -146,10 +175,10 @@ impl<'a> Scaled<'a> {
                 continue;
             }
             let reduced = arc.cost * self.factor + self.prices[arc.head as usize] - self.prices[arc.tail as usize];
-            let (from, entry) = if reduced < 0 { (arc.tail, id << 1) } else { (arc.head, id << 1 | 1) };
-            let side = self.side(entry);
-            if reduced != 0 && side.room > 0 {
-                self.push(from, side, side.room);
+            let (from, to, entry) =
+                if reduced < 0 { (arc.tail, arc.head, id << 1) } else { (arc.head, arc.tail, id << 1 | 1) };
+            if reduced != 0 && self.residual.has(entry) {
+                self.push(from, to, entry, i64::MAX);
             }
         }
         let nodes = self.excesses.len();
@@ -171,38 +200,16 @@ impl<'a> Scaled<'a> {
         let mut relabels = 0;
         let (start, end) = (self.starts[node as usize], self.starts[node as usize + 1]);
         while self.excesses[node as usize] > 0 {
-            let mut least = i64::MAX;
-            let mut at = self.currents[node as usize];
-            while at < end && self.excesses[node as usize] > 0 {
-                self.steps += 1;
-                let side = self.side(self.around[at as usize]);
-                if side.room > 0 {
-                    let through = side.cost + self.prices[side.to as usize];
-                    if through < self.prices[node as usize] {
-                        let was = self.excesses[side.to as usize];
-                        let amount = side.room.min(self.excesses[node as usize]);
-                        self.push(node, side, amount);
-                        if was <= 0 && was + amount > 0 {
-                            self.active.push_back(side.to);
-                        }
-                        if self.excesses[node as usize] == 0 {
-                            break;
-                        }
-                    }
-                }
-                at += 1;
-            }
-            self.currents[node as usize] = at;
+            let began = self.currents[node as usize];
+            let mut least = self.push_along(node, began..end);
             if self.excesses[node as usize] == 0 {
                 break;
             }
-            for at in start..end {
-                let side = self.side(self.around[at as usize]);
-                if side.room > 0 && side.to != node {
-                    least = least.min(side.cost + self.prices[side.to as usize]);
-                }
+            // What was passed earlier leads nowhere at this price either.
+            for at in start..began {
+                least = least.min(self.through(node, self.around[at as usize]));
             }
-            self.steps += u64::from(end - start);
+            self.steps += u64::from(began - start);
             self.currents[node as usize] = start;
             relabels += 1;
             if least == i64::MAX || relabels > self.prices.len() {
@@ -213,6 +220,36 @@ impl<'a> Scaled<'a> {
             self.prices[node as usize] = least + self.epsilon;
         }
         relabels
+    }
+
+    /// Pushes along these of a node's arcs until nothing is left. Returns the least price of the ways that are left.
+    fn push_along(&mut self, node: u32, range: Range<u32>) -> i64 {
+        let mut least = i64::MAX;
+        for at in range {
+            self.steps += 1;
+            let side = self.around[at as usize];
+            let through = self.through(node, side);
+            if through >= self.prices[node as usize] {
+                least = least.min(through);
+                continue;
+            }
+            let was = self.excesses[side.to as usize];
+            let amount = self.push(node, side.to, side.entry, self.excesses[node as usize]);
+            if was <= 0 && was + amount > 0 {
+                self.active.push_back(side.to);
+            }
+            if self.excesses[node as usize] == 0 {
+                self.currents[node as usize] = at;
+                break;
+            }
+        }
+        least
+    }
+
+    /// What a unit at a node costs that goes this way; more than anything where it cannot.
+    fn through(&self, node: u32, side: Side) -> i64 {
+        let is_way = self.residual.has(side.entry) && side.to != node;
+        if is_way { side.cost + self.prices[side.to as usize] } else { i64::MAX }
     }
 
     /// Raises all prices by the distance to a deficit, in units of ε. If some excess has no path to one, the nodes
@@ -248,15 +285,11 @@ impl<'a> Scaled<'a> {
             self.steps += u64::from(end - start);
             for at in start..end {
                 // Against the arc: from where it leads here.
-                let entry = self.around[at as usize] ^ 1;
-                let id = entry >> 1;
-                let (arc, room) = (&self.arcs[id as usize], &self.rooms[id as usize]);
-                let (from, room, cost) =
-                    if entry & 1 == 0 { (arc.tail, room.up, arc.cost) } else { (arc.head, room.down, -arc.cost) };
-                if room == 0 {
+                let Side { entry, to: from, cost } = self.around[at as usize];
+                if !self.residual.has(entry ^ 1) {
                     continue;
                 }
-                let reduced = cost * self.factor + self.prices[node as usize] - self.prices[from as usize];
+                let reduced = self.prices[node as usize] - cost - self.prices[from as usize];
                 let length = if reduced < 0 { 0 } else { reduced / self.epsilon + 1 };
                 let through = dist + length;
                 if through < dists[from as usize] {
@@ -284,12 +317,9 @@ impl<'a> Scaled<'a> {
         while let Some(node) = queue.pop_front() {
             waits[node as usize] = false;
             for at in self.starts[node as usize]..self.starts[node as usize + 1] {
-                let entry = self.around[at as usize] ^ 1;
-                let (arc, room) = (&self.arcs[(entry >> 1) as usize], &self.rooms[(entry >> 1) as usize]);
-                let (from, room, cost) =
-                    if entry & 1 == 0 { (arc.tail, room.up, arc.cost) } else { (arc.head, room.down, -arc.cost) };
-                let through = cost + prices[node as usize];
-                if room > 0 && through < prices[from as usize] {
+                let Side { entry, to: from, cost } = self.around[at as usize];
+                let through = prices[node as usize] - cost / self.factor;
+                if self.residual.has(entry ^ 1) && through < prices[from as usize] {
                     prices[from as usize] = through;
                     if !std::mem::replace(&mut waits[from as usize], true) {
                         queue.push_back(from);
