@@ -24,7 +24,7 @@ fn authorize(principal: &Principal, _namespace: &Namespace, _command: &Command) 
 }
 
 /// What a command did, and the object whose transaction its record belongs to.
-type Done = (CommandOutcome, Key);
+pub(crate) type Done = (CommandOutcome, Key);
 
 impl Core {
     /// Somebody asks for something.
@@ -63,6 +63,7 @@ impl Core {
             Command::Run(spec) => self.run(id, &command.namespace, *spec)?,
             Command::Stop(job) => self.stop_job(id, &command.namespace, job)?,
             Command::StopAlloc(alloc) => self.stop_alloc(id, &command.namespace, alloc)?,
+            Command::SetPolicy { spec, after } => self.set_policy(id, *spec, after)?,
         };
         self.state.meta.commands = id.counter;
         let record = CommandRecord {
@@ -204,7 +205,7 @@ enum Answer {
     Stored(CommandOutcome),
 }
 
-fn invalid(place: impl Into<String>, problem: String, remedy: &str) -> Refusal {
+pub(crate) fn invalid(place: impl Into<String>, problem: String, remedy: &str) -> Refusal {
     Refusal::Invalid { place: place.into(), problem, remedy: remedy.to_owned() }
 }
 

@@ -17,6 +17,7 @@ mod nodes;
 mod pipeline;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod policy;
 mod preempt;
 mod reconcile;
 mod replace;

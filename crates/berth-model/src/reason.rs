@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{AllocId, CommandId, DecisionId, EventId, Filtered, JobId, NodeId, Shortfall, Timestamp};
+use crate::{AllocId, CommandId, DecisionId, EventId, Filtered, JobId, NodeId, PolicyVersion, Shortfall, Timestamp};
 
 /// What led to a change. Every change has exactly one; following `Event` backwards gives the chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -156,6 +156,11 @@ pub enum Refusal {
         problem: String,
         /// What to do.
         remedy: String,
+    },
+    /// The policy is not of the version that the command was to follow: somebody else has changed it.
+    PolicyChanged {
+        /// The version that holds.
+        version: PolicyVersion,
     },
     /// This server does not lead, or has just lost the lead; ask again.
     NotLeader,

@@ -13,6 +13,8 @@ pub enum ProfileName {
     Faults,
     /// Nothing fails but tasks: what goes wrong here needs no bad luck.
     Calm,
+    /// Everything fails now and then, and users change the policy.
+    Policies,
 }
 
 /// The numbers of one simulation. Times are in milliseconds, chances in thousandths.
@@ -39,13 +41,15 @@ pub(crate) struct Profile {
     pub(crate) task_fails: u64,
     /// Chance that a preparation fails.
     pub(crate) prepare_fails: u64,
+    /// Chance that a user who acts changes the policy.
+    pub(crate) policies: u64,
 }
 
 impl Profile {
     pub(crate) fn of(name: ProfileName, random: &mut Random) -> Profile {
         let (machines, faults_until) = (5 + random.index(4), random.between(50_000, 90_000));
         match name {
-            ProfileName::Faults => Profile {
+            ProfileName::Faults | ProfileName::Policies => Profile {
                 machines,
                 calm: 10_000,
                 faults_until,
@@ -57,6 +61,7 @@ impl Profile {
                 store_fails: random.below(3),
                 task_fails: random.between(20, 120),
                 prepare_fails: random.below(60),
+                policies: if name == ProfileName::Policies { 150 } else { 0 },
             },
             ProfileName::Calm => Profile {
                 machines,
@@ -70,6 +75,7 @@ impl Profile {
                 store_fails: 0,
                 task_fails: 20,
                 prepare_fails: 0,
+                policies: 0,
             },
         }
     }

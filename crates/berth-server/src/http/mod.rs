@@ -10,6 +10,7 @@ mod extract;
 mod jobs;
 mod nodes;
 mod places;
+mod policy;
 mod reasons;
 mod requests;
 mod serve;
@@ -79,7 +80,8 @@ impl Api {
         wire::ExecRequest
     )),
     tags(
-        (name = "jobs"), (name = "allocations"), (name = "nodes"), (name = "ledger"), (name = "server"),
+        (name = "jobs"), (name = "allocations"), (name = "nodes"), (name = "ledger"), (name = "policy"),
+        (name = "server"),
         (name = "agents", description = "For agents. Streams in both directions, over HTTP/2 alone.")
     )
 )]
@@ -99,6 +101,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(events::list))
         .routes(routes!(whys::alloc))
         .routes(routes!(whys::job))
+        .routes(routes!(policy::show, policy::set))
         .routes(routes!(status::status))
         .routes(routes!(status::job_schema))
         .routes(routes!(status::openapi_document))

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use berth_control::{Beginning, CommitId, Core, Effect, Event, RequestId, SessionId, Settings};
 use berth_model::{
-    AllocId, Balance, Command, CommandRequest, Desired, Digest, Ended, Epoch, Goal, Hello, IdempotencyKey, Incarnation,
-    JobKind, JobSpec, Millis, Namespace, NodeReport, ObservedAlloc, Order, Phase, Policy, Principal, Revision,
+    AllocId, Balance, BuiltIn, Command, CommandRequest, Desired, Digest, Ended, Epoch, Goal, Hello, IdempotencyKey,
+    Incarnation, JobKind, JobSpec, Millis, Namespace, NodeReport, ObservedAlloc, Order, Phase, Principal, Revision,
     Snapshot, Timestamp,
 };
 
@@ -66,7 +66,7 @@ pub(crate) struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    pub(crate) fn new(policy: Policy, meter: &'a mut dyn Meter) -> Cluster<'a> {
+    pub(crate) fn new(policy: BuiltIn, meter: &'a mut dyn Meter) -> Cluster<'a> {
         let settings = Settings { policy, heartbeat: NEVER, heartbeat_grace: NEVER, ..Settings::default() };
         let epoch = Epoch { incarnation: Incarnation(1), counter: 1 };
         let now = Timestamp(1);

@@ -42,7 +42,7 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// 408: the request did not arrive in time.
     RequestTimeout,
-    /// 409: the idempotency key was used for another command.
+    /// 409: the idempotency key was used for another command, or what was to be changed is of another version.
     Conflict,
     /// 413: the body is too large.
     TooLarge,
@@ -151,6 +151,11 @@ impl From<model::Refusal> for ErrorInfo {
             .remedy("make a new key for each new request"),
             model::Refusal::Invalid { place, problem, remedy } => {
                 ErrorInfo::new(ErrorKind::Invalid, problem).at(place).remedy(remedy)
+            }
+            model::Refusal::PolicyChanged { version } => {
+                ErrorInfo::new(ErrorKind::Conflict, format!("the policy is of version {version}: somebody changed it"))
+                    .at("query")
+                    .remedy("look at what holds now with `berth policy show`, and name its version")
             }
             model::Refusal::NotLeader => {
                 ErrorInfo::new(ErrorKind::Unavailable, "this server does not lead, or has just lost the lead")

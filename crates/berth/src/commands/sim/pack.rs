@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use berth_model::Policy;
+use berth_model::BuiltIn;
 use berth_sim::pack::{Batches, Cell, Knowledge, Packing, TraceError, read_nodes, read_order, read_pods};
 use clap::ValueEnum;
 use serde::Serialize;
@@ -40,9 +40,10 @@ pub fn pack(args: &PackArgs, format: Format) -> anyhow::Result<ExitCode> {
         PackMix::Learned => Knowledge::Learned,
     };
     let weighed = match args.policy {
-        PackPolicy::Spread => Policy::Spread,
-        PackPolicy::Pack => Policy::Pack,
-        PackPolicy::Fragmentation => Policy::Fragmentation,
+        PackPolicy::Balanced => BuiltIn::Balanced,
+        PackPolicy::Pack => BuiltIn::Pack,
+        PackPolicy::Spread => BuiltIn::Spread,
+        PackPolicy::Fragmentation => BuiltIn::Fragmentation,
     };
     let policy = args.policy.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
     let count = |of: u64| usize::try_from(of).unwrap_or(usize::MAX);
