@@ -40,7 +40,7 @@ row() {
     row 'fragmentation | known' "$workload" --policy fragmentation
     row 'fragmentation | learned' "$workload" --policy fragmentation --mix learned
     row 'pack | known' "$workload" --policy pack
-    row 'spread | known' "$workload" --policy spread
+    row 'balanced | known' "$workload" --policy balanced
   done
   printf '\nIn batches of 100, at most 2 moves with each, mix known:\n\n'
   printf '| workload | policy | moves a run |'; printf ' %s |' "${seeds[@]}"; printf ' mean |\n'

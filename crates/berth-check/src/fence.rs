@@ -68,7 +68,8 @@ fn not_issued(meta: &Meta, mutation: &Mutation) -> Option<Finding> {
         | Mutation::DeleteJobVersion(..)
         | Mutation::DeleteAlloc(_)
         | Mutation::DeleteCommand(..)
-        | Mutation::DeleteLedger(_) => return None,
+        | Mutation::DeleteLedger(_)
+        | Mutation::PutPolicy(_) => return None,
     };
     let wrong = incarnation > meta.incarnation || (incarnation == meta.incarnation && counter > issued);
     wrong.then_some(Finding::NotIssued { what })

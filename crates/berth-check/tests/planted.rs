@@ -145,7 +145,8 @@ fn sound() -> Case {
 
 fn alloc(job: &JobSpec, counter: u64, http: u16, admin: u16) -> Alloc {
     let explanation = Explanation {
-        policy: Policy::Spread,
+        policy: BuiltIn::Balanced.spec().name,
+        policy_version: PolicyVersion(0),
         considered: 1,
         filtered: Filtered::new(),
         chosen: vec![],

@@ -35,7 +35,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn new(nodes: u64, policy: Policy) -> Cluster {
+    fn new(nodes: u64, policy: BuiltIn) -> Cluster {
         let meta = Meta { incarnation: LIFE, nodes, ..Meta::default() };
         let snapshot = Snapshot { meta, nodes: (0..nodes).map(node).collect(), ..Snapshot::default() };
         let settings = Settings { policy, ..Settings::default() };
@@ -104,7 +104,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse().ok());
     let mut number = || arguments.next().flatten().unwrap_or(5_000_u32);
     let (nodes, requests) = (u64::from(number()), number());
-    for policy in [Policy::Spread, Policy::Pack] {
+    for policy in [BuiltIn::Balanced, BuiltIn::Pack] {
         let mut cluster = Cluster::new(nodes, policy);
         let mut times: Vec<Duration> =
             (0..requests).map(|nth| cluster.run(service(&format!("burst-{nth}")).cpu(CPU))).collect();

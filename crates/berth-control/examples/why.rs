@@ -51,7 +51,8 @@ fn running(id: u64, spec: &Spec, index: u64) -> Alloc {
         devices: DeviceGrants::new(),
         decision: DecisionId::new(LIFE, 1),
         explanation: Explanation {
-            policy: Policy::Spread,
+            policy: BuiltIn::Balanced.spec().name,
+            policy_version: PolicyVersion(0),
             considered: 0,
             filtered: Filtered::new(),
             chosen: Vec::new(),
@@ -95,6 +96,7 @@ fn cluster(nodes: u64) -> Core {
         allocs: ids.map(|(id, (spec, index))| running(id, spec, index)).collect(),
         commands: Vec::new(),
         ledger: Vec::new(),
+        policy: None,
     };
     let epoch = Epoch { incarnation: LIFE, counter: 1 };
     Core::load(Beginning { settings: Settings::default(), snapshot, epoch, now: NOW }, &mut Vec::<Effect>::new())

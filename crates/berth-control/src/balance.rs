@@ -4,7 +4,7 @@
 //! after a change, so that it sees many at once and an idle cluster none. A new leader begins with an optimiser that is
 //! told of everything anew, in order of id, as a replay does.
 
-use berth_model::{AllocId, AllocState, Balance, JobKind, Millis, NodeId, Policy, Proposal, Timestamp};
+use berth_model::{AllocId, AllocState, Balance, JobKind, Millis, NodeId, Proposal, Timestamp, Weights};
 use berth_placement::balance::{Balancer, Stand};
 use berth_placement::{Class, Hold, fits_on_any, reservation};
 
@@ -31,13 +31,18 @@ pub(crate) struct Balancing {
 }
 
 impl Balancing {
-    pub(crate) fn new(policy: Policy) -> Balancing {
-        Balancing { balancer: Balancer::new(policy), planned: false, last: None }
+    pub(crate) fn new(weights: Weights) -> Balancing {
+        Balancing { balancer: Balancer::new(weights), planned: false, last: None }
+    }
+
+    /// Begins anew by other weights: it has to be told of everything. What it found out by the old ones is forgotten.
+    pub(crate) fn begin_anew(&mut self, weights: Weights) {
+        (self.balancer, self.last) = (Balancer::new(weights), None);
     }
 
     /// That of a copy to plan on: no round ever comes.
-    pub(crate) fn asleep(policy: Policy) -> Balancing {
-        Balancing { planned: true, ..Balancing::new(policy) }
+    pub(crate) fn asleep(weights: Weights) -> Balancing {
+        Balancing { planned: true, ..Balancing::new(weights) }
     }
 }
 

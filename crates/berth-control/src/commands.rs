@@ -25,7 +25,7 @@ fn authorize(principal: &Principal, _namespace: &Namespace, _command: &Command) 
 }
 
 /// What a command did, and the object whose transaction its record belongs to.
-type Done = (CommandOutcome, Key);
+pub(crate) type Done = (CommandOutcome, Key);
 
 impl Core {
     /// Somebody asks for something.
@@ -65,6 +65,7 @@ impl Core {
             Command::Run(spec) => self.run(id, &command.namespace, *spec)?,
             Command::Stop(job) => self.stop_job(id, &command.namespace, job)?,
             Command::StopAlloc(alloc) => self.stop_alloc(id, &command.namespace, alloc)?,
+            Command::SetPolicy { spec, after } => self.set_policy(id, *spec, after)?,
         };
         self.pace = Pace::Free;
         if command.plan.is_some() {
@@ -210,7 +211,7 @@ enum Answer {
     Stored(CommandOutcome),
 }
 
-fn invalid(place: impl Into<String>, problem: String, remedy: &str) -> Refusal {
+pub(crate) fn invalid(place: impl Into<String>, problem: String, remedy: &str) -> Refusal {
     Refusal::Invalid { place: place.into(), problem, remedy: remedy.to_owned() }
 }
 

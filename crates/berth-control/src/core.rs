@@ -45,7 +45,7 @@ impl Core {
     /// When the epoch is not newer than the one that the store holds: the driver has to raise it.
     pub fn load(beginning: Beginning, out: &mut Vec<Effect>) -> Core {
         let Beginning { settings, snapshot, epoch, now } = beginning;
-        let mut state = State::load(snapshot);
+        let mut state = State::load(snapshot, settings.policy);
         let written = state.meta;
         assert!(epoch > state.meta.epoch, "epoch {epoch} is not newer than the store's {}", state.meta.epoch);
         if epoch.incarnation != state.meta.incarnation {
@@ -53,7 +53,7 @@ impl Core {
         }
         state.meta.epoch = epoch;
         let mut core = Core {
-            balancing: Balancing::new(settings.policy),
+            balancing: Balancing::new(state.policy.spec.weights),
             settings,
             state,
             pipeline: Pipeline::new(),

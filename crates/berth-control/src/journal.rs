@@ -26,6 +26,7 @@ pub(crate) enum Key {
     Alloc(AllocId),
     Command(CommandKey),
     Ledger(EventId),
+    Policy,
 }
 
 /// Whether a change takes room on a node.
@@ -221,5 +222,8 @@ fn object(state: &State, key: &Key) -> Mutation {
             Mutation::DeleteCommand(principal.clone(), namespace.clone(), key.clone())
         }
         Key::Ledger(id) => Mutation::DeleteLedger(*id),
+        Key::Policy => {
+            Mutation::PutPolicy(Box::new(state.set_policy().expect("only a policy that was set is written")))
+        }
     }
 }

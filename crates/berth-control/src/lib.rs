@@ -19,6 +19,7 @@ mod pipeline;
 mod plan;
 #[cfg(feature = "planted-bugs")]
 mod planted;
+mod policy;
 mod preempt;
 mod reconcile;
 mod replace;

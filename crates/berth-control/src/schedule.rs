@@ -170,13 +170,14 @@ impl Core {
         let class = Class { job: &spec, group };
         let own: Vec<AllocId> = ids.iter().filter(|id| self.state.index.preempting.contains(id)).copied().collect();
         self.state.lift(&own);
-        let mut outcome = place(&mut self.state.board, class, &wants, self.settings.policy, decision);
+        let policy = self.state.policy.clone();
+        let mut outcome = place(&mut self.state.board, class, &wants, &policy, decision);
         let below = if outcome.waiting.is_empty() { Vec::new() } else { self.reserved_below(spec.priority) };
         if !below.is_empty() {
             self.state.lift(&below);
             let stuck: BTreeSet<AllocId> = outcome.waiting.drain(..).flat_map(|(_, ids)| ids).collect();
             let wants: Vec<Want> = wants.into_iter().filter(|want| stuck.contains(&want.alloc)).collect();
-            let again = place(&mut self.state.board, class, &wants, self.settings.policy, decision);
+            let again = place(&mut self.state.board, class, &wants, &policy, decision);
             outcome.placed.extend(again.placed);
             outcome.waiting = again.waiting;
         }

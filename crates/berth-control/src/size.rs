@@ -29,11 +29,13 @@ pub(crate) fn estimate(mutation: &Mutation) -> usize {
             Mutation::PutJobVersion(_, spec) => of_spec(spec),
             Mutation::PutAlloc(alloc) => of_alloc(alloc),
             Mutation::PutCommand(record) => match record.outcome {
-                CommandOutcome::JobVersion { .. } | CommandOutcome::Stopping(_) | CommandOutcome::StoppingAlloc(_) => {
-                    SMALL + record.principal.0.len()
-                }
+                CommandOutcome::JobVersion { .. }
+                | CommandOutcome::Stopping(_)
+                | CommandOutcome::StoppingAlloc(_)
+                | CommandOutcome::Policy { .. } => SMALL + record.principal.0.len(),
             },
             Mutation::PutLedger(entry) => of_entry(entry),
+            Mutation::PutPolicy(set) => (1 + set.policy.spec.pools.len()) * SMALL,
         }
 }
 
@@ -192,7 +194,8 @@ fn of_entry(entry: &LedgerEntry) -> usize {
         | Happening::AllocPlaced { .. }
         | Happening::AllocRunning { .. }
         | Happening::AllocReady { .. }
-        | Happening::AllocStopping { .. } => 0,
+        | Happening::AllocStopping { .. }
+        | Happening::PolicyChanged { .. } => 0,
     }
 }
 

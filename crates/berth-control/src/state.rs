@@ -4,10 +4,12 @@
 //! at again, and note in the journal what the next commits must write. Nothing here decides anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, CommandRecord, EventId, GroupName, IdempotencyKey, Job, JobId, JobSpec, JobState,
-    JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Principal, Snapshot, WaitReason,
+    Alloc, AllocId, AllocState, BuiltIn, Cause, CommandRecord, EventId, GroupName, IdempotencyKey, Job, JobId, JobSpec,
+    JobState, JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Policy, Principal, SetPolicy,
+    Snapshot, Timestamp, WaitReason,
 };
 use berth_placement::{Board, Class, Eligibility, Hold, Standing, reservation};
 
@@ -93,6 +95,10 @@ pub(crate) struct State {
     pub(crate) allocs: BTreeMap<AllocId, Alloc>,
     pub(crate) commands: BTreeMap<CommandKey, CommandRecord>,
     pub(crate) ledger: BTreeMap<EventId, LedgerEntry>,
+    /// By what is placed.
+    pub(crate) policy: Arc<Policy>,
+    /// When and why it was set. None: nobody has, and the server's setting holds.
+    pub(crate) policy_changed: Option<(Timestamp, Cause)>,
     pub(crate) index: Index,
     pub(crate) board: Board,
     pub(crate) journal: Journal,
@@ -108,9 +114,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// The state that a store holds.
-    pub(crate) fn load(snapshot: Snapshot) -> State {
-        let mut state = State { meta: snapshot.meta, ..State::default() };
+    /// The state that a store holds. This policy holds until somebody sets one.
+    pub(crate) fn load(snapshot: Snapshot, policy: BuiltIn) -> State {
+        let (policy, policy_changed) = match snapshot.policy {
+            Some(SetPolicy { policy, changed }) => (policy, Some(changed)),
+            None => (policy.policy(), None),
+        };
+        let mut state = State { meta: snapshot.meta, policy: Arc::new(policy), policy_changed, ..State::default() };
         for node in snapshot.nodes {
             state.put_node(node);
         }
@@ -148,7 +158,14 @@ impl State {
             allocs: self.allocs.values().cloned().collect(),
             commands: self.commands.values().cloned().collect(),
             ledger: self.ledger.values().cloned().collect(),
+            policy: self.set_policy(),
         }
+    }
+
+    /// The policy that somebody has set.
+    pub(crate) fn set_policy(&self) -> Option<SetPolicy> {
+        let changed = self.policy_changed.clone()?;
+        Some(SetPolicy { policy: (*self.policy).clone(), changed })
     }
 
     /// The specification of a version, be it the newest or an older one that is still kept.
@@ -180,6 +197,16 @@ impl State {
     /// Whether an allocation is where, and runs what, it should: else it is to be replaced.
     pub(crate) fn is_in_place(&self, alloc: &Alloc) -> bool {
         self.is_current(alloc) && !alloc.occupies().is_some_and(|node| self.drained.contains(&node))
+    }
+
+    /// Places by another policy from now on. Whoever waits is tried again: a gang may fit where others are put elsewhere.
+    pub(crate) fn put_policy(&mut self, set: SetPolicy) {
+        let SetPolicy { policy, changed } = set;
+        (self.policy, self.policy_changed) = (Arc::new(policy), Some(changed));
+        self.dirty.room = Room::Everywhere;
+        self.untold.nodes.extend(self.nodes.keys());
+        self.untold.allocs.extend(self.allocs.keys());
+        self.journal.touch(Key::Policy, Takes::Nothing);
     }
 
     pub(crate) fn put_node(&mut self, node: Node) {

@@ -5,7 +5,7 @@ use std::ops::RangeBounds;
 
 use berth_model::{
     Alloc, AllocId, AllocState, Balance, EventId, Job, JobId, JobSpec, JobVersion, LedgerEntry, Meta, Node, NodeId,
-    Snapshot, Timestamp,
+    Policy, Snapshot, Timestamp,
 };
 
 use crate::Settings;
@@ -95,6 +95,11 @@ impl Core {
         &self.settings
     }
 
+    /// The policy by which is placed.
+    pub fn policy(&self) -> &Policy {
+        &self.state.policy
+    }
+
     /// Whether the core still leads.
     pub fn is_leading(&self) -> bool {
         self.pipeline.lead == crate::pipeline::Lead::Ours
@@ -108,7 +113,9 @@ impl Core {
     /// A digest of [`Core::snapshot`], for tests and for comparing leaders.
     pub fn state_digest(&self) -> u128 {
         let s = &self.state;
-        let Hash128(digest) = digest128(&(&s.meta, &s.nodes, &s.jobs, &s.versions, &s.allocs, &s.commands, &s.ledger));
+        let policy = (&s.policy, &s.policy_changed);
+        let all = (&s.meta, &s.nodes, &s.jobs, &s.versions, &s.allocs, &s.commands, &s.ledger, policy);
+        let Hash128(digest) = digest128(&all);
         digest
     }
 

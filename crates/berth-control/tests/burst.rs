@@ -12,7 +12,7 @@ use world::World;
 const NODES: usize = 100;
 
 /// Nodes that are alike, with 4 cores each.
-fn cluster(policy: Policy) -> World {
+fn cluster(policy: BuiltIn) -> World {
     let mut w = World::with(berth_control::Settings { policy, ..berth_control::Settings::default() });
     for at in 0..NODES {
         w.node(machine(&format!("n{at:03}")));
@@ -43,21 +43,21 @@ fn burst(w: &mut World, requests: usize) {
 
 #[test]
 fn a_burst_of_jobs_is_spread_evenly() {
-    let mut w = cluster(Policy::Spread);
+    let mut w = cluster(BuiltIn::Balanced);
     burst(&mut w, NODES);
     assert_eq!(nodes_by_count(&w, "burst"), BTreeMap::from([(1, NODES)]));
 }
 
 #[test]
 fn one_job_of_many_is_spread_evenly_as_far_as_it_goes() {
-    let mut w = cluster(Policy::Spread);
+    let mut w = cluster(BuiltIn::Balanced);
     w.run(service("burst").count(250).cpu(1_000).memory(256)).unwrap();
     assert_eq!(nodes_by_count(&w, "burst"), BTreeMap::from([(2, 50), (3, 50)]));
 }
 
 #[test]
 fn a_burst_fills_the_emptier_nodes_first() {
-    let mut w = cluster(Policy::Spread);
+    let mut w = cluster(BuiltIn::Balanced);
     w.run(service("before").count(50).cpu(2_000).at_most(1, Domain::Node)).unwrap();
     w.reports();
     burst(&mut w, 100);
@@ -66,7 +66,7 @@ fn a_burst_fills_the_emptier_nodes_first() {
 
 #[test]
 fn a_burst_is_packed_where_the_policy_says_so() {
-    let mut w = cluster(Policy::Pack);
+    let mut w = cluster(BuiltIn::Pack);
     burst(&mut w, NODES);
     assert_eq!(nodes_by_count(&w, "burst"), BTreeMap::from([(0, 75), (4, 25)]));
 }

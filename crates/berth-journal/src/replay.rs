@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use berth_control::{Beginning, Core, Effect};
-use berth_model::{Epoch, Policy, Timestamp};
+use berth_model::{Epoch, PolicyName, PolicyVersion, Timestamp};
 use berth_record::journal::{Mark, marks};
 
 use crate::file::{End, ReadError};
@@ -34,8 +34,10 @@ pub struct Opening {
     pub program: String,
     /// The reign.
     pub epoch: Epoch,
-    /// The policy that decided.
-    pub policy: Policy,
+    /// The policy that decided first.
+    pub policy: PolicyName,
+    /// Its version.
+    pub policy_version: PolicyVersion,
     /// When it begins.
     pub from: Timestamp,
 }
@@ -109,12 +111,14 @@ impl Replayed {
             Ok(reader) => reader,
             Err(end) => return Ok(Ok(end)),
         };
-        let Beginning { settings, epoch, now, .. } = &reader.beginning;
-        let (program, from) = (reader.program.clone(), *now);
-        self.opening = Some(Opening { program, epoch: *epoch, policy: settings.policy, from });
-        self.to = from;
+        let Beginning { epoch, now, .. } = &reader.beginning;
+        let (program, epoch, from) = (reader.program.clone(), *epoch, *now);
         let mut effects = Vec::new();
         let mut core = Core::load(reader.beginning.clone(), &mut effects);
+        let policy = core.policy();
+        let (policy, policy_version) = (policy.spec.name.clone(), policy.version);
+        self.opening = Some(Opening { program, epoch, policy, policy_version, from });
+        self.to = from;
         if let Err(difference) = self.compare(from, || "the beginning".to_owned(), &reader.begun, &effects) {
             return Ok(Err(difference));
         }

@@ -30,7 +30,7 @@ struct Agent {
 }
 
 impl Cluster {
-    fn start(policy: Policy) -> Cluster {
+    fn start(policy: BuiltIn) -> Cluster {
         let folder = tempfile::tempdir().unwrap();
         let (settings, now) = (Settings { policy, ..Settings::default() }, Timestamp(1_000_000));
         let epoch = Epoch { incarnation: Incarnation(1), counter: 1 };
@@ -114,10 +114,10 @@ impl Cluster {
         self.command(Command::Run(Box::new(spec.0)));
     }
 
-    fn what_if(&mut self, policy: Policy) -> WhatIf {
+    fn what_if(&mut self, policy: BuiltIn) -> WhatIf {
         self.segment.flush().unwrap();
         let segments: Vec<PathBuf> = segments_at(self.folder.path()).unwrap();
-        what_if(&segments[0], policy).unwrap().unwrap()
+        what_if(&segments[0], &policy.spec()).unwrap().unwrap()
     }
 }
 
@@ -140,7 +140,7 @@ impl Agent {
 }
 
 /// A service on every node, something that then fits nowhere, and work that ends.
-fn lived(policy: Policy) -> Cluster {
+fn lived(policy: BuiltIn) -> Cluster {
     let mut cluster = Cluster::start(policy);
     cluster.run(service("web").cpu(1000).count(3));
     cluster.pass(5);
@@ -152,7 +152,7 @@ fn lived(policy: Policy) -> Cluster {
 
 #[test]
 fn the_policy_that_decided_would_have_decided_the_same() {
-    for policy in [Policy::Spread, Policy::Pack] {
+    for policy in [BuiltIn::Balanced, BuiltIn::Pack] {
         let what_if = lived(policy).what_if(policy);
         assert_eq!(what_if.then, what_if.instead, "{what_if:#?}");
         assert_eq!((what_if.placements.other, what_if.assumed), (0, 0), "{what_if:#?}");
@@ -162,7 +162,7 @@ fn the_policy_that_decided_would_have_decided_the_same() {
 
 #[test]
 fn packing_would_have_left_room_for_what_waited() {
-    let WhatIf { then, instead, placements, assumed, .. } = lived(Policy::Spread).what_if(Policy::Pack);
+    let WhatIf { then, instead, placements, assumed, .. } = lived(BuiltIn::Balanced).what_if(BuiltIn::Pack);
     assert_eq!((then.placed, then.waiting), (5, 1), "what needs a whole node waits");
     assert_eq!((instead.placed, instead.waiting), (6, 0));
     assert_eq!(assumed, 1, "nobody knows how that would have fared");
@@ -174,28 +174,62 @@ fn packing_would_have_left_room_for_what_waited() {
 
 #[test]
 fn spreading_would_have_made_it_wait() {
-    let WhatIf { then, instead, .. } = lived(Policy::Pack).what_if(Policy::Spread);
+    let WhatIf { then, instead, .. } = lived(BuiltIn::Pack).what_if(BuiltIn::Balanced);
     assert_eq!((then.waiting, instead.waiting), (0, 1));
 }
 
 #[test]
 fn work_takes_as_long_elsewhere_as_it_took() {
-    let mut cluster = Cluster::start(Policy::Spread);
+    let mut cluster = Cluster::start(BuiltIn::Balanced);
     cluster.run(batch("sum").cpu(4000).count(3));
     cluster.pass(20);
-    let what_if = cluster.what_if(Policy::Pack);
+    let what_if = cluster.what_if(BuiltIn::Pack);
     assert_eq!(what_if.then.cpu, what_if.instead.cpu, "the same work for the same time: {what_if:#?}");
     assert!(what_if.then.cpu > 100, "{what_if:#?}");
 }
 
 #[test]
 fn what_was_stopped_then_is_stopped_wherever_it_is() {
-    let mut cluster = Cluster::start(Policy::Spread);
+    let mut cluster = Cluster::start(BuiltIn::Balanced);
     cluster.run(service("web").cpu(1000).count(3));
     cluster.pass(5);
     let id = *cluster.core.allocs().keys().next_back().unwrap();
     cluster.command(Command::StopAlloc(id));
     cluster.pass(5);
-    let what_if = cluster.what_if(Policy::Pack);
+    let what_if = cluster.what_if(BuiltIn::Pack);
     assert_eq!((what_if.then.placed, what_if.instead.placed), (4, 4), "the stopped one is replaced: {what_if:#?}");
+}
+
+#[test]
+fn a_change_of_policy_is_not_made_in_the_world_of_another() {
+    let mut cluster = Cluster::start(BuiltIn::Balanced);
+    cluster.command(Command::SetPolicy { spec: Box::new(BuiltIn::Spread.spec()), after: None });
+    cluster.run(service("web").cpu(1000).count(3));
+    cluster.pass(5);
+    cluster.run(service("big").cpu(4000));
+    cluster.pass(20);
+    let what_if = cluster.what_if(BuiltIn::Pack);
+    assert_eq!((what_if.policy.as_str(), what_if.then.waiting, what_if.instead.waiting), ("pack", 1, 0));
+}
+
+#[test]
+fn decisions_over_a_change_of_policy_replay_to_the_same_bytes() {
+    let mut cluster = Cluster::start(BuiltIn::Balanced);
+    for (name, policy) in [("a", BuiltIn::Pack), ("b", BuiltIn::Spread), ("c", BuiltIn::Fragmentation)] {
+        cluster.run(service(name).cpu(500).count(2));
+        cluster.pass(3);
+        cluster.command(Command::SetPolicy { spec: Box::new(policy.spec()), after: None });
+        cluster.run(service(&format!("{name}-2")).cpu(500).count(2));
+        cluster.pass(8);
+    }
+    cluster.segment.flush().unwrap();
+    let replayed = berth_journal::replay(&segments_at(cluster.folder.path()).unwrap()[0]);
+    assert!(matches!(replayed.finding, berth_journal::Finding::Same(berth_journal::End::Whole)), "{replayed:#?}");
+    let versions: std::collections::BTreeSet<u64> = cluster
+        .core
+        .allocs()
+        .values()
+        .filter_map(|alloc| Some(alloc.placement()?.explanation.policy_version.0))
+        .collect();
+    assert_eq!(versions, [0, 1, 2, 3].into(), "each decision says by which version it was made");
 }

@@ -1,6 +1,9 @@
 //! Commands: everything that changes the cluster from outside, and what came of it.
 
-use crate::{AllocId, CommandId, JobId, JobSpec, JobVersion, Namespace, PlanId, Refusal, Timestamp};
+use crate::{
+    AllocId, CommandId, JobId, JobSpec, JobVersion, Namespace, PlanId, PolicyName, PolicySpec, PolicyVersion, Refusal,
+    Timestamp,
+};
 
 /// Who asks, as authentication found out.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +38,13 @@ pub enum Command {
     Stop(JobId),
     /// Stop one allocation; a service's is replaced.
     StopAlloc(AllocId),
+    /// Place by this policy from now on. What is placed stays where it is.
+    SetPolicy {
+        /// Which.
+        spec: Box<PolicySpec>,
+        /// The version that it is to follow; refused where another holds.
+        after: Option<PolicyVersion>,
+    },
 }
 
 /// What came of an accepted command.
@@ -53,6 +63,15 @@ pub enum CommandOutcome {
     Stopping(JobId),
     /// The allocation is stopping, or had ended.
     StoppingAlloc(AllocId),
+    /// The cluster has this policy now.
+    Policy {
+        /// Its name.
+        name: PolicyName,
+        /// Its version.
+        version: PolicyVersion,
+        /// Whether the command changed anything.
+        changed: bool,
+    },
 }
 
 /// A command with its outcome as stored, under principal, namespace and key.

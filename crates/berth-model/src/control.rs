@@ -2,7 +2,7 @@
 //! it can be written down and read back by those who must not know how decisions are made.
 
 use crate::{
-    CommandRequest, CommandResult, Epoch, Hello, Millis, Mutation, NodeReport, Order, Policy, Revision, Snapshot,
+    BuiltIn, CommandRequest, CommandResult, Epoch, Hello, Millis, Mutation, NodeReport, Order, Revision, Snapshot,
     Timestamp,
 };
 
@@ -128,8 +128,8 @@ pub struct Settings {
     pub heartbeat: Millis,
     /// How long an agent may be silent before its node counts as lost.
     pub heartbeat_grace: Millis,
-    /// The placement policy.
-    pub policy: Policy,
+    /// The placement policy until somebody sets one.
+    pub policy: BuiltIn,
     /// How many allocations may be on their way out for others of higher priority at once; 0 for none ever.
     pub preempt_max: u32,
     /// How long ended jobs and allocations are kept for questions.
@@ -148,7 +148,7 @@ impl Default for Settings {
         Settings {
             heartbeat: Millis(1000),
             heartbeat_grace: Millis(5000),
-            policy: Policy::Spread,
+            policy: BuiltIn::Balanced,
             preempt_max: 10,
             keep_ended: Millis::from_secs(24 * 3600),
             keep_ended_max: 10_000,

@@ -204,6 +204,15 @@ name!(
     DeviceName, "a device name"
 );
 
+name!(
+    /// The name of a placement policy.
+    PolicyName, "a policy's name"
+);
+name!(
+    /// A pool of nodes: those that have it as their label `pool`.
+    PoolName, "a pool's name"
+);
+
 impl Default for Namespace {
     /// The namespace of whoever names none.
     fn default() -> Self {

@@ -336,4 +336,8 @@ pub mod limits {
     pub const SPACE: Bytes = Bytes(1 << 50);
     /// Network bandwidth of a task: 1 Tbit/s.
     pub const NETWORK: Mbits = Mbits(1_000_000);
+    /// What a term of a policy counts. A sum of all terms with this weight is far below what 64 bits hold.
+    pub const WEIGHT_MOST: u32 = 1_000_000_000;
+    /// Pools with weights of their own.
+    pub const POOLS: usize = 64;
 }

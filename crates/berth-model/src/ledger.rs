@@ -1,7 +1,8 @@
 //! The ledger: what happened, in order, each entry with its cause.
 
 use crate::{
-    AllocId, Cause, EventId, Exit, JobId, JobOutcome, JobVersion, NodeId, NodeName, Outcome, TaskName, Timestamp,
+    AllocId, Cause, EventId, Exit, JobId, JobOutcome, JobVersion, NodeId, NodeName, Outcome, PolicyName, PolicyVersion,
+    TaskName, Timestamp,
 };
 
 /// One thing that happened.
@@ -127,6 +128,13 @@ pub enum Happening {
         /// How.
         outcome: Outcome,
     },
+    /// The cluster has another policy.
+    PolicyChanged {
+        /// Its name.
+        name: PolicyName,
+        /// Its version.
+        version: PolicyVersion,
+    },
 }
 
 impl Happening {
@@ -147,7 +155,8 @@ impl Happening {
             | Happening::JobCollected(_)
             | Happening::NodeReady { .. }
             | Happening::NodeLost { .. }
-            | Happening::NodeCollected { .. } => None,
+            | Happening::NodeCollected { .. }
+            | Happening::PolicyChanged { .. } => None,
         }
     }
 
@@ -166,7 +175,10 @@ impl Happening {
             | Happening::JobStopping(job)
             | Happening::JobEnded { job, .. }
             | Happening::JobCollected(job) => Some(job),
-            Happening::NodeReady { .. } | Happening::NodeLost { .. } | Happening::NodeCollected { .. } => None,
+            Happening::NodeReady { .. }
+            | Happening::NodeLost { .. }
+            | Happening::NodeCollected { .. }
+            | Happening::PolicyChanged { .. } => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Alloc, AllocId, CommandRecord, Epoch, EventId, IdempotencyKey, Incarnation, Job, JobId, JobSpec, JobVersion,
-    LedgerEntry, Namespace, Node, NodeId, Principal,
+    LedgerEntry, Namespace, Node, NodeId, Principal, SetPolicy,
 };
 
 /// One write of a commit.
@@ -34,6 +34,8 @@ pub enum Mutation {
     PutLedger(LedgerEntry),
     /// An entry of the ledger is forgotten.
     DeleteLedger(EventId),
+    /// The cluster's policy, set for the first time or changed.
+    PutPolicy(Box<SetPolicy>),
 }
 
 /// The cluster's counters, and whose reign it is.
@@ -72,4 +74,6 @@ pub struct Snapshot {
     pub commands: Vec<CommandRecord>,
     /// In order of id.
     pub ledger: Vec<LedgerEntry>,
+    /// The policy, where somebody has set one.
+    pub policy: Option<SetPolicy>,
 }

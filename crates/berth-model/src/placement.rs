@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{DecisionId, DeviceGrants, DeviceKind, NodeId, Port, PortName};
+use crate::{DecisionId, DeviceGrants, DeviceKind, NodeId, PolicyName, PolicyVersion, Port, PortName};
 
 /// Where an allocation was placed, and why there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,7 +23,9 @@ pub struct Placement {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Explanation {
     /// The policy that weighed the terms.
-    pub policy: Policy,
+    pub policy: PolicyName,
+    /// Its version.
+    pub policy_version: PolicyVersion,
     /// Nodes looked at.
     pub considered: u32,
     /// How many nodes each filter removed; a node counts at the first filter that removes it.
@@ -34,20 +36,7 @@ pub struct Explanation {
     pub runner_up: Option<(NodeId, Vec<CostTerm>)>,
 }
 
-/// A named set of terms and weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Policy {
-    /// Even load: the emptier node costs less.
-    #[default]
-    Spread,
-    /// Full nodes first, so that whole nodes stay free.
-    Pack,
-    /// Where the room that is left loses least of its worth for what is expected to be asked for. It weighs devices and
-    /// what stands beside them; nodes without devices cost nothing.
-    Fragmentation,
-}
-
-/// One named part of a node's cost, already weighed. Unit: thousandths of a node's worth of the term.
+/// One named part of a node's cost: the term's value, times its weight.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CostTerm {
     /// Which term.
@@ -56,17 +45,21 @@ pub struct CostTerm {
     pub cost: i64,
 }
 
-/// The named terms.
+/// The named terms. Each has a value, which a policy's weight multiplies; the sum is what a node costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Term {
-    /// How full the node would be in its fullest dimension.
+    /// How full the node would be in its fullest dimension. Unit: thousandths of the node; range: 0 to 1,000. After the
+    /// "least allocated" score of Kubernetes' scheduler, with the dominant share of DRF (NSDI 2011) in place of a mean.
     Utilisation,
-    /// How many allocations of the same group the node holds already.
+    /// How many allocations of the same group the node holds already. Unit: allocations; range: from 0, without those that
+    /// this one replaces. After Nomad's job anti-affinity.
     SameGroup,
-    /// What the node's room loses of its worth, in millionths of a device; from a little below 0 to the devices of a
-    /// node. After FGD (USENIX ATC 2023), with prices of our own: `berth_placement::fit`.
+    /// What the node's room loses of its worth for what is expected to be asked for. Unit: millionths of a device; range:
+    /// from a little below 0 to the devices of the node. After FGD (USENIX ATC 2023), with prices of our own:
+    /// `berth_placement::fit`.
     Fragmentation,
-    /// Where the group's last allocation failed or was lost: a penalty that makes another node likelier.
+    /// Where the group's last allocation failed or was lost. Unit: 1 for such a node; range: 0 to 1. After the penalty for
+    /// rescheduling on the same node of Nomad.
     FailedHere,
     /// What the group prefers of a node and this one has not. Unit: thousandths of a node, the weights that the job gives;
     /// range: 0 to the sum of the weights. After the node affinity of Kubernetes' scheduler.
@@ -77,10 +70,28 @@ pub enum Term {
     /// Others that the group likes to be apart from and that are in this part of the cluster. Unit and range as for
     /// preferences.
     AntiAffinity,
-    /// How much of what it should have of the group this part of the cluster would have with one more: the rule's weight
-    /// for all that it should, ten times the weight at most. After the spread block of Nomad; taking the least filled
-    /// part each time is D'Hondt's way of sharing out seats.
+    /// How much of what it should have of the group this part of the cluster would have with one more. Unit: the rule's
+    /// weight for all that it should have; range: 0 to ten times the weight. After the spread block of Nomad; taking the
+    /// least filled part each time is D'Hondt's way of sharing out seats.
     Spread,
+    /// How much of the node would be free in its fullest dimension. Unit: thousandths of the node; range: 0 to 1,000. After
+    /// the "most allocated" score of Kubernetes' scheduler and best fit in bin packing.
+    Emptiness,
+}
+
+impl Term {
+    /// All of them.
+    pub const ALL: [Term; 9] = [
+        Term::Utilisation,
+        Term::SameGroup,
+        Term::Fragmentation,
+        Term::FailedHere,
+        Term::Preference,
+        Term::Affinity,
+        Term::AntiAffinity,
+        Term::Spread,
+        Term::Emptiness,
+    ];
 }
 
 /// How many nodes each filter removed.

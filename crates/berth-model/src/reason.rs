@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::{AllocId, CommandId, DecisionId, EventId, Filtered, JobId, NodeId, PlanId, Shortfall, Timestamp};
+use crate::{
+    AllocId, CommandId, DecisionId, EventId, Filtered, JobId, NodeId, PlanId, PolicyVersion, Shortfall, Timestamp,
+};
 
 /// What led to a change. Every change has exactly one; following `Event` backwards gives the chain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -163,6 +165,11 @@ pub enum Refusal {
         plan: PlanId,
         /// What would be done now.
         now: PlanId,
+    },
+    /// The policy is not of the version that the command was to follow: somebody else has changed it.
+    PolicyChanged {
+        /// The version that holds.
+        version: PolicyVersion,
     },
     /// This server does not lead, or has just lost the lead; ask again.
     NotLeader,

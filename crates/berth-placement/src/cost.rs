@@ -1,43 +1,16 @@
-//! The named cost terms, and the policies that weigh them. What each term means, with unit, range and source, stands at
-//! [`Term`].
+//! What a node costs, term by term. What each term means, with unit, range and source, stands at [`Term`]; how much it
+//! counts, a policy says.
 
 use std::collections::BTreeMap;
 
-use berth_model::{CostTerm, Policy, Preference, Resources, Term};
+use berth_model::{CostTerm, Preference, Resources, Term, Weights};
 
 use crate::constraint::holds;
 
-/// What a policy gives for each term. A term without weight does not appear in explanations.
-struct Weights {
-    /// For each millionth of a device that the room loses of its worth.
-    fragmentation: i64,
-    /// For each thousandth of utilisation; negative where full nodes are liked.
-    utilisation: i64,
-    /// For each allocation of the same group that is there already.
-    same_group: i64,
-    /// For a node where the last instance failed.
-    failed_here: i64,
-    /// For each thousandth that a group's own rules weigh.
-    rules: i64,
-}
-
-/// `Spread` puts the instances of a group on different nodes first (two on a node cost as much as half a node's
-/// fill), and evens the load second. `Pack` only fills. Both leave a node where the last instance failed, unless
-/// everything else is worse than two full nodes. `Fragmentation` keeps room that others can use, and counts in
-/// millionths of a device. What a group's own rules prefer has the weights that its job gives.
-fn weights(policy: Policy) -> Weights {
-    match policy {
-        Policy::Spread => Weights { fragmentation: 0, utilisation: 1, same_group: 500, failed_here: 2_000, rules: 1 },
-        Policy::Pack => Weights { fragmentation: 0, utilisation: -1, same_group: 0, failed_here: 2_000, rules: 1 },
-        Policy::Fragmentation => {
-            Weights { fragmentation: 1, utilisation: 0, same_group: 0, failed_here: 2_000_000, rules: 1_000 }
-        }
-    }
-}
-
 /// Every term, in the order in which explanations tell them.
-const TERMS: [Term; 8] = [
+const TERMS: [Term; Term::ALL.len()] = [
     Term::Utilisation,
+    Term::Emptiness,
     Term::Fragmentation,
     Term::SameGroup,
     Term::FailedHere,
@@ -71,38 +44,29 @@ impl Costs {
 }
 
 /// What a node costs that would hold `used` of `capacity` with the allocation on it, and whose room would lose `loss`
-/// millionths of a device, which is asked only where it counts.
+/// millionths of a device, which is asked only where it counts. A term without weight does not appear.
 pub(crate) fn of_node(
-    policy: Policy,
+    weights: &Weights,
     used: Resources,
     capacity: Resources,
     same_group: u32,
     loss: impl FnOnce() -> i64,
 ) -> Costs {
-    let weights = weights(policy);
     let mut costs = Costs::default();
-    if weights.utilisation != 0 {
+    let weight = |term| Some(i64::from(weights.of(term))).filter(|weight| *weight > 0);
+    let (fullness, emptiness) = (weight(Term::Utilisation), weight(Term::Emptiness));
+    if fullness.or(emptiness).is_some() {
         let full = i64::from(utilisation(used, capacity));
-        let utilisation = if weights.utilisation < 0 { 1_000 - full } else { full };
-        costs.add(Term::Utilisation, utilisation * weights.utilisation.abs());
+        fullness.into_iter().for_each(|weight| costs.add(Term::Utilisation, full * weight));
+        emptiness.into_iter().for_each(|weight| costs.add(Term::Emptiness, (1_000 - full) * weight));
     }
-    if weights.fragmentation != 0 {
-        costs.add(Term::Fragmentation, loss() * weights.fragmentation);
+    if let Some(weight) = weight(Term::Fragmentation) {
+        costs.add(Term::Fragmentation, loss() * weight);
     }
-    if weights.same_group != 0 {
-        costs.add(Term::SameGroup, i64::from(same_group) * weights.same_group);
+    if let Some(weight) = weight(Term::SameGroup) {
+        costs.add(Term::SameGroup, i64::from(same_group) * weight);
     }
     costs
-}
-
-/// Whether an emptier node costs less.
-pub(crate) fn likes_even_load(policy: Policy) -> bool {
-    weights(policy).utilisation > 0
-}
-
-/// What it costs that two of a group are on one node.
-pub(crate) fn of_a_pair(policy: Policy) -> i64 {
-    weights(policy).same_group
 }
 
 /// What a node lacks of what a group prefers.
@@ -113,24 +77,28 @@ pub(crate) fn add_preferences(preferences: &[Preference], attributes: &BTreeMap<
     }
 }
 
-/// What a group's own rules cost, as the policy weighs it.
-pub(crate) fn add_rules(policy: Policy, rules: Costs, costs: &mut Costs) {
+/// What a group's own rules cost, as the weights say.
+pub(crate) fn add_rules(weights: &Weights, rules: Costs, costs: &mut Costs) {
     for (term, cost) in TERMS.into_iter().zip(rules.0) {
-        if let Some(cost) = cost {
-            costs.add(term, cost * weights(policy).rules);
+        let weight = i64::from(weights.of(term));
+        if let Some(cost) = cost.filter(|_| weight > 0) {
+            costs.add(term, cost * weight);
         }
     }
 }
 
 /// The last instance failed on the node.
-pub(crate) fn add_failed_here(policy: Policy, costs: &mut Costs) {
-    costs.add(Term::FailedHere, weights(policy).failed_here);
+pub(crate) fn add_failed_here(weights: &Weights, costs: &mut Costs) {
+    let weight = i64::from(weights.of(Term::FailedHere));
+    if weight > 0 {
+        costs.add(Term::FailedHere, weight);
+    }
 }
 
 /// One of the same group on the node is about to go: it does not count.
-pub(crate) fn discount_leaving(policy: Policy, costs: &mut Costs) {
+pub(crate) fn discount_leaving(weights: &Weights, costs: &mut Costs) {
     let at = TERMS.iter().position(|term| *term == Term::SameGroup).expect("every term is in the list");
-    costs.0[at] = costs.0[at].map(|cost| (cost - weights(policy).same_group).max(0));
+    costs.0[at] = costs.0[at].map(|cost| (cost - i64::from(weights.of(Term::SameGroup))).max(0));
 }
 
 /// How full the fullest dimension is, in thousandths.
@@ -149,23 +117,30 @@ pub(crate) fn share(part: u64, whole: u64, parts: u64) -> u64 {
 }
 
 /// From how many thousandths on how full a node is costs `limit` alone already. None: no fullness does.
-pub(crate) fn reached_from(policy: Policy, limit: i64) -> Option<u64> {
-    let weight = u64::try_from(weights(policy).utilisation).ok().filter(|weight| *weight > 0)?;
-    Some(u64::try_from(limit).unwrap_or(0).div_ceil(weight))
+pub(crate) fn reached_from(weights: &Weights, limit: i64) -> Option<u64> {
+    let weight = u64::from(weights.of(Term::Utilisation));
+    // Room may gain by what is placed: that would pay for some of it.
+    let alone = weight > 0 && weights.of(Term::Fragmentation) == 0;
+    alone.then(|| u64::try_from(limit).unwrap_or(0).div_ceil(weight))
 }
 
-/// Whether how full a node is costs `limit` alone already. Asked of every node that fits, so it multiplies where
-/// [`of_node`] divides.
-pub(crate) fn reaches(policy: Policy, used: Resources, capacity: Resources, limit: i64) -> bool {
-    let weight = weights(policy).utilisation;
+/// Whether how full a node is costs `limit` alone already, so that it costs as much at least. Asked of every node that fits,
+/// so it multiplies where [`of_node`] divides.
+pub(crate) fn reaches(weights: &Weights, used: Resources, capacity: Resources, limit: i64) -> bool {
+    if weights.of(Term::Fragmentation) > 0 {
+        // Room may gain by what is placed: that would pay for some of the rest.
+        return false;
+    }
+    let (fullness, emptiness) = (weights.of(Term::Utilisation), weights.of(Term::Emptiness));
     let Some(limit) = limit.checked_sub(1).and_then(|below| u64::try_from(below).ok()) else { return true };
     // The least thousandths of utilisation, or of what is free, that cost so much.
-    let Some(thousandths) = limit.checked_div(weight.unsigned_abs()).map(|below| below + 1) else { return false };
+    let weight = u64::from(if fullness > 0 { fullness } else { emptiness });
+    let Some(thousandths) = limit.checked_div(weight).map(|below| below + 1) else { return false };
     let mut parts = used.dimensions().into_iter().zip(capacity.dimensions());
     let full = |used: u64, capacity: u64, thousandths: u64| {
         u128::from(used) * 1_000 >= u128::from(capacity.max(1)) * u128::from(thousandths)
     };
-    if weight > 0 {
+    if fullness > 0 {
         thousandths <= 1_000 && parts.any(|(used, capacity)| full(used, capacity, thousandths))
     } else {
         // Free by so much: in no dimension is it fuller than the rest.
@@ -178,7 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use berth_model::{Bytes, CpuMillis, Mbits};
+    use berth_model::{BuiltIn, Bytes, CpuMillis, Mbits};
 
     fn resources((cpu, memory, disk, network): (u64, u64, u64, u64)) -> Resources {
         Resources { cpu: CpuMillis(cpu), memory: Bytes(memory), disk: Bytes(disk), network: Mbits(network) }
@@ -191,11 +166,28 @@ mod tests {
             used in (0..40u64, 0..u64::MAX / 2, 0..3u64, 0..2u64),
             room in (0..40u64, 0..u64::MAX / 2, 0..3u64, 0..2u64),
             limit in -3..1_005i64,
-            policy in prop_oneof![Just(Policy::Spread), Just(Policy::Pack)],
+            policy in prop_oneof![Just(BuiltIn::Balanced), Just(BuiltIn::Pack)],
         ) {
             let (used, capacity) = (resources(used), resources(used) + resources(room));
-            let cost = of_node(policy, used, capacity, 0, || 0).total();
-            prop_assert_eq!(reaches(policy, used, capacity, limit), cost >= limit);
+            let weights = policy.weights();
+            let cost = of_node(&weights, used, capacity, 0, || 0).total();
+            prop_assert_eq!(reaches(&weights, used, capacity, limit), cost >= limit);
+        }
+
+        /// No node is passed over that costs less, whatever counts beside how full it is.
+        #[test]
+        fn what_reaches_a_limit_costs_as_much(
+            used in (0..40u64, 0..40u64, 0..3u64, 0..2u64),
+            room in (0..40u64, 0..40u64, 0..3u64, 0..2u64),
+            limit in -3_000..3_000i64,
+            (fullness, emptiness, fragmentation, same_group) in (0..3u32, 0..3u32, 0..3u32, 0..500u32),
+            (others, loss) in (0..3u32, -200..2_000i64),
+        ) {
+            let weights = Weights::NONE.with(Term::Utilisation, fullness).with(Term::Emptiness, emptiness);
+            let weights = weights.with(Term::Fragmentation, fragmentation).with(Term::SameGroup, same_group);
+            let (used, capacity) = (resources(used), resources(used) + resources(room));
+            let cost = of_node(&weights, used, capacity, others, || loss).total();
+            prop_assert!(!reaches(&weights, used, capacity, limit) || cost >= limit, "{}", cost);
         }
     }
 }

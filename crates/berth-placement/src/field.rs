@@ -15,7 +15,10 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use berth_model::{CostTerm, Device, DeviceKind, Explanation, Filter, Filtered, NodeId, Policy, Resources, Shortfall};
+use berth_model::{
+    CostTerm, Device, DeviceKind, Explanation, Filter, Filtered, NodeId, POOL, Policy, Resources, Shortfall, Term,
+    Weights,
+};
 
 use crate::around::Around;
 use crate::board::{Ask, Board, ByNode, Seat, SortId, Told};
@@ -28,7 +31,7 @@ use look::Look;
 /// Every node as a class sees it.
 pub(crate) struct Field<'a> {
     class: Class<'a>,
-    policy: Policy,
+    policy: &'a Policy,
     pub(crate) wanted: Resources,
     around: Around<'a>,
     keys: Vec<String>,
@@ -110,13 +113,19 @@ pub(crate) fn enough_for(wants: &[Want]) -> usize {
 
 impl<'a> Field<'a> {
     /// Looks at all nodes. `most` placements and special wishes may follow, see [`enough_for`].
-    pub(crate) fn evaluate(board: &Board, class: Class<'a>, policy: Policy, most: usize) -> Self {
+    pub(crate) fn evaluate(board: &Board, class: Class<'a>, policy: &'a Policy, most: usize) -> Self {
         let around = Around::of(board, class);
+        let mut keys = around.keys();
+        let pool = POOL.to_owned();
+        if !keys.is_empty() && !policy.spec.pools.is_empty() && !keys.contains(&pool) {
+            // What rules cost in a cell must not depend on which of its nodes is meant.
+            keys.push(pool);
+        }
         let mut field = Field {
             class,
             policy,
             wanted: class.group.resources(),
-            keys: around.keys(),
+            keys,
             around,
             wishes: BTreeMap::new(),
             considered: u32::try_from(board.seats().len()).unwrap_or(u32::MAX),
@@ -156,14 +165,28 @@ impl<'a> Field<'a> {
     /// The devices of the node that the policy prefers.
     fn devices_of<'w>(&self, board: &Board, seat: &Seat, wishes: &'w Wished<'a>) -> Result<Given<'w>, Block<'a>> {
         let wishes = wishes.as_ref().map_err(|kind| Block::DeviceMissing(kind))?;
-        match self.policy {
-            Policy::Spread | Policy::Pack => filter::give(seat, self.class, wishes, self.wanted, FULLEST),
-            Policy::Fragmentation => {
-                let value = board.outlook().value(seat);
-                let rank = |device: &Device, free: u32, taken: u32| value.device_loss(device, free, taken);
-                filter::give(seat, self.class, wishes, self.wanted, &rank)
-            }
+        if self.weights_on(seat).of(Term::Fragmentation) == 0 {
+            return filter::give(seat, self.class, wishes, self.wanted, FULLEST);
         }
+        let value = board.outlook().value(seat);
+        let rank = |device: &Device, free: u32, taken: u32| value.device_loss(device, free, taken);
+        filter::give(seat, self.class, wishes, self.wanted, &rank)
+    }
+
+    /// The weights that hold on a node.
+    fn weights_on(&self, seat: &Seat) -> &'a Weights {
+        let spec = &self.policy.spec;
+        if spec.pools.is_empty() {
+            // Asked of every node: what is not needed is not read from memory.
+            return &spec.weights;
+        }
+        spec.weights_in(seat.fingerprint.attributes.get(POOL).map(String::as_str))
+    }
+
+    /// The weights that hold on the nodes with these values.
+    fn weights_in(&self, values: &[Option<String>]) -> &'a Weights {
+        let pool = self.keys.iter().position(|key| key == POOL);
+        self.policy.spec.weights_in(pool.and_then(|at| values[at].as_deref()))
     }
 
     /// What keeps the class off a node, its cell apart.
@@ -191,11 +214,12 @@ impl<'a> Field<'a> {
         let same = same.and_then(|on| on.get(&node)).copied().unwrap_or(0);
         let used = seat.used + self.wanted;
         let loss = || board.outlook().value(seat).loss(self.wanted, given);
-        let mut costs = cost::of_node(self.policy, used, seat.capacity, same, loss);
+        let weights = self.weights_on(seat);
+        let mut costs = cost::of_node(weights, used, seat.capacity, same, loss);
         let mut rules = Costs::default();
         cost::add_preferences(&self.class.group.rules.preferences, &seat.fingerprint.attributes, &mut rules);
         self.around.costs_on(node, &mut rules);
-        cost::add_rules(self.policy, rules, &mut costs);
+        cost::add_rules(weights, rules, &mut costs);
         costs
     }
 
@@ -203,7 +227,7 @@ impl<'a> Field<'a> {
     fn add_costs_in(&self, values: &[Option<String>], costs: &mut Costs) {
         let mut rules = Costs::default();
         self.around.costs_in(&self.keys, values, &mut rules);
-        cost::add_rules(self.policy, rules, costs);
+        cost::add_rules(self.weights_in(values), rules, costs);
     }
 
     /// The devices of a node on which the class fits.
@@ -268,7 +292,8 @@ impl<'a> Field<'a> {
         chosen: Vec<CostTerm>,
         runner_up: Option<(NodeId, Vec<CostTerm>)>,
     ) -> Explanation {
-        Explanation { policy: self.policy, considered, filtered, chosen, runner_up }
+        let Policy { version, spec } = self.policy;
+        Explanation { policy: spec.name.clone(), policy_version: *version, considered, filtered, chosen, runner_up }
     }
 
     fn terms(&self, board: &Board, node: NodeId, want: &Want) -> Vec<CostTerm> {
@@ -279,13 +304,14 @@ impl<'a> Field<'a> {
     fn costs(&self, board: &Board, node: NodeId, want: &Want) -> Costs {
         let Some(seat) = board.seats().get(&node) else { return Costs::default() };
         let same = board.group(&self.class.job.id, &self.class.group.name);
+        let weights = self.weights_on(seat);
         let mut costs = self.costs_of(board, node, seat, &self.devices(board, seat), same);
         self.add_costs_in(&self.values_of(seat), &mut costs);
         if want.leaving == Some(node) {
-            cost::discount_leaving(self.policy, &mut costs);
+            cost::discount_leaving(weights, &mut costs);
         }
         if want.avoid.contains(&node) {
-            cost::add_failed_here(self.policy, &mut costs);
+            cost::add_failed_here(weights, &mut costs);
         }
         costs
     }

@@ -27,7 +27,7 @@ pub struct Move {
 pub fn best_move<'a>(
     board: &Board,
     classes: impl Iterator<Item = (Class<'a>, &'a [AllocId])>,
-    policy: Policy,
+    policy: &Policy,
 ) -> Option<Move> {
     best_of(board, classes, policy, |_| true).filter(|found| found.gain > 0)
 }
@@ -38,7 +38,7 @@ pub fn move_for<'a>(
     board: &Board,
     wanted: Class<'_>,
     classes: impl Iterator<Item = (Class<'a>, &'a [AllocId])>,
-    policy: Policy,
+    policy: &Policy,
 ) -> Option<Move> {
     best_of(board, classes, policy, |alloc| fits_in_place_of(board, wanted, None, alloc))
 }
@@ -46,7 +46,7 @@ pub fn move_for<'a>(
 fn best_of<'a>(
     board: &Board,
     classes: impl Iterator<Item = (Class<'a>, &'a [AllocId])>,
-    policy: Policy,
+    policy: &Policy,
     may: impl Fn(AllocId) -> bool,
 ) -> Option<Move> {
     let mut best: Option<Move> = None;

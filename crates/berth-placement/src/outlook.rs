@@ -272,7 +272,7 @@ fn thousandths(of: u32) -> u16 {
 #[cfg(test)]
 mod tests {
     use berth_model::testkit::{Machine, Spec, batch, machine};
-    use berth_model::{AllocId, DecisionId, Incarnation, NodeId, Policy};
+    use berth_model::{AllocId, BuiltIn, DecisionId, Incarnation, NodeId};
 
     use super::*;
     use crate::{Board, Class, Eligibility, Want, place};
@@ -325,7 +325,7 @@ mod tests {
                     board.expect(class, 1);
                     let alloc = AllocId::new(LIFE, step);
                     let want = Want { alloc, only: None, avoid: Vec::new(), leaving: None };
-                    place(&mut board, class, &[want], Policy::Fragmentation, DecisionId::new(LIFE, step));
+                    place(&mut board, class, &[want], &BuiltIn::Fragmentation.policy(), DecisionId::new(LIFE, step));
                     placed.push(alloc);
                 }
             }

@@ -1,7 +1,7 @@
 //! Placing the allocations of a class, one after the other, over nodes that were evaluated once.
 
 use berth_model::{
-    AllocId, DecisionId, Explanation, Filter, Filtered, Gang, NodeId, Placement, Policy, Verdict, WaitReason,
+    AllocId, DecisionId, Explanation, Filter, Filtered, Gang, NodeId, Placement, Policy, Term, Verdict, WaitReason,
 };
 
 use crate::around::Around;
@@ -34,7 +34,7 @@ pub struct Outcome {
 }
 
 /// Places `wants` in their order. What is placed is held on the board from then on.
-pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy, decision: DecisionId) -> Outcome {
+pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: &Policy, decision: DecisionId) -> Outcome {
     let mut outcome = Outcome::default();
     if board.seats().is_empty() {
         if !wants.is_empty() {
@@ -42,7 +42,7 @@ pub fn place(board: &mut Board, class: Class<'_>, wants: &[Want], policy: Policy
         }
         return outcome;
     }
-    if policy == Policy::Fragmentation {
+    if policy.spec.counts(Term::Fragmentation) {
         board.follow();
     }
     let mut field = Field::evaluate(board, class, policy, enough_for(wants));
@@ -104,7 +104,7 @@ fn count(of: usize) -> u32 {
 }
 
 /// How many of so many of a class find a place on the board, which holds them from then on.
-fn how_many_fit(board: &mut Board, class: Class<'_>, wanted: usize, policy: Policy, decision: DecisionId) -> usize {
+fn how_many_fit(board: &mut Board, class: Class<'_>, wanted: usize, policy: &Policy, decision: DecisionId) -> usize {
     let mut field = Field::evaluate(board, class, policy, wanted + 1);
     let last = berth_model::Incarnation(u32::MAX);
     (0..wanted)
@@ -123,7 +123,7 @@ pub fn why_waiting(
     class: Class<'_>,
     waiting: usize,
     only: Option<NodeId>,
-    policy: Policy,
+    policy: &Policy,
     decision: DecisionId,
 ) -> Option<WaitReason> {
     if board.seats().is_empty() {
@@ -216,7 +216,13 @@ fn why_not_on(field: &Field<'_>, board: &Board, class: Class<'_>, node: NodeId, 
 
 /// Why no node takes any. Where none ever will, all are looked at as if they were empty. What others do may change: a
 /// class that looks for a job that is not there waits.
-fn why_nowhere(field: &Field<'_>, board: &Board, class: Class<'_>, policy: Policy, decision: DecisionId) -> WaitReason {
+fn why_nowhere(
+    field: &Field<'_>,
+    board: &Board,
+    class: Class<'_>,
+    policy: &Policy,
+    decision: DecisionId,
+) -> WaitReason {
     if board.seats().values().any(|seat| one_fits_empty(seat, class)) {
         let (filtered, nearest) = (field.filtered(), field.nearest(board));
         return WaitReason::NoNodeFits { decision, filtered, nearest, verdict: Verdict::Waiting };

@@ -27,8 +27,8 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn new(policy: Policy, specs: Vec<Spec>) -> Cluster {
-        Cluster { board: Board::default(), specs, units: BTreeMap::new(), balancer: Balancer::new(policy) }
+    fn new(policy: BuiltIn, specs: Vec<Spec>) -> Cluster {
+        Cluster { board: Board::default(), specs, units: BTreeMap::new(), balancer: Balancer::new(policy.weights()) }
     }
 
     fn add_node(&mut self, at: u64, cpu: u64, rack: &str, eligibility: Eligibility) {
@@ -60,8 +60,8 @@ impl Cluster {
     }
 
     /// One that was told of what is there now, and of nothing that was before.
-    fn fresh(&self, policy: Policy, nodes: impl Iterator<Item = u64>) -> Balancer<usize> {
-        let mut fresh = Balancer::new(policy);
+    fn fresh(&self, policy: BuiltIn, nodes: impl Iterator<Item = u64>) -> Balancer<usize> {
+        let mut fresh = Balancer::new(policy.weights());
         nodes.for_each(|at| fresh.see_node(&self.board, node(at)));
         for (id, (spec, stand)) in &self.units {
             fresh.see(&self.board, *id, spec, self.class(*spec), *stand);
@@ -85,7 +85,7 @@ impl Cluster {
 
 #[test]
 fn a_full_node_beside_an_empty_one_gives_some_away() {
-    let mut cluster = Cluster::new(Policy::Spread, vec![service("a").cpu(1_000), service("b").cpu(1_000)]);
+    let mut cluster = Cluster::new(BuiltIn::Balanced, vec![service("a").cpu(1_000), service("b").cpu(1_000)]);
     cluster.add_node(1, 4_000, "r1", Eligibility::Ready);
     cluster.add_node(2, 4_000, "r2", Eligibility::Ready);
     for (id, spec) in [(1, 0), (2, 0), (3, 1), (4, 1)] {
@@ -104,7 +104,7 @@ fn a_full_node_beside_an_empty_one_gives_some_away() {
 
 #[test]
 fn an_empty_machine_without_limits_is_looked_at() {
-    let mut cluster = Cluster::new(Policy::Spread, specs());
+    let mut cluster = Cluster::new(BuiltIn::Balanced, specs());
     let mut machine = machine("n1");
     machine.0.resources.network = Mbits(u64::MAX);
     cluster.board.put_node(node(1), &machine.0, Eligibility::Ready);
@@ -116,7 +116,7 @@ fn an_empty_machine_without_limits_is_looked_at() {
 
 #[test]
 fn what_stays_is_not_moved() {
-    let mut cluster = Cluster::new(Policy::Spread, vec![service("a").cpu(1_000)]);
+    let mut cluster = Cluster::new(BuiltIn::Balanced, vec![service("a").cpu(1_000)]);
     cluster.add_node(1, 4_000, "r1", Eligibility::Ready);
     cluster.add_node(2, 4_000, "r2", Eligibility::Ready);
     (1..=4).for_each(|id| cluster.put(alloc(id), 0, Stand::Stays(node(1))));
@@ -126,7 +126,7 @@ fn what_stays_is_not_moved() {
 #[test]
 fn nothing_moves_to_a_lost_node_or_one_that_a_constraint_forbids() {
     let bound = service("a").cpu(1_000).constraint("node.rack", Operator::Is("r1".to_owned()));
-    let mut cluster = Cluster::new(Policy::Spread, vec![bound, service("b").cpu(1_000)]);
+    let mut cluster = Cluster::new(BuiltIn::Balanced, vec![bound, service("b").cpu(1_000)]);
     cluster.add_node(1, 4_000, "r1", Eligibility::Ready);
     cluster.add_node(2, 4_000, "r2", Eligibility::Ready);
     cluster.add_node(3, 4_000, "r1", Eligibility::Lost);
@@ -138,7 +138,7 @@ fn nothing_moves_to_a_lost_node_or_one_that_a_constraint_forbids() {
 
 #[test]
 fn room_in_pieces_is_put_together_for_what_waits() {
-    let mut cluster = Cluster::new(Policy::Pack, vec![service("small").cpu(1_000), service("large").cpu(4_000)]);
+    let mut cluster = Cluster::new(BuiltIn::Pack, vec![service("small").cpu(1_000), service("large").cpu(4_000)]);
     for at in 1..=2 {
         cluster.add_node(at, 4_000, "r1", Eligibility::Ready);
         cluster.put(alloc(at), 0, Stand::Runs(node(at)));
@@ -154,7 +154,7 @@ fn room_in_pieces_is_put_together_for_what_waits() {
 
 #[test]
 fn what_is_not_allowed_is_left_out() {
-    let mut cluster = Cluster::new(Policy::Spread, vec![service("a").cpu(1_000)]);
+    let mut cluster = Cluster::new(BuiltIn::Balanced, vec![service("a").cpu(1_000)]);
     cluster.add_node(1, 4_000, "r1", Eligibility::Ready);
     cluster.add_node(2, 4_000, "r2", Eligibility::Ready);
     (1..=4).for_each(|id| cluster.put(alloc(id), 0, Stand::Runs(node(1))));
@@ -169,7 +169,7 @@ fn what_is_not_allowed_is_left_out() {
 #[test]
 fn who_would_have_to_wait_for_it_is_not_proposed() {
     let important = service("important").cpu(4_000).priority(90);
-    let mut cluster = Cluster::new(Policy::Pack, vec![service("small").cpu(1_000).priority(1), important]);
+    let mut cluster = Cluster::new(BuiltIn::Pack, vec![service("small").cpu(1_000).priority(1), important]);
     cluster.add_node(1, 4_000, "r1", Eligibility::Ready);
     cluster.put(alloc(1), 0, Stand::Runs(node(1)));
     cluster.put(alloc(2), 1, Stand::Waits);
@@ -188,7 +188,7 @@ proptest! {
     /// What was told in pieces is what is told at once; no bound is above a cost; and a proposal gains what it says.
     #[test]
     fn a_balancer_that_lives_on_says_what_a_fresh_one_says(
-        policy in prop_oneof![Just(Policy::Spread), Just(Policy::Pack)],
+        policy in prop_oneof![Just(BuiltIn::Balanced), Just(BuiltIn::Pack)],
         acts in proptest::collection::vec((0..12u8, 1..30u64, 1..7u64, 0..6usize), 1..60),
     ) {
         let mut cluster = Cluster::new(policy, specs());

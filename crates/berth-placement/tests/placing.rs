@@ -24,9 +24,9 @@ fn wants(from: u64, count: u64) -> Vec<Want> {
 }
 
 /// One line per placed allocation and per reason.
-fn told(board: &mut Board, spec: &Spec, wants: &[Want], policy: Policy) -> String {
+fn told(board: &mut Board, spec: &Spec, wants: &[Want], policy: BuiltIn) -> String {
     let class = Class { job: &spec.0, group: &spec.0.groups[0] };
-    let outcome = place(board, class, wants, policy, DecisionId::new(LIFE, 1));
+    let outcome = place(board, class, wants, &policy.policy(), DecisionId::new(LIFE, 1));
     let mut text = String::new();
     for (alloc, placement) in outcome.placed {
         let terms = |terms: &[CostTerm]| {
@@ -65,7 +65,7 @@ fn dimension(dimension: &Dimension) -> String {
 /// The devices that a lone allocation is given, wish by wish; what is in the way where it is given none.
 fn given(board: &mut Board, spec: &Spec, alloc: u64) -> String {
     let class = Class { job: &spec.0, group: &spec.0.groups[0] };
-    let outcome = place(board, class, &wants(alloc, 1), Policy::Pack, DecisionId::new(LIFE, 1));
+    let outcome = place(board, class, &wants(alloc, 1), &BuiltIn::Pack.policy(), DecisionId::new(LIFE, 1));
     match (&outcome.placed[..], &outcome.waiting[..]) {
         ([(_, placement)], []) => {
             let ids = |ids: &[DeviceId]| ids.iter().map(DeviceId::as_str).collect::<Vec<_>>().join("+");
@@ -140,15 +140,15 @@ fn bandwidth_is_a_dimension_like_others() {
 #[test]
 fn spread_evens_and_pack_fills() {
     let machines = [machine("a"), machine("b")];
-    insta::assert_snapshot!(told(&mut board(&machines), &service("web"), &wants(1, 3), Policy::Spread), @r"
+    insta::assert_snapshot!(told(&mut board(&machines), &service("web"), &wants(1, 3), BuiltIn::Balanced), @r"
     a1-1 on n1-1 (Utilisation 125, SameGroup 0) before n1-2 (Utilisation 125, SameGroup 0)
     a1-2 on n1-2 (Utilisation 125, SameGroup 0) before n1-1 (Utilisation 250, SameGroup 500)
     a1-3 on n1-1 (Utilisation 250, SameGroup 500) before n1-2 (Utilisation 250, SameGroup 500)
     ");
-    insta::assert_snapshot!(told(&mut board(&machines), &service("web"), &wants(1, 3), Policy::Pack), @r"
-    a1-1 on n1-1 (Utilisation 875) before n1-2 (Utilisation 875)
-    a1-2 on n1-1 (Utilisation 750) before n1-2 (Utilisation 875)
-    a1-3 on n1-1 (Utilisation 625) before n1-2 (Utilisation 875)
+    insta::assert_snapshot!(told(&mut board(&machines), &service("web"), &wants(1, 3), BuiltIn::Pack), @r"
+    a1-1 on n1-1 (Emptiness 875) before n1-2 (Emptiness 875)
+    a1-2 on n1-1 (Emptiness 750) before n1-2 (Emptiness 875)
+    a1-3 on n1-1 (Emptiness 625) before n1-2 (Emptiness 875)
     ");
 }
 
@@ -157,10 +157,10 @@ fn where_the_last_one_failed_is_dearer_and_not_forbidden() {
     let spec = service("web");
     let mut avoiding = wants(1, 1);
     avoiding[0].avoid = vec![NodeId::new(LIFE, 1)];
-    insta::assert_snapshot!(told(&mut board(&[machine("a"), machine("b")]), &spec, &avoiding, Policy::Spread), @r"
+    insta::assert_snapshot!(told(&mut board(&[machine("a"), machine("b")]), &spec, &avoiding, BuiltIn::Balanced), @r"
     a1-1 on n1-2 (Utilisation 125, SameGroup 0) before n1-1 (Utilisation 125, SameGroup 0, FailedHere 2000)
     ");
-    insta::assert_snapshot!(told(&mut board(&[machine("a")]), &spec, &avoiding, Policy::Spread), @r"
+    insta::assert_snapshot!(told(&mut board(&[machine("a")]), &spec, &avoiding, BuiltIn::Balanced), @r"
     a1-1 on n1-1 (Utilisation 125, SameGroup 0, FailedHere 2000) before nobody
     ");
 }
@@ -174,7 +174,7 @@ fn filters_count_and_the_nearest_miss_is_named() {
         machine("d").attribute("zone", "y"),
     ];
     let spec = service("web").constraint("zone", Operator::IsNot("y".into()));
-    insta::assert_snapshot!(told(&mut board(&machines), &spec, &wants(1, 2), Policy::Spread), @r#"
+    insta::assert_snapshot!(told(&mut board(&machines), &spec, &wants(1, 2), BuiltIn::Balanced), @r#"
     a1-1 a1-2 wait Never {DriverMissing("exec"): 1, Constraint(Constraint { attribute: "zone", operator: IsNot("y") }): 1, Exhausted(Cpu): 2} near Some("n1-2 Cpu 400/500")
     "#);
 }
@@ -182,22 +182,22 @@ fn filters_count_and_the_nearest_miss_is_named() {
 #[test]
 fn who_never_fits_is_told_what_an_empty_node_lacks_and_who_waits_what_is_taken() {
     let mut board = board(&[machine("a").cpu(1_000).memory(1_024), machine("b").cpu(1_000).memory(1_024)]);
-    told(&mut board, &service("busy").cpu(1_000).memory(1), &wants(1, 1), Policy::Pack);
+    told(&mut board, &service("busy").cpu(1_000).memory(1), &wants(1, 1), BuiltIn::Pack);
     board.put_node(NodeId::new(LIFE, 2), &machine("b").cpu(1_000).memory(1_024).0, Eligibility::Lost);
     let vast = service("vast").cpu(500).memory(4_096);
-    insta::assert_snapshot!(told(&mut board, &vast, &wants(10, 1), Policy::Pack), @r#"
+    insta::assert_snapshot!(told(&mut board, &vast, &wants(10, 1), BuiltIn::Pack), @r#"
     a1-10 wait Never {Exhausted(Memory): 2} near Some("n1-1 Memory 1073741824/4294967296")
     "#);
     let waiting = service("patient").cpu(500).memory(1);
-    insta::assert_snapshot!(told(&mut board, &waiting, &wants(20, 1), Policy::Pack), @r#"
+    insta::assert_snapshot!(told(&mut board, &waiting, &wants(20, 1), BuiltIn::Pack), @r#"
     a1-20 wait Waiting {NodeLost: 1, Exhausted(Cpu): 1} near Some("n1-1 Cpu 0/500")
     "#);
     let mut bound = wants(30, 1);
     bound[0].only = Some(NodeId::new(LIFE, 1));
-    insta::assert_snapshot!(told(&mut board, &vast, &bound, Policy::Pack), @r#"
+    insta::assert_snapshot!(told(&mut board, &vast, &bound, BuiltIn::Pack), @r#"
     a1-30 wait Never {Exhausted(Memory): 1} near Some("n1-1 Memory 1073741824/4294967296")
     "#);
-    insta::assert_snapshot!(told(&mut board, &waiting, &bound, Policy::Pack), @r#"
+    insta::assert_snapshot!(told(&mut board, &waiting, &bound, BuiltIn::Pack), @r#"
     a1-30 wait Waiting {Exhausted(Cpu): 1} near Some("n1-1 Cpu 0/500")
     "#);
 }
@@ -206,13 +206,13 @@ fn who_never_fits_is_told_what_an_empty_node_lacks_and_who_waits_what_is_taken()
 fn ports_are_given_once() {
     let mut board = board(&[machine("a").dynamic_ports(20_000, 20_001)]);
     let spec = service("web").dynamic_port("x");
-    insta::assert_snapshot!(told(&mut board, &spec, &wants(1, 3), Policy::Spread), @r"
+    insta::assert_snapshot!(told(&mut board, &spec, &wants(1, 3), BuiltIn::Balanced), @r"
     a1-1 on n1-1 x=20000 (Utilisation 125, SameGroup 0) before nobody
     a1-2 on n1-1 x=20001 (Utilisation 250, SameGroup 500) before nobody
     a1-3 wait Waiting {DynamicPortsExhausted: 1} near None
     ");
     let spec = service("lb").fixed_port("http", 80);
-    insta::assert_snapshot!(told(&mut board, &spec, &wants(10, 2), Policy::Spread), @r"
+    insta::assert_snapshot!(told(&mut board, &spec, &wants(10, 2), BuiltIn::Balanced), @r"
     a1-10 on n1-1 http=80 (Utilisation 375, SameGroup 0) before nobody
     a1-11 wait Waiting {PortTaken(Port(80)): 1} near None
     ");
@@ -228,8 +228,8 @@ proptest! {
         let mut board = board(&machines);
         let spec = service("web").cpu(cpu).memory(1);
         let class = Class { job: &spec.0, group: &spec.0.groups[0] };
-        let policy = if pack { Policy::Pack } else { Policy::Spread };
-        let outcome = place(&mut board, class, &wants(1, count), policy, DecisionId::new(LIFE, 1));
+        let policy = if pack { BuiltIn::Pack } else { BuiltIn::Balanced };
+        let outcome = place(&mut board, class, &wants(1, count), &policy.policy(), DecisionId::new(LIFE, 1));
         let room: u64 = cpus.iter().map(|have| have / cpu).sum();
         prop_assert_eq!(outcome.placed.len() as u64, room.min(count));
         for (at, have) in (1..).zip(&cpus) {

@@ -43,15 +43,15 @@ fn class(spec: &Spec) -> Class<'_> {
     Class { job: &spec.0, group: &spec.0.groups[0] }
 }
 
-fn put(board: &mut Board, spec: &Spec, from: u64, count: u64, policy: Policy) -> Outcome {
+fn put(board: &mut Board, spec: &Spec, from: u64, count: u64, policy: BuiltIn) -> Outcome {
     let want = |n| Want { alloc: alloc(n), only: None, avoid: Vec::new(), leaving: None };
     let wants: Vec<Want> = (from..from + count).map(want).collect();
-    place(board, class(spec), &wants, policy, DecisionId::new(LIFE, 1))
+    place(board, class(spec), &wants, &policy.policy(), DecisionId::new(LIFE, 1))
 }
 
 /// The nodes in the order of placing, and the filters that the rest wait for.
 fn places(board: &mut Board, spec: &Spec, from: u64, count: u64) -> (Vec<u64>, Vec<Filter>) {
-    let outcome = put(board, spec, from, count, Policy::Spread);
+    let outcome = put(board, spec, from, count, BuiltIn::Balanced);
     let nodes = outcome.placed.iter().map(|(_, placement)| placement.node.counter).collect();
     let filters = outcome.waiting.into_iter().flat_map(|(reason, _)| match reason {
         WaitReason::NoNodeFits { filtered, .. } | WaitReason::GangIncomplete { filtered, .. } => filtered.into_keys(),
@@ -96,7 +96,7 @@ fn what_is_given_back_counts_no_more() {
 fn a_required_affinity_waits_for_its_peer_and_follows_it() {
     let mut board = cluster();
     let near = service("web").relation(Sense::Near, "cache", Domain::rack(), Strength::Required);
-    let outcome = put(&mut board, &near, 1, 1, Policy::Spread);
+    let outcome = put(&mut board, &near, 1, 1, BuiltIn::Balanced);
     let [(WaitReason::NoNodeFits { filtered, verdict, .. }, _)] = &outcome.waiting[..] else { panic!("{outcome:?}") };
     assert_eq!(*verdict, Verdict::Waiting, "the peer may come");
     assert!(matches!(filtered.keys().next(), Some(Filter::Relation(_))), "{filtered:?}");
@@ -135,7 +135,7 @@ fn what_is_preferred_is_a_term_and_forbids_nothing() {
         weight: Weight(900),
     };
     let spec = service("web").rules(Rules { preferences: vec![preference], ..Rules::default() });
-    let outcome = put(&mut board, &spec, 1, 1, Policy::Spread);
+    let outcome = put(&mut board, &spec, 1, 1, BuiltIn::Balanced);
     assert_eq!(outcome.placed[0].1.node, node(5));
     assert_eq!(terms(&outcome)[&Term::Preference], 0);
     let runner_up = outcome.placed[0].1.explanation.runner_up.clone().unwrap();
@@ -146,7 +146,7 @@ fn what_is_preferred_is_a_term_and_forbids_nothing() {
     let apart = service("apart").relation(Sense::Apart, "web", Domain::zone(), Strength::Preferred(Weight(1000)));
     let only_b = apart.clone().constraint(Domain::ZONE, Operator::Is("b".to_owned()));
     assert_eq!(places(&mut board, &apart, 3, 1).0, [1]);
-    let outcome = put(&mut board, &only_b, 4, 1, Policy::Spread);
+    let outcome = put(&mut board, &only_b, 4, 1, BuiltIn::Balanced);
     assert_eq!(terms(&outcome)[&Term::AntiAffinity], 1000, "it goes all the same where it must");
 }
 
@@ -158,7 +158,7 @@ fn a_spread_shares_a_group_out_by_its_targets() {
         service("web").count(10).cpu(10).memory(1).rules(Rules { spread: vec![rule], ..Rules::default() })
     };
     for (targets, in_a) in [(&[("a", 70), ("b", 30)][..], 7), (&[], 5), (&[("b", 80)], 2), (&[("a", 100)], 10)] {
-        let outcome = put(&mut cluster(), &spread(targets), 1, 10, Policy::Pack);
+        let outcome = put(&mut cluster(), &spread(targets), 1, 10, BuiltIn::Pack);
         let nodes: Vec<u64> = outcome.placed.iter().map(|(_, placement)| placement.node.counter).collect();
         assert_eq!(nodes.iter().filter(|node| **node <= 4).count(), in_a, "{targets:?}: {nodes:?}");
     }
@@ -168,7 +168,7 @@ fn a_spread_shares_a_group_out_by_its_targets() {
 fn a_gang_is_placed_whole_or_not_at_all() {
     let mut board = cluster();
     let gang = |count, cpu| service("gang").count(count).cpu(cpu).gang();
-    let outcome = put(&mut board, &gang(7, 4_000), 1, 7, Policy::Spread);
+    let outcome = put(&mut board, &gang(7, 4_000), 1, 7, BuiltIn::Balanced);
     let [(WaitReason::GangIncomplete { fit, wanted, verdict, filtered, .. }, ids)] = &outcome.waiting[..] else {
         panic!("{outcome:?}")
     };
@@ -177,7 +177,7 @@ fn a_gang_is_placed_whole_or_not_at_all() {
     assert!(outcome.placed.is_empty() && board.held(alloc(1)).is_none(), "nothing is kept");
     assert_eq!(places(&mut board, &gang(6, 4_000), 10, 6).0.len(), 6);
     let six = gang(6, 4_000);
-    let why = why_waiting(&board, class(&six), 6, None, Policy::Spread, DecisionId::new(LIFE, 1)).unwrap();
+    let why = why_waiting(&board, class(&six), 6, None, &BuiltIn::Balanced.policy(), DecisionId::new(LIFE, 1)).unwrap();
     assert!(matches!(why, WaitReason::GangIncomplete { fit: 0, wanted: 6, verdict: Verdict::Waiting, .. }), "{why:?}");
 }
 
@@ -217,7 +217,7 @@ impl Prices for Market {
 fn the_cheapest_set_that_is_enough_goes() {
     let mut board = board([machine("a"), machine("b")]);
     let hold = |board: &mut Board, n: u64, job: &str, cpu| {
-        assert_eq!(put(board, &service(job).cpu(cpu), n, 1, Policy::Pack).placed.len(), 1);
+        assert_eq!(put(board, &service(job).cpu(cpu), n, 1, BuiltIn::Pack).placed.len(), 1);
         let standing = Standing { priority: Priority(50), preemptible: Preemptible::Yes, since: Timestamp(0) };
         let hold = board.held(alloc(n)).unwrap().clone();
         board.hold(alloc(n), Hold { standing: Some(standing), ..hold });
@@ -285,17 +285,17 @@ proptest! {
         spec in some_rules(),
         count in 1..14u64,
         avoided in prop::option::of(1..12u64),
-        policy in prop_oneof![Just(Policy::Spread), Just(Policy::Pack)],
+        policy in prop_oneof![Just(BuiltIn::Balanced), Just(BuiltIn::Pack)],
     ) {
         let mut together = board(machines);
-        put(&mut together, &service("old").cpu(700), 100, old, Policy::Spread);
+        put(&mut together, &service("old").cpu(700), 100, old, BuiltIn::Balanced);
         let mut single = together.clone();
         let avoid: Vec<NodeId> = avoided.map(node).into_iter().collect();
         let want = |n| Want { alloc: alloc(n), only: None, avoid: avoid.clone(), leaving: None };
         let wants: Vec<Want> = (1..=count).map(want).collect();
         let decision = DecisionId::new(LIFE, 1);
-        let placed = place(&mut together, class(&spec), &wants, policy, decision).placed;
-        let one = |want: &Want| place(&mut single, class(&spec), std::slice::from_ref(want), policy, decision).placed;
+        let placed = place(&mut together, class(&spec), &wants, &policy.policy(), decision).placed;
+        let one = |want: &Want| place(&mut single, class(&spec), std::slice::from_ref(want), &policy.policy(), decision).placed;
         let one_by_one: Vec<_> = wants.iter().flat_map(one).collect();
         prop_assert_eq!(placed, one_by_one);
     }

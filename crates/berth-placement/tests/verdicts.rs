@@ -336,7 +336,14 @@ fn a_thousand_verdicts_are_what_trying_everything_says() {
     let outcome = runner.run(&a_case(), |case| {
         let class = Class { job: &case.spec.0, group: &case.spec.0.groups[0] };
         let only = case.only.map(node);
-        let reason = why_waiting(&board(&case), class, case.waiting, only, Policy::Spread, DecisionId::new(LIFE, 1));
+        let reason = why_waiting(
+            &board(&case),
+            class,
+            case.waiting,
+            only,
+            &BuiltIn::Balanced.policy(),
+            DecisionId::new(LIFE, 1),
+        );
         let gang = class.group.rules.gang == Gang::Whole;
         let fits_now = some_way(&case, &rooms(&case, false), &mut Vec::new(), case.waiting, true);
         let fits_empty = some_way(&case, &rooms(&case, true), &mut Vec::new(), case.waiting, false);

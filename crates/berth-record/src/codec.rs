@@ -52,6 +52,7 @@ pub fn encode(mutation: &Mutation) -> Write {
         Mutation::DeleteCommand(principal, namespace, key) => delete(key::command(principal, namespace, key)),
         Mutation::PutLedger(entry) => put(key::ledger(entry.id), v2::LedgerEntry::store(entry)),
         Mutation::DeleteLedger(id) => delete(key::ledger(*id)),
+        Mutation::PutPolicy(policy) => put(key::POLICY_KEY.to_vec(), v2::SetPolicy::store(policy)),
     }
 }
 
@@ -60,6 +61,8 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Mutation, RecordError> {
     let label = label(key);
     let mutation = if key == key::META_KEY {
         Mutation::PutMeta(load::<v2::Meta, _>(&label, value)?)
+    } else if key == key::POLICY_KEY {
+        Mutation::PutPolicy(Box::new(load::<v2::SetPolicy, _>(&label, value)?))
     } else if label.starts_with(key::NODES) {
         Mutation::PutNode(load::<v2::Node, _>(&label, value)?)
     } else if label.starts_with(key::JOBS) {
@@ -103,6 +106,7 @@ fn key_of_put(mutation: &Mutation) -> Vec<u8> {
         Mutation::PutAlloc(alloc) => key::alloc(alloc.id),
         Mutation::PutCommand(record) => key::command_of(record),
         Mutation::PutLedger(entry) => key::ledger(entry.id),
+        Mutation::PutPolicy(_) => key::POLICY_KEY.to_vec(),
         Mutation::DeleteNode(_)
         | Mutation::DeleteJob(_)
         | Mutation::DeleteJobVersion(..)

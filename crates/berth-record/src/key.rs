@@ -28,6 +28,8 @@ use berth_model::{AllocId, CommandRecord, EventId, IdempotencyKey, JobId, JobVer
 pub const META_KEY: &[u8] = b"meta";
 /// The epoch of the leader that was elected last.
 pub const EPOCH_KEY: &[u8] = b"epoch";
+/// The policy that somebody has set.
+pub const POLICY_KEY: &[u8] = b"policy";
 /// Where the first record can be.
 pub const FIRST: &[u8] = b"\0";
 /// Behind every record.

@@ -79,6 +79,7 @@ impl SnapshotBuilder {
             Mutation::PutAlloc(alloc) => snapshot.allocs.push(*alloc),
             Mutation::PutCommand(record) => snapshot.commands.push(record),
             Mutation::PutLedger(entry) => snapshot.ledger.push(entry),
+            Mutation::PutPolicy(policy) => snapshot.policy = Some(*policy),
             Mutation::DeleteNode(_)
             | Mutation::DeleteJob(_)
             | Mutation::DeleteJobVersion(..)

@@ -133,6 +133,7 @@ stored_as_inner!(
     Priority(u8),
     Incarnation(u32),
     JobVersion(u64),
+    PolicyVersion(u64),
     AgentKey(String),
     Principal(String),
     IdempotencyKey(String),
@@ -153,7 +154,7 @@ macro_rules! stored_as_text {
 }
 stored_as_text!(
     AllocId, NodeId, CommandId, DecisionId, EventId, Namespace, JobName, GroupName, TaskName, PortName, NodeName,
-    DeviceKind, DeviceId, DeviceName,
+    DeviceKind, DeviceId, DeviceName, PolicyName, PoolName,
 );
 
 impl<M, S: Stored<M>> Stored<Option<M>> for Option<S> {

@@ -83,7 +83,7 @@ fn effects() -> Vec<Effect> {
 }
 
 fn beginning() -> Beginning {
-    let settings = Settings { policy: Policy::Fragmentation, preempt_max: 3, ..Settings::default() };
+    let settings = Settings { policy: BuiltIn::Fragmentation, preempt_max: 3, ..Settings::default() };
     let epoch = Epoch { incarnation: Incarnation(1), counter: 4 };
     let snapshot = Snapshot { meta: Meta { allocs: 3, ..Meta::default() }, ..Snapshot::default() };
     Beginning { settings, snapshot, epoch, now: Timestamp(1_700_000_000_000) }
@@ -138,6 +138,28 @@ fn version_1_is_read_as_it_was_written() {
         }
     }
     assert_eq!(wanted.next(), None);
+}
+
+#[test]
+fn a_change_of_policy_and_a_policy_that_was_set_are_read_as_they_were_written() {
+    let pools = BTreeMap::from([("gpu".parse().unwrap(), BuiltIn::Fragmentation.weights())]);
+    let spec = PolicySpec { name: "mine".parse().unwrap(), weights: BuiltIn::Pack.weights(), pools };
+    let set = Command::SetPolicy { spec: Box::new(spec.clone()), after: Some(PolicyVersion(4)) };
+    let line = LineWriter::default().step(Timestamp(1), &command(set.clone()), &[]);
+    let read = LineReader::default().read("line", &line).unwrap();
+    assert!(matches!(read, Line::Step { event, .. } if event == command(set)));
+
+    let cause = Cause::Command(CommandId::new(Incarnation(1), 7));
+    let policy = Policy { version: PolicyVersion(4), spec };
+    let policy = Some(SetPolicy { policy, changed: (Timestamp(1), cause) });
+    let snapshot = Snapshot { policy: policy.clone(), ..Snapshot::default() };
+    let mut builder = berth_record::SnapshotBuilder::new();
+    for line in LineWriter::begin("0.1.0", &Beginning { snapshot, ..beginning() }) {
+        if let Line::Record(key, value) = LineReader::default().read("line", &line).unwrap() {
+            builder.add(&key, &value);
+        }
+    }
+    assert_eq!(builder.finish().unwrap().snapshot.policy, policy);
 }
 
 #[test]

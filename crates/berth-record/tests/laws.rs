@@ -13,7 +13,7 @@ use proptest::prelude::*;
 /// The mutation that removes what this one puts.
 fn delete_of(put: &Mutation) -> Option<Mutation> {
     match put {
-        Mutation::PutMeta(_) => None,
+        Mutation::PutMeta(_) | Mutation::PutPolicy(_) => None,
         Mutation::PutNode(node) => Some(Mutation::DeleteNode(node.id)),
         Mutation::PutJob(job) => Some(Mutation::DeleteJob(job.spec.id.clone())),
         Mutation::PutJobVersion(version, spec) => Some(Mutation::DeleteJobVersion(spec.id.clone(), *version)),

@@ -111,7 +111,8 @@ fn a_snapshot_is_what_was_put() {
         + snapshot.job_versions.len()
         + snapshot.allocs.len()
         + snapshot.commands.len()
-        + snapshot.ledger.len();
+        + snapshot.ledger.len()
+        + snapshot.policy.iter().len();
     assert_eq!(count + 1, stored.len(), "each record but the counters is in one of the lists");
     assert_eq!(snapshot.meta.events, u64::MAX);
 }
@@ -150,7 +151,7 @@ fn records_without_counters_are_refused() {
 #[test]
 fn a_typical_allocation_is_under_two_kilobytes() {
     let mut alloc = support::alloc(
-        AllocState::Running { placement: support::placement(Policy::Spread), since: Timestamp(1), ready: None },
+        AllocState::Running { placement: support::placement("spread"), since: Timestamp(1), ready: None },
         support::by_command(),
     );
     let names = ["server", "helper"].map(|name| name.parse::<TaskName>().unwrap());

@@ -8,7 +8,7 @@ use berth_api::wire::v1::NodeNames;
 use berth_model::{
     Alloc, AllocId, CommandId, CommandRecord, DeviceId, DeviceSpec, Epoch, EventId, GroupName, GroupSpec, Happening,
     IdempotencyKey, Job, JobId, JobSpec, JobVersion, LedgerEntry, Mutation, Namespace, Node, NodeId, NodeName,
-    Principal, Resources, Snapshot,
+    Principal, Resources, SetPolicy, Snapshot,
 };
 
 type CommandKey = (Principal, Namespace, IdempotencyKey);
@@ -33,6 +33,8 @@ pub struct View {
     pub allocs: BTreeMap<AllocId, Arc<Alloc>>,
     /// The ledger.
     pub ledger: BTreeMap<EventId, Arc<LedgerEntry>>,
+    /// The policy that somebody has set.
+    pub policy: Option<Arc<SetPolicy>>,
     /// Older versions, while allocations run them.
     job_versions: BTreeMap<(JobId, JobVersion), Arc<JobSpec>>,
     allocs_of_job: BTreeMap<JobId, BTreeSet<AllocId>>,
@@ -67,6 +69,9 @@ impl View {
         for entry in &snapshot.ledger {
             view.apply(Mutation::PutLedger(entry.clone()));
         }
+        if let Some(policy) = &snapshot.policy {
+            view.apply(Mutation::PutPolicy(Box::new(policy.clone())));
+        }
         view
     }
 
@@ -96,6 +101,7 @@ impl View {
             }
             Mutation::PutLedger(entry) => self.put_ledger(entry),
             Mutation::DeleteLedger(id) => self.remove_ledger(id),
+            Mutation::PutPolicy(policy) => self.policy = Some(Arc::new(*policy)),
         }
     }
 

@@ -90,7 +90,8 @@ impl World {
                 | Mutation::DeleteJobVersion(..)
                 | Mutation::DeleteAlloc(_)
                 | Mutation::PutLedger(_)
-                | Mutation::DeleteLedger(_) => {}
+                | Mutation::DeleteLedger(_)
+                | Mutation::PutPolicy(_) => {}
             }
         }
         self.check_causes(mutations, now);
@@ -182,6 +183,7 @@ impl World {
                     }
                 }
                 Mutation::PutLedger(entry) => self.check_entry(entry, now),
+                Mutation::PutPolicy(set) => self.check_cause(&set.changed.1, now, format_args!("the policy")),
                 Mutation::PutJob(job) => self.check_cause(&job.changed.1, now, format_args!("job {}", job.spec.id)),
                 Mutation::PutNode(node) => {
                     if let NodeState::Lost { cause, .. } = &node.state {
@@ -398,7 +400,8 @@ fn touched(mutations: &[Mutation]) -> Vec<AllocId> {
         | Mutation::PutCommand(_)
         | Mutation::DeleteCommand(..)
         | Mutation::PutLedger(_)
-        | Mutation::DeleteLedger(_) => None,
+        | Mutation::DeleteLedger(_)
+        | Mutation::PutPolicy(_) => None,
     });
     ids.collect()
 }

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use berth_control::{Event, RequestId};
 use berth_model::{
-    AllocId, AllocState, AtMost, Bytes, Command, CommandOutcome, CommandRequest, CommandResult, Constraint, CpuMillis,
-    DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec, IdempotencyKey, JobId, JobKind, JobSpec, KillPolicy,
-    Mbits, Millis, Namespace, NetworkMode, Operator, Peer, PlanId, Port, PortSpec, Preemptible, Principal, Priority,
-    Refusal, Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength, TaskSpec, Thousandths, UpdatePolicy,
-    Weight,
+    AllocId, AllocState, AtMost, BuiltIn, Bytes, Command, CommandOutcome, CommandRequest, CommandResult, Constraint,
+    CpuMillis, DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec, IdempotencyKey, JobId, JobKind, JobSpec,
+    KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Peer, PlanId, Port, PortSpec, Preemptible, Principal,
+    Priority, Refusal, Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength, TaskSpec, Term, Thousandths,
+    UpdatePolicy, Weight,
 };
 
 use crate::Invariant;
@@ -70,6 +70,10 @@ impl World {
     }
 
     fn random_command(&mut self) -> Option<Command> {
+        // Where no user does so, nothing is drawn either.
+        if self.profile.policies > 0 && self.random.chance(self.profile.policies) {
+            return Some(self.set_policy());
+        }
         match self.random.below(100) {
             0..20 if self.clients.jobs < MAX_JOBS => Some(self.new_job()),
             0..55 => self.update(),
@@ -147,6 +151,22 @@ impl World {
         None
     }
 
+    /// Another policy: one that Berth brings along, or any mixture, with another one for a pool.
+    fn set_policy(&mut self) -> Command {
+        let brought = BuiltIn::ALL[self.random.index(BuiltIn::ALL.len())];
+        let mut spec = brought.spec();
+        if self.random.chance(500) {
+            let weights = Term::ALL.into_iter().fold(brought.weights(), |weights, term| {
+                let weight = if self.random.chance(500) { weights.of(term) } else { self.random.below(2000) as u32 };
+                weights.with(term, weight)
+            });
+            let pool = BuiltIn::ALL[self.random.index(BuiltIn::ALL.len())].weights();
+            spec.name = format!("mixed-{}", self.random.below(5)).parse().expect("a name");
+            (spec.weights, spec.pools) = (weights, BTreeMap::from([("a".parse().expect("a name"), pool)]));
+        }
+        Command::SetPolicy { spec: Box::new(spec), after: None }
+    }
+
     fn ask(&mut self, command: Command) {
         self.ask_as_planned(command, None);
     }
@@ -164,6 +184,7 @@ impl World {
             Command::Run(spec) => format!("run {} {:?}", spec.id, spec.kind),
             Command::Stop(job) => format!("stop {job}"),
             Command::StopAlloc(alloc) => format!("stop {alloc}"),
+            Command::SetPolicy { spec, .. } => format!("place by {}", spec.name),
         };
         self.note(format_args!("user asks {} as command {index}: {what}", request.key.0));
         self.clients.asked.push(Asked { request, tries: 0, answer: None });
@@ -239,7 +260,7 @@ impl World {
 pub(crate) fn job_of(outcome: &CommandOutcome) -> Option<&JobId> {
     match outcome {
         CommandOutcome::JobVersion { job, .. } | CommandOutcome::Stopping(job) => Some(job),
-        CommandOutcome::StoppingAlloc(_) => None,
+        CommandOutcome::StoppingAlloc(_) | CommandOutcome::Policy { .. } => None,
     }
 }
 

@@ -93,6 +93,7 @@ impl Change {
             Change::Command(Command::Run(spec)) => format!("run {} {}", spec.kind, spec.id),
             Change::Command(Command::Stop(job)) => format!("stop {job}"),
             Change::Command(Command::StopAlloc(alloc)) => format!("stop {alloc}"),
+            Change::Command(Command::SetPolicy { spec, .. }) => format!("set policy {}", spec.name),
             Change::Lose(machine) => format!("lose machine {machine}"),
         }
     }

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use berth_control::{Beginning, CommitId, Core, Effect, Event, RequestId, SessionId, Settings};
 use berth_model::{
-    AllocId, Command, CommandRequest, Desired, Digest, Ended, Epoch, Goal, Hello, IdempotencyKey, Incarnation, JobKind,
-    JobSpec, Millis, Mutation, Namespace, NodeReport, ObservedAlloc, Order, Phase, Policy, Principal, Revision,
+    AllocId, BuiltIn, Command, CommandRequest, Desired, Digest, Ended, Epoch, Goal, Hello, IdempotencyKey, Incarnation,
+    JobKind, JobSpec, Millis, Mutation, Namespace, NodeReport, ObservedAlloc, Order, Phase, Principal, Revision,
     Snapshot, Timestamp,
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct Healthy {
 }
 
 impl Healthy {
-    pub(crate) fn new(policy: Policy) -> Healthy {
+    pub(crate) fn new(policy: BuiltIn) -> Healthy {
         let settings = Settings { policy, heartbeat: NEVER, heartbeat_grace: NEVER, ..Settings::default() };
         let epoch = Epoch { incarnation: Incarnation(1), counter: 1 };
         let now = Timestamp(1);

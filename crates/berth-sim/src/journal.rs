@@ -13,7 +13,7 @@ pub enum Decision {
         /// Which; no two of a simulation have the same number.
         server: u32,
         /// What its core began with.
-        beginning: Beginning,
+        beginning: Box<Beginning>,
         /// What it wanted done at once.
         effects: Vec<Effect>,
     },

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use berth_model::{
     AgentKey, AllocId, Bytes, CpuMillis, DesiredAlloc, Device, Domain, Epoch, Exit, ExitKind, Failure, FailureKind,
-    Fingerprint, Found, FoundShim, Hello, JobKind, Kill, Mbits, NodeReport, NotReady, Port, Remembered, Resources,
-    Retry, ShimTask, ShimTaskState, TaskName, Timestamp,
+    Fingerprint, Found, FoundShim, Hello, JobKind, Kill, Mbits, NodeReport, NotReady, POOL, Port, Remembered,
+    Resources, Retry, ShimTask, ShimTaskState, TaskName, Timestamp,
 };
 use berth_node::{Core, Effect, Event};
 
@@ -100,6 +100,7 @@ impl Machine {
             ("driver.container", "1"),
             ("kernel.name", "linux"),
             ("label.disk", disk),
+            (POOL, if disk == "ssd" { "a" } else { "b" }),
             (Domain::RACK, rack),
         ];
         let fingerprint = Fingerprint {

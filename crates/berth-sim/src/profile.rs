@@ -15,6 +15,8 @@ pub enum ProfileName {
     Calm,
     /// Nothing fails, and from some time on no batch work ends.
     Steady,
+    /// Everything fails now and then, and users change the policy.
+    Policies,
 }
 
 /// The numbers of one simulation. Times are in milliseconds, chances in thousandths.
@@ -45,6 +47,8 @@ pub(crate) struct Profile {
     pub(crate) batch_ends: bool,
     /// Whether servers forget what has ended within seconds, and not as they do by default.
     pub(crate) forgets: bool,
+    /// Chance that a user who acts changes the policy.
+    pub(crate) policies: u64,
 }
 
 /// Longer than any simulation.
@@ -54,7 +58,7 @@ impl Profile {
     pub(crate) fn of(name: ProfileName, random: &mut Random) -> Profile {
         let (machines, faults_until) = (5 + random.index(4), random.between(50_000, 90_000));
         match name {
-            ProfileName::Faults => Profile {
+            ProfileName::Faults | ProfileName::Policies => Profile {
                 machines,
                 calm: 10_000,
                 faults_until,
@@ -68,6 +72,7 @@ impl Profile {
                 prepare_fails: random.below(60),
                 batch_ends: true,
                 forgets: true,
+                policies: if name == ProfileName::Policies { 150 } else { 0 },
             },
             ProfileName::Calm => Profile {
                 machines,
@@ -83,6 +88,7 @@ impl Profile {
                 prepare_fails: 0,
                 batch_ends: true,
                 forgets: true,
+                policies: 0,
             },
             ProfileName::Steady => Profile {
                 task_fails: 0,

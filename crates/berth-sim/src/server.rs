@@ -96,7 +96,7 @@ impl World {
         let journalled = self.journal.is_kept().then(|| beginning.clone());
         let core = self.load_core(beginning, &mut out);
         if let Some(beginning) = journalled {
-            self.journal.tell(Decision::Begun { server: id, beginning, effects: out.clone() });
+            self.journal.tell(Decision::Begun { server: id, beginning: Box::new(beginning), effects: out.clone() });
         }
         let server = Server {
             core,

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, Command, CommandId, DeviceAmount, DeviceSpec, Domain, GroupName, GroupSpec, Job, JobId,
-    JobKind, JobName, JobState, Node, NodeId, Operator, Outcome, Sense, ShimTaskState, Strength, TaskState, WaitReason,
+    Alloc, AllocId, AllocState, Command, CommandId, CommandOutcome, DeviceAmount, DeviceSpec, Domain, GroupName,
+    GroupSpec, Job, JobId, JobKind, JobName, JobState, Node, NodeId, Operator, Outcome, PolicyVersion, Sense,
+    ShimTaskState, Strength, TaskState, WaitReason,
 };
 
 use crate::Invariant;
@@ -315,6 +316,7 @@ impl World {
     /// command about it made of it.
     fn check_acknowledged(&mut self) {
         let mut last: BTreeMap<JobId, (CommandId, usize)> = BTreeMap::new();
+        let mut policy = PolicyVersion(0);
         for index in 0..self.clients.asked.len() {
             let asked = &self.clients.asked[index];
             let Some(Ok(outcome)) = &asked.answer else { continue };
@@ -325,11 +327,20 @@ impl World {
                 self.broken(Invariant::AckedIsKept, format_args!("{what}"));
                 return;
             };
+            if let CommandOutcome::Policy { version, .. } = outcome {
+                policy = policy.max(*version);
+            }
             if let Some(job) = job_of(outcome) {
                 let newest = last.entry(job.clone()).or_insert((record.id, index));
                 *newest = (*newest).max((record.id, index));
             }
         }
+        let kept = self.store.policy.as_ref().map_or(PolicyVersion(0), |set| set.policy.version);
+        self.holds(
+            Invariant::AckedIsKept,
+            kept >= policy,
+            format_args!("the policy is of version {kept}, not {policy}"),
+        );
         for (job, (_, index)) in last {
             self.check_job(&job, index);
         }
@@ -340,7 +351,7 @@ impl World {
         let kept = match &self.clients.asked[index].request.command {
             Command::Run(spec) => job.map_or(spec.kind == JobKind::Batch, |job| job.spec == **spec),
             Command::Stop(_) => job.is_none_or(|job| matches!(job.state, JobState::Ended { .. })),
-            Command::StopAlloc(_) => true,
+            Command::StopAlloc(_) | Command::SetPolicy { .. } => true,
         };
         self.holds(Invariant::AckedIsKept, kept, format_args!("{id} is not what command {index} made of it"));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use berth_model::{
     Alloc, AllocId, CommandRecord, Epoch, EventId, IdempotencyKey, Incarnation, Job, JobId, JobSpec, JobVersion,
-    LedgerEntry, Meta, Mutation, Namespace, Node, NodeId, Principal, Revision, Snapshot,
+    LedgerEntry, Meta, Mutation, Namespace, Node, NodeId, Principal, Revision, SetPolicy, Snapshot,
 };
 
 /// The name of a command's record.
@@ -22,6 +22,7 @@ pub(crate) struct Store {
     pub(crate) allocs: BTreeMap<AllocId, Alloc>,
     pub(crate) commands: BTreeMap<CommandKey, CommandRecord>,
     pub(crate) ledger: BTreeMap<EventId, LedgerEntry>,
+    pub(crate) policy: Option<SetPolicy>,
 }
 
 /// Somebody else wrote.
@@ -68,6 +69,7 @@ impl Store {
             }
             Mutation::PutLedger(entry) => _ = self.ledger.insert(entry.id, entry),
             Mutation::DeleteLedger(id) => _ = self.ledger.remove(&id),
+            Mutation::PutPolicy(policy) => self.policy = Some(*policy),
         }
     }
 
@@ -87,6 +89,7 @@ impl Store {
             allocs: self.allocs.values().cloned().collect(),
             commands: self.commands.values().cloned().collect(),
             ledger: self.ledger.values().cloned().collect(),
+            policy: self.policy.clone(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The packing experiment, on small clusters of our own.
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
-use berth_model::Policy;
+use berth_model::BuiltIn;
 use berth_sim::pack::{Batches, Gpus, Knowledge, Packing, TraceNode, TracePods, pack, read_nodes, read_pods};
 
 /// Twelve nodes of two models; the second is scarce.
@@ -46,13 +46,13 @@ fn order(seed: u64, count: usize) -> Vec<usize> {
     order
 }
 
-fn packed(order: &[usize], policy: Policy, knowledge: Knowledge) -> Packing {
+fn packed(order: &[usize], policy: BuiltIn, knowledge: Knowledge) -> Packing {
     pack(&nodes(), &pods(), order, policy, knowledge, Batches::SINGLE, || ())
 }
 
 fn packed_in_batches(order: &[usize], arrivals: usize, moves: usize) -> Packing {
     let batches = Batches { arrivals, moves };
-    pack(&nodes(), &pods(), order, Policy::Fragmentation, Knowledge::Known, batches, || ())
+    pack(&nodes(), &pods(), order, BuiltIn::Fragmentation, Knowledge::Known, batches, || ())
 }
 
 /// What is allocated when as much has arrived as there is, in hundredths of a percent.
@@ -70,7 +70,7 @@ fn what_arrives_later_changes_no_decision() {
     assert_ne!(order, other);
     for knowledge in [Knowledge::Known, Knowledge::Learned] {
         let (one, two) =
-            (packed(&order, Policy::Fragmentation, knowledge), packed(&other, Policy::Fragmentation, knowledge));
+            (packed(&order, BuiltIn::Fragmentation, knowledge), packed(&other, BuiltIn::Fragmentation, knowledge));
         assert_eq!(one.decisions[..before], two.decisions[..before], "{knowledge:?}");
         assert_ne!(one.decisions, two.decisions, "the arrivals do matter");
     }
@@ -104,7 +104,7 @@ fn a_move_makes_room_for_who_would_be_turned_away() {
     let (nodes, pods) = (read_nodes(nodes.as_bytes(), "nodes").unwrap(), read_pods(pods.as_bytes(), "pods").unwrap());
     let run = |moves| {
         let batches = Batches { arrivals: 1, moves };
-        pack(&nodes, &pods, &[0, 1], Policy::Spread, Knowledge::Known, batches, || ())
+        pack(&nodes, &pods, &[0, 1], BuiltIn::Balanced, Knowledge::Known, batches, || ())
     };
     let (still, moved) = (run(0), run(1));
     assert_eq!((still.decisions, still.moves), (vec![Some(0), None], 0), "the share is in the way");
@@ -114,13 +114,13 @@ fn a_move_makes_room_for_who_would_be_turned_away() {
 #[test]
 fn what_fits_somewhere_is_placed() {
     let (nodes, pods, order) = (nodes(), pods(), order(2, 160));
-    let packing = packed(&order, Policy::Fragmentation, Knowledge::Known);
+    let packing = packed(&order, BuiltIn::Fragmentation, Knowledge::Known);
     assert_eq!(packing.placed + packing.rejected, 160);
     assert!(packing.rejected > 0, "more is asked for than there is");
     // Without shares of GPUs, what a node has left follows from the decisions alone.
     let mut free: Vec<(u64, u64, u16)> = nodes.iter().map(|n| (n.cpu_milli, n.memory_mib, n.gpus)).collect();
     let whole: Vec<usize> = order.into_iter().filter(|pod| !matches!(pods.all()[*pod].gpus, Gpus::Share(_))).collect();
-    let packing = packed(&whole, Policy::Fragmentation, Knowledge::Known);
+    let packing = packed(&whole, BuiltIn::Fragmentation, Knowledge::Known);
     for (pod, node) in whole.iter().map(|pod| &pods.all()[*pod]).zip(&packing.decisions) {
         let gpus = match pod.gpus {
             Gpus::Whole(count) => count,
@@ -147,9 +147,9 @@ fn fragmentation_allocates_more_than_packing_and_spreading() {
         let of = |seed| allocated(&packed(&order(seed, 150), policy, knowledge));
         (0..5).map(of).sum::<u64>() / 5
     };
-    let (pack, spread) = (mean(Policy::Pack, Knowledge::Known), mean(Policy::Spread, Knowledge::Known));
-    let known = mean(Policy::Fragmentation, Knowledge::Known);
-    let learned = mean(Policy::Fragmentation, Knowledge::Learned);
+    let (pack, spread) = (mean(BuiltIn::Pack, Knowledge::Known), mean(BuiltIn::Balanced, Knowledge::Known));
+    let known = mean(BuiltIn::Fragmentation, Knowledge::Known);
+    let learned = mean(BuiltIn::Fragmentation, Knowledge::Learned);
     assert!(known > pack && known > spread, "{known} against {pack} and {spread}");
     assert!(learned > pack && learned > spread, "{learned} against {pack} and {spread}");
 }

@@ -56,6 +56,11 @@ fn every_invariant_holds_where_only_tasks_fail() {
 }
 
 #[test]
+fn every_invariant_holds_while_the_policy_changes() {
+    run_seeds(1, 40, &Options::default().profile(ProfileName::Policies));
+}
+
+#[test]
 fn a_seed_gives_the_same_history_every_time() {
     for seed in [1, 77, 4_000_000_000_000] {
         let (one, two) = (run(seed, &Options::default()), run(seed, &Options::default()));

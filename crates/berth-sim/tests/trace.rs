@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use berth_model::Policy;
+use berth_model::BuiltIn;
 use berth_sim::Meter;
 use berth_sim::trace::{Lack, TraceReport, read_instances, read_machines, replay};
 
@@ -24,7 +24,7 @@ fn replayed(machines: &str, instances: &str) -> TraceReport {
     let machines = read_machines(machines.as_bytes(), "machines.csv").unwrap();
     let trace = read_instances(instances.as_bytes(), "instances.csv").unwrap();
     let mut steps = 0;
-    let report = replay(&trace, &machines, Policy::Spread, &mut Still, || steps += 1);
+    let report = replay(&trace, &machines, BuiltIn::Balanced, &mut Still, || steps += 1);
     assert_eq!(steps, trace.steps());
     assert_eq!(report.placed + report.not_placed, report.instances as u64, "everyone is accounted for");
     report

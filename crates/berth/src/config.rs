@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
 use berth_agent::{Config as AgentConfig, Offer, RegistryCredential, Token};
-use berth_model::{Bytes, CpuMillis, Device, DeviceKind, Mbits, Millis, NodeName, Policy, Port, limits};
+use berth_model::{BuiltIn, Bytes, CpuMillis, Device, DeviceKind, Mbits, Millis, NodeName, Port, limits};
 use berth_server::{Clock, Config as ServerConfig, ConnectionLimits, Settings, StoreKind};
 use serde::Deserialize;
 
@@ -79,7 +79,7 @@ fn layers(args: &ConfigArgs, flags: impl Iterator<Item = (&'static str, String)>
 fn server_config(layers: &mut Layers, data_dir: PathBuf) -> anyhow::Result<ServerConfig> {
     let bind = layers.take("bind", "127.0.0.1:4600")?;
     let settings = Settings {
-        policy: layers.take::<PolicyName>("policy", "spread")?.0,
+        policy: layers.take::<BuiltInName>("policy", "balanced")?.0,
         preempt_max: layers.take("preempt_max", "10")?,
         heartbeat: layers.take::<Quantity<Millis>>("heartbeat", "1s")?.0,
         heartbeat_grace: layers.take::<Quantity<Millis>>("heartbeat_grace", "5s")?.0,
@@ -139,19 +139,14 @@ fn agent_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> any
     })
 }
 
-/// A placement policy by its name.
+/// A placement policy that Berth brings along, by its name.
 #[derive(Clone, Copy, Debug)]
-pub struct PolicyName(pub Policy);
+pub struct BuiltInName(pub BuiltIn);
 
-impl FromStr for PolicyName {
+impl FromStr for BuiltInName {
     type Err = &'static str;
-    fn from_str(text: &str) -> Result<PolicyName, &'static str> {
-        match text {
-            "spread" => Ok(PolicyName(Policy::Spread)),
-            "pack" => Ok(PolicyName(Policy::Pack)),
-            "fragmentation" => Ok(PolicyName(Policy::Fragmentation)),
-            _ => Err("expected `spread`, `pack` or `fragmentation`"),
-        }
+    fn from_str(text: &str) -> Result<BuiltInName, &'static str> {
+        BuiltIn::named(text).map(BuiltInName).ok_or("expected `balanced`, `pack`, `spread` or `fragmentation`")
     }
 }
 

@@ -43,7 +43,7 @@ fn the_journal_of_work_with_a_restart_in_it_replays_to_the_same_bytes() {
     assert_eq!(segments.len(), 2, "one for each start: {replayed:#}");
     for segment in segments {
         assert_eq!(segment["outcome"], "same", "{segment:#}");
-        assert_eq!(segment["policy"], "spread", "{segment:#}");
+        assert_eq!(segment["policy"], "balanced", "{segment:#}");
         let number = |key: &str| segment[key].as_str().unwrap().parse::<u64>().unwrap();
         // At least what the jobs of the segment took: how much comes together in one commit is a matter of timing.
         assert!(number("steps") > 10 && number("effects") > 5, "{segment:#}");

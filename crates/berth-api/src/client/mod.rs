@@ -16,7 +16,7 @@ pub use follow::*;
 pub use session::*;
 pub use target::*;
 
-use berth_model::{AllocId, IdempotencyKey, JobId, JobSpec, Namespace, PlanId};
+use berth_model::{AllocId, IdempotencyKey, JobId, JobSpec, Namespace, PlanId, PolicySpec, PolicyVersion};
 use call::{Call, path_segment};
 use reqwest::Method;
 
@@ -165,6 +165,23 @@ impl Client {
     /// The cluster at a glance.
     pub async fn status(&self) -> Result<wire::Status, ClientError> {
         self.call("show status", Method::GET, "/v1/status").fetch().await
+    }
+
+    /// The policy by which is placed.
+    pub async fn policy(&self) -> Result<wire::Policy, ClientError> {
+        self.call("show policy", Method::GET, "/v1/policy").fetch().await
+    }
+
+    /// Has everything be placed by this policy from now on; refused where a version holds that is not `after`.
+    pub async fn set_policy(
+        &self,
+        spec: &PolicySpec,
+        after: Option<PolicyVersion>,
+        key: &IdempotencyKey,
+    ) -> Result<wire::CommandOutcome, ClientError> {
+        let call = self.call("set policy", Method::PUT, "/v1/policy").key(key);
+        let call = call.query("check_version", after.map(|version| version.to_string()));
+        call.json(&jobfile::policy::to_json(spec)).fetch().await
     }
 
     /// The log lines of a task.

@@ -5,7 +5,10 @@ use super::error::{nearest, quoted};
 use super::tree::{Node, Value, is_null};
 
 /// What other systems call our keys and words.
-const SYNONYMS: [(&str, &str); 38] = [
+const SYNONYMS: [(&str, &str); 41] = [
+    ("name", "policy"),
+    ("extends", "base"),
+    ("terms", "weights"),
     ("==", "="),
     ("<>", "!="),
     ("docker", "container"),
@@ -88,13 +91,36 @@ const HOMES: [(&str, &[&str]); 6] = [
         ],
     ),
 ];
+/// The same of a file with a policy.
+const HOMES_OF_POLICY: [(&str, &[&str]); 2] = [
+    ("at the top of the file", &["policy", "base", "pools"]),
+    (
+        "in `weights`",
+        &[
+            "utilisation",
+            "emptiness",
+            "same_group",
+            "fragmentation",
+            "failed_here",
+            "preference",
+            "affinity",
+            "anti_affinity",
+            "spread",
+        ],
+    ),
+];
 /// Keys of the job itself.
 const TOP: [&str; 6] = ["job", "namespace", "kind", "priority", "preemptible", "groups"];
 
 /// What is wrong with a key that is none of `known`, and the known key that was meant.
 pub(super) fn unknown_key(key: &str, known: &[&str]) -> (String, Option<String>) {
-    let home = HOMES.iter().find(|(_, keys)| keys.contains(&key)).map(|(home, _)| *home);
-    let home = home.or_else(|| TOP.contains(&key).then_some("at the top of the file"));
+    let home =
+        |homes: &[(&'static str, &[&str])]| homes.iter().find(|(_, keys)| keys.contains(&key)).map(|(home, _)| *home);
+    let home = if known.contains(&"weights") || known.contains(&"utilisation") {
+        home(&HOMES_OF_POLICY)
+    } else {
+        home(&HOMES).or_else(|| TOP.contains(&key).then_some("at the top of the file"))
+    };
     if let Some(home) = home {
         return (format!("{} does not belong here: it stands {home}", quoted(key)), None);
     }
@@ -202,6 +228,7 @@ pub(super) fn as_map(path: &str, node: &Node) -> String {
         ("ports", _) => entries_advice(node, "http: dynamic"),
         ("tmpfs", _) => entries_advice(node, "/tmp: 64MiB"),
         ("resources", _) => fields_advice(node, "cpu: 500m, memory: 128MiB"),
+        ("weights", _) => fields_advice(node, "utilisation: 1, same_group: 500"),
         ("restart", _) => fields_advice(node, "attempts: 3, delay: 1s"),
         ("update", _) => fields_advice(node, "max_parallel: 1, min_ready: 10s"),
         ("kill", _) => fields_advice(node, "signal: SIGTERM, timeout: 10s"),

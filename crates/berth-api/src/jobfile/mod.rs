@@ -10,6 +10,7 @@ mod error;
 mod hint;
 mod image;
 mod json;
+pub mod policy;
 mod schema;
 mod show;
 mod tree;
@@ -19,7 +20,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use berth_model::{JobSpec, limits};
-use serde::Deserialize;
+use serde::de::{Deserialize, DeserializeOwned};
 use utoipa::{PartialSchema, ToSchema};
 
 pub use error::{JobFileError, JobFileErrors, MAX_ERRORS};
@@ -39,14 +40,15 @@ const REQUEST: &str = "job";
 /// The job that a YAML or JSON text means, every default filled in, or everything that is wrong with it.
 pub fn parse(file_name: &str, text: &str) -> Result<JobSpec, JobFileErrors> {
     let mut faults = Faults::default();
-    let root = tree::of_yaml(text, &mut faults);
+    let root = tree::of_yaml(text, tree::JOB, &mut faults);
     let spec = read(root, faults).and_then(|spec| written_out(spec, Place { line: 1, column: 1, ..Place::default() }));
     spec.map_err(|faults| faults.finish(file_name, Some(text)))
 }
 
 /// The job that a JSON text means: the same schema as a file's, with paths instead of lines in its errors.
 pub fn parse_json(text: &str) -> Result<JobSpec, JobFileErrors> {
-    let spec = read(tree::of_json_text(text), Faults::default()).and_then(|spec| written_out(spec, Place::default()));
+    let spec = read(tree::of_json_text(text, tree::JOB), Faults::default())
+        .and_then(|spec| written_out(spec, Place::default()));
     spec.map_err(|faults| faults.finish(REQUEST, None))
 }
 
@@ -74,14 +76,20 @@ fn written_out(spec: JobSpec, place: Place) -> Result<JobSpec, Faults> {
 }
 
 fn read(root: Result<Rc<Node>, Fault>, faults: Faults) -> Result<JobSpec, Faults> {
+    let (file, faults) = shaped::<JobFile>(root, faults)?;
+    build::job(file, faults)
+}
+
+/// A tree as a file's types, and what was wrong with it so far.
+fn shaped<T: DeserializeOwned>(root: Result<Rc<Node>, Fault>, faults: Faults) -> Result<(At<T>, Faults), Faults> {
     let faults = RefCell::new(faults);
     let file = match root {
-        Ok(root) => At::<JobFile>::deserialize(Reader { node: &root, path: String::new(), faults: &faults }),
+        Ok(root) => At::<T>::deserialize(Reader { node: &root, path: String::new(), faults: &faults }),
         Err(fault) => Err(fault),
     };
     let mut faults = faults.into_inner();
     match file {
-        Ok(file) => build::job(file, faults),
+        Ok(file) => Ok((file, faults)),
         Err(fault) => {
             faults.add(Place::default(), fault);
             Err(faults)

@@ -69,17 +69,32 @@ fn fault(at: (usize, usize), message: impl Into<String>) -> Fault {
     Fault { place: Some(place), message: message.into(), nearest: None }
 }
 
+/// What a file is, in the words of messages.
+#[derive(Clone, Copy)]
+pub(super) struct Words {
+    /// The file.
+    pub file: &'static str,
+    /// What it is about.
+    pub of: &'static str,
+    /// Its first keys.
+    pub keys: &'static str,
+}
+
+/// Of a job.
+pub(super) const JOB: Words = Words { file: "job file", of: "job", keys: "`job` and `groups`" };
+
 /// The tree of a YAML text of one document. Twice-given keys go to `faults`; an `Err` ends the reading.
-pub(super) fn of_yaml(text: &str, faults: &mut Faults) -> Result<Rc<Node>, Fault> {
+pub(super) fn of_yaml(text: &str, words: Words, faults: &mut Faults) -> Result<Rc<Node>, Fault> {
     if text.len() > limits::JOB_BYTES {
-        let message = format!("{} bytes are too many: a job file has at most {}", text.len(), limits::JOB_BYTES);
+        let (found, most) = (text.len(), limits::JOB_BYTES);
+        let message = format!("{found} bytes are too many: a {} has at most {most}", words.file);
         return Err(fault((1, 1), message));
     }
     let mut options = Options::default();
     options.set_emit_comments(false);
     options.flow_nesting_limit = DEPTH;
     options.block_nesting_limit = DEPTH;
-    let mut composer = Composer { open: Vec::new(), anchors: BTreeMap::new(), root: None, faults };
+    let mut composer = Composer { words, open: Vec::new(), anchors: BTreeMap::new(), root: None, faults };
     for next in Parser::new_from_str_with_options(text, options) {
         let (event, span) = next.map_err(|e| {
             let at = (e.marker().line(), e.marker().col() + 1);
@@ -87,8 +102,8 @@ pub(super) fn of_yaml(text: &str, faults: &mut Faults) -> Result<Rc<Node>, Fault
         })?;
         composer.take(event, span)?;
     }
-    let root =
-        composer.root.ok_or_else(|| fault((1, 1), "the file is empty: expected a map with `job` and `groups`"))?;
+    let empty = || fault((1, 1), format!("the file is empty: expected a map with {}", words.keys));
+    let root = composer.root.ok_or_else(empty)?;
     if root.weight > limits::JOB_BYTES {
         return Err(fault((1, 1), format!("the aliases of this file expand to more than {} bytes", limits::JOB_BYTES)));
     }
@@ -130,6 +145,7 @@ enum OpenKind {
 }
 
 struct Composer<'a> {
+    words: Words,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Rc<Node>>,
     root: Option<Rc<Node>>,
@@ -141,7 +157,8 @@ impl Composer<'_> {
         let at = (span.start.line().max(1), span.start.col() + 1);
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                return Err(fault(at, "a second document begins here: a job file holds one job"));
+                let Words { file, of, .. } = self.words;
+                return Err(fault(at, format!("a second document begins here: a {file} holds one {of}")));
             }
             Event::Scalar(text, style, anchor, _) => {
                 let value = Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain };
@@ -240,23 +257,23 @@ impl Composer<'_> {
 
 /// The tree of a JSON value; its nodes have no line.
 pub(super) fn of_json(value: &serde_json::Value) -> Result<Rc<Node>, Fault> {
-    bounded(json::Tree::within(DEPTH).deserialize(value))
+    bounded(json::Tree::within(DEPTH).deserialize(value), JOB)
 }
 
 /// The tree of a JSON text; its nodes have no line.
-pub(super) fn of_json_text(text: &str) -> Result<Rc<Node>, Fault> {
+pub(super) fn of_json_text(text: &str, words: Words) -> Result<Rc<Node>, Fault> {
     if text.len() > limits::JOB_BYTES {
-        return Err(fault((0, 0), format!("the job is larger than {} bytes", limits::JOB_BYTES)));
+        return Err(fault((0, 0), format!("the {} is larger than {} bytes", words.of, limits::JOB_BYTES)));
     }
     let mut reader = serde_json::Deserializer::from_str(text);
     let root = json::Tree::within(DEPTH).deserialize(&mut reader);
-    bounded(root.and_then(|root| reader.end().map(|()| root)))
+    bounded(root.and_then(|root| reader.end().map(|()| root)), words)
 }
 
-fn bounded(root: serde_json::Result<Rc<Node>>) -> Result<Rc<Node>, Fault> {
-    let root = root.map_err(|error| fault((0, 0), format!("the job file is not JSON: {error}")))?;
+fn bounded(root: serde_json::Result<Rc<Node>>, words: Words) -> Result<Rc<Node>, Fault> {
+    let root = root.map_err(|error| fault((0, 0), format!("the {} is not JSON: {error}", words.file)))?;
     if root.weight > limits::JOB_BYTES {
-        return Err(fault((0, 0), format!("the job is larger than {} bytes", limits::JOB_BYTES)));
+        return Err(fault((0, 0), format!("the {} is larger than {} bytes", words.of, limits::JOB_BYTES)));
     }
     Ok(root)
 }

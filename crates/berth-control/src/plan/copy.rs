@@ -35,7 +35,7 @@ impl Core {
             written: self.state.meta,
             pace: Pace::Free,
             root: None,
-            balancing: Balancing::asleep(self.settings.policy),
+            balancing: Balancing::asleep(self.state.policy.spec.weights),
         }
     }
 
@@ -75,6 +75,8 @@ impl State {
             allocs: self.allocs.clone(),
             index: self.index.copy(),
             board: self.board.clone(),
+            policy: self.policy.clone(),
+            policy_changed: self.policy_changed.clone(),
             drained: self.drained.clone(),
             held_back: self.held_back.clone(),
             ..State::default()

@@ -70,6 +70,7 @@ impl Core {
             Command::Run(spec) => spec.id.namespace.clone(),
             Command::Stop(job) => job.namespace.clone(),
             Command::StopAlloc(alloc) => self.namespace_of(*alloc)?,
+            Command::SetPolicy { .. } => Namespace::default(),
         };
         Ok(CommandRequest {
             principal: principal.clone(),

@@ -40,7 +40,7 @@ impl Core {
         }
         let ahead = self.ahead(&key, job.priority);
         let case = Case { class, wants: &wants, ahead: ahead.as_deref() };
-        let mut trial = Trial::new(&self.state.board, self.settings.policy);
+        let mut trial = Trial::new(&self.state.board, &self.state.policy);
         let held = remedy::held(&self.state.board, class, alloc.bound_to);
         let mut offers = remedy::offers(&mut trial, case, &Leavers::new(self, &key, job.priority));
         offers.extend(self.deploy(&mut trial, case));

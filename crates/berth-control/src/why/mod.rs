@@ -33,9 +33,8 @@ impl Core {
         // Nothing was decided for this answer: it tells of the state that the last run left.
         let last = DecisionId::new(self.state.meta.incarnation, self.state.meta.decisions);
         let waiting = self.state.index.waiting.get(&ClassKey::of(alloc)).map_or(1, BTreeSet::len);
-        let present = class.and_then(|class| {
-            why_waiting(&self.state.board, class, waiting, alloc.bound_to, self.settings.policy, last)
-        });
+        let present = class
+            .and_then(|class| why_waiting(&self.state.board, class, waiting, alloc.bound_to, &self.state.policy, last));
         Some(present.unwrap_or_else(|| stored.clone()))
     }
 }

@@ -19,6 +19,7 @@ pub struct Disk {
     pub allocs: BTreeMap<AllocId, Alloc>,
     pub commands: BTreeMap<(Principal, Namespace, IdempotencyKey), CommandRecord>,
     pub ledger: BTreeMap<EventId, LedgerEntry>,
+    pub policy: Option<SetPolicy>,
 }
 
 impl Disk {
@@ -39,6 +40,7 @@ impl Disk {
             Mutation::DeleteCommand(p, n, k) => drop(self.commands.remove(&(p, n, k))),
             Mutation::PutLedger(entry) => drop(self.ledger.insert(entry.id, entry)),
             Mutation::DeleteLedger(id) => drop(self.ledger.remove(&id)),
+            Mutation::PutPolicy(policy) => self.policy = Some(*policy),
         }
     }
 
@@ -51,6 +53,7 @@ impl Disk {
             allocs: self.allocs.values().cloned().collect(),
             commands: self.commands.values().cloned().collect(),
             ledger: self.ledger.values().cloned().collect(),
+            policy: self.policy.clone(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The journal is gone through twice. The first time tells how every allocation fared, by the time since its agent was
 //! told to run it, and what the decisions came to. The second time another core, with the other policy, hears the same
-//! commands and the same agents coming, going and reporting at the same times; what they report is what became of the
+//! commands, but those that change the policy, and the same agents coming, going and reporting at the same times; what they report is what became of the
 //! same instances, wherever they are now. Its commits are durable at once.
 //!
 //! What this cannot know it assumes: an instance that did not come to run fares as the others of its group did, and
@@ -15,8 +15,8 @@ mod world;
 
 use std::path::Path;
 
-use berth_control::{Beginning, Core, Settings};
-use berth_model::{Policy, Timestamp};
+use berth_control::{Beginning, Core};
+use berth_model::{Cause, CommandId, Policy, PolicyName, PolicySpec, PolicyVersion, SetPolicy, Snapshot, Timestamp};
 
 use crate::file::ReadError;
 use crate::reader::{Happened, Reader};
@@ -30,7 +30,7 @@ use world::World;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WhatIf {
     /// The policy.
-    pub policy: Policy,
+    pub policy: PolicyName,
     /// What came of it then.
     pub then: Measures,
     /// What would have come of it.
@@ -52,7 +52,7 @@ struct Then {
 
 /// What another policy would have decided in this segment, up to where it can be read; `None` where there is nothing to
 /// replay.
-pub fn what_if(path: &Path, policy: Policy) -> Result<Option<WhatIf>, ReadError> {
+pub fn what_if(path: &Path, policy: &PolicySpec) -> Result<Option<WhatIf>, ReadError> {
     let Ok(mut reader) = Reader::open(path)? else { return Ok(None) };
     let then = then(&mut reader);
     let Ok(mut reader) = Reader::open(path)? else { return Ok(None) };
@@ -62,12 +62,17 @@ pub fn what_if(path: &Path, policy: Policy) -> Result<Option<WhatIf>, ReadError>
     }
     let (instead, placed, assumed) = world.finish(then.until);
     let placements = Placements::compare(&then.placed, &placed, &then.core);
+    let policy = policy.name.clone();
     Ok(Some(WhatIf { policy, then: then.measures, instead, placements, assumed }))
 }
 
-/// The one thing that is otherwise.
-fn with_policy(beginning: &Beginning, policy: Policy) -> Beginning {
-    Beginning { settings: Settings { policy, ..beginning.settings.clone() }, ..beginning.clone() }
+/// The one thing that is otherwise. No command has set it.
+fn with_policy(beginning: &Beginning, spec: &PolicySpec) -> Beginning {
+    let Beginning { settings, snapshot, epoch, now } = beginning.clone();
+    let nobody = Cause::Command(CommandId::new(epoch.incarnation, 0));
+    let policy = Policy { version: PolicyVersion(0), spec: spec.clone() };
+    let snapshot = Snapshot { policy: Some(SetPolicy { policy, changed: (now, nobody) }), ..snapshot };
+    Beginning { settings, snapshot, epoch, now }
 }
 
 fn then(reader: &mut Reader) -> Then {

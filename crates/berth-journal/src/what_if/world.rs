@@ -107,6 +107,10 @@ impl<'a> World<'a> {
 
     /// A command, with the allocation of this world that it means.
     fn command(&mut self, now: Timestamp, request: RequestId, mut command: CommandRequest) {
+        if matches!(command.command, Command::SetPolicy { .. }) {
+            // This world has one policy throughout.
+            return;
+        }
         if let Command::StopAlloc(id) = &mut command.command {
             let slot = self.lives.stops.get(self.stops).cloned().flatten();
             self.stops += 1;

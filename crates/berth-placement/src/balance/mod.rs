@@ -12,7 +12,7 @@ mod terms;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use berth_model::{AllocId, Balance, Domain, NodeId, Policy, Proposal, Relocation};
+use berth_model::{AllocId, Balance, Domain, NodeId, Proposal, Relocation, Weights};
 
 use crate::board::Board;
 use crate::filter::Class as Spec;
@@ -66,7 +66,7 @@ struct Unit {
 /// The living optimiser, and which of its numbers stand for what.
 #[derive(Clone, Debug)]
 pub struct Balancer<K> {
-    policy: Policy,
+    weights: Weights,
     optimiser: Optimiser,
     nodes: Numbers<NodeId>,
     racks: Parts,
@@ -79,11 +79,11 @@ pub struct Balancer<K> {
 }
 
 impl<K: Ord + Clone> Balancer<K> {
-    /// For an empty cluster.
-    pub fn new(policy: Policy) -> Balancer<K> {
+    /// For an empty cluster. The weights are those of the whole cluster: of pools with others it knows nothing.
+    pub fn new(weights: Weights) -> Balancer<K> {
         Balancer {
-            policy,
-            optimiser: Optimiser::new(terms::curve(policy)),
+            weights,
+            optimiser: Optimiser::new(terms::curve(&weights)),
             nodes: Numbers::new(),
             racks: Parts::default(),
             zones: Parts::default(),
@@ -160,7 +160,7 @@ impl<K: Ord + Clone> Balancer<K> {
 
     fn begin_class(&mut self, board: &Board, kind: Kind<K>, spec: Spec<'_>) -> u32 {
         let shape = self.shapes.enter(spec, board, &self.nodes, &mut self.optimiser);
-        let class = terms::class(spec, shape, self.policy, kind.stays);
+        let class = terms::class(spec, shape, &self.weights, kind.stays);
         let number = self.classes.give(kind);
         self.optimiser.put_class(ClassIndex(number), class);
         number

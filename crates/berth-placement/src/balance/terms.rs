@@ -1,14 +1,13 @@
 //! What the optimiser is told of nodes and classes: amounts, limits and costs, in its own numbers.
 //!
-//! Told are the terms of a policy that can be summed over nodes: how full each is (convex, where a policy likes even
-//! load), pairs of a group on a node, what groups prefer, waiting and moving. Rules about where *other* jobs are, spread
+//! Told are the terms of a policy that can be summed over nodes, by the weights of the whole cluster: how full each is
+//! (convex, where a policy likes even load), pairs of a group on a node, what groups prefer, waiting and moving. Rules about where *other* jobs are, spread
 //! over attributes, which ports and which devices are left out: the bound holds without them, since they only forbid or
 //! cost more, and what is proposed is checked with all of them before it is shown.
 
-use berth_model::{Domain, Gang as Together, JobKind, NodeId, Policy, Relation, Resources, Sense, Strength};
+use berth_model::{Domain, Gang as Together, JobKind, NodeId, Relation, Resources, Sense, Strength, Term, Weights};
 
 use crate::board::Seat;
-use crate::cost;
 use crate::filter::Class as Spec;
 use crate::optimise::{Amounts, Class, Curve, DIMENSIONS, Gang, Limits, MOST_AMOUNT, NO_LIMIT, Node, ShapeIndex};
 
@@ -30,14 +29,22 @@ const NEVER: i64 = 1_000_000_000;
 /// Units on a node at most: more than any machine runs.
 const SLOTS: u32 = 1 << 16;
 
-/// What use costs under a policy. Even load is the square of how full a dimension is, so that a unit costs more the
+/// What use costs by these weights. Even load is the square of how full a dimension is, so that a unit costs more the
 /// fuller its node is; where full nodes are liked, use costs nothing, since what is liked there is not convex.
-pub(super) fn curve(policy: Policy) -> Curve {
-    if !cost::likes_even_load(policy) {
+pub(super) fn curve(weights: &Weights) -> Curve {
+    if weights.of(Term::Utilisation) <= weights.of(Term::Emptiness) {
         return Curve::flat();
     }
     let corners: Vec<(u32, i64)> = (0..=20u32).map(|at| (50 * at, i64::from(50 * at) * i64::from(50 * at))).collect();
     Curve::new(&corners).expect("squares are convex")
+}
+
+/// What it costs, in millionths of a node's worth, that two of a group are on one node: against what a full node costs by these
+/// weights, and not more than that one waits.
+fn crowding(weights: &Weights) -> i64 {
+    let full = weights.of(Term::Utilisation).max(weights.of(Term::Emptiness)).max(1);
+    let pair = i64::from(weights.of(Term::SameGroup)) * PER_THOUSANDTH / i64::from(full);
+    pair.min(WAITING)
 }
 
 /// The amounts of all that a node has, or that one needs. Devices are one dimension, in thousandths, of whatever kind.
@@ -63,7 +70,7 @@ pub(super) fn node(seat: &Seat, rack: u32, zone: u32) -> Node {
 }
 
 /// Units of a class of which none is there yet.
-pub(super) fn class(spec: Spec<'_>, shape: ShapeIndex, policy: Policy, stays: bool) -> Class {
+pub(super) fn class(spec: Spec<'_>, shape: ShapeIndex, weights: &Weights, stays: bool) -> Class {
     let moving = match spec.job.kind {
         _ if stays => NEVER,
         JobKind::System => NEVER,
@@ -76,7 +83,7 @@ pub(super) fn class(spec: Spec<'_>, shape: ShapeIndex, policy: Policy, stays: bo
         wanted: 0,
         waiting: WAITING + WAITING / 50 * i64::from(spec.job.priority.0),
         moving,
-        crowding: cost::of_a_pair(policy) * PER_THOUSANDTH,
+        crowding: crowding(weights),
         limits: limits(spec),
         gang: match spec.group.rules.gang {
             Together::Free => Gang::Apart,

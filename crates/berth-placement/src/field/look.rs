@@ -169,17 +169,17 @@ impl<'a, 'b> Look<'a, 'b> {
     /// Remembers a node if it is cheap enough.
     fn offer(&mut self, field: &Field<'a>, place: Place, cell: usize) {
         let (node, seat) = self.board.seats().at(place);
+        let weights = field.weights_on(seat);
         let Open { least, bar } = &mut self.open[cell];
-        if least
-            .limit()
-            .is_some_and(|limit| cost::reaches(field.policy, seat.used + field.wanted, seat.capacity, limit))
-        {
+        if least.limit().is_some_and(|limit| cost::reaches(weights, seat.used + field.wanted, seat.capacity, limit)) {
             return;
         }
         let given = field.devices_of(self.board, seat, &self.wishes[&field.sort_of(seat)]);
         let given = given.expect("the node was found to have its devices free");
         least.offer(field.costs_of(self.board, node, seat, &given, self.same).total(), node);
-        *bar = least.limit().and_then(|limit| cost::reached_from(field.policy, limit)).map_or(i16::MAX, fullness_of);
+        // In other pools how full a node is may cost less.
+        let limit = least.limit().filter(|_| field.policy.spec.pools.is_empty());
+        *bar = limit.and_then(|limit| cost::reached_from(weights, limit)).map_or(i16::MAX, fullness_of);
     }
 
     /// The cell of a node; a new one where it is the first of its kind.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::testkit::{Machine, Spec, batch, machine};
 use berth_model::{
-    AllocId, Domain, Filter, Filtered, Incarnation, NodeId, Operator, Policy, Rules, Sense, Shortfall, Spread,
+    AllocId, BuiltIn, Domain, Filter, Filtered, Incarnation, NodeId, Operator, Policy, Rules, Sense, Shortfall, Spread,
     Strength, Weight,
 };
 use proptest::prelude::*;
@@ -107,7 +107,7 @@ fn nearest_of_all(field: &Field<'_>, board: &Board, class: Class<'_>) -> Option<
     lacking.min_by_key(|(lack, node, _)| (*lack, *node)).map(|(_, node, shortfall)| (node, shortfall))
 }
 
-fn assert_same(board: &Board, spec: &Spec, policy: Policy) {
+fn assert_same(board: &Board, spec: &Spec, policy: &Policy) {
     let class = Class { job: &spec.0, group: &spec.0.groups[0] };
     let want = Want { alloc: AllocId::new(LIFE, u64::MAX), only: None, avoid: Vec::new(), leaving: None };
     let field = Field::evaluate(board, class, policy, enough_for(std::slice::from_ref(&want)));
@@ -165,8 +165,8 @@ proptest! {
             change(&mut board, &mut chance, &mut held, step);
             if step % 10 == 0 {
                 let job = 1 + chance.below(5);
-                let policy = chance.one_of(&[Policy::Spread, Policy::Spread, Policy::Pack, Policy::Fragmentation]);
-                assert_same(&board, &some_spec(&mut chance, job), policy);
+                let policy = chance.one_of(&[BuiltIn::Balanced, BuiltIn::Spread, BuiltIn::Pack, BuiltIn::Fragmentation]).policy();
+                assert_same(&board, &some_spec(&mut chance, job), &policy);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! A copy of a board on which acts are tried, one after the other, and undone.
 
-use berth_model::{AllocId, DecisionId, Fingerprint, Gang, Incarnation, JobId, NodeId, Policy};
+use berth_model::{AllocId, DecisionId, Fingerprint, Gang, Incarnation, JobId, NodeId, Policy, Term};
 
 use super::{Ahead, Case, LOOKS, Others, TRIALS};
 use crate::board::{Board, Eligibility, Hold};
@@ -10,9 +10,9 @@ use crate::place::{Want, take};
 
 /// A copy of a board, with what has to be undone to make it equal to the board again.
 #[derive(Debug)]
-pub struct Trial {
+pub struct Trial<'p> {
     board: Board,
-    policy: Policy,
+    policy: &'p Policy,
     undo: Vec<Undo>,
     /// How often all nodes may still be looked at.
     left: usize,
@@ -36,12 +36,12 @@ pub(super) fn imagined_node(nth: u32) -> NodeId {
     NodeId::new(IMAGINED, u64::from(nth))
 }
 
-impl Trial {
+impl<'p> Trial<'p> {
     /// A copy of the board.
-    pub fn new(board: &Board, policy: Policy) -> Trial {
+    pub fn new(board: &Board, policy: &'p Policy) -> Trial<'p> {
         let left = (LOOKS / board.seats().len().max(1)).max(TRIALS);
         let mut board = board.clone();
-        if policy == Policy::Fragmentation {
+        if policy.spec.counts(Term::Fragmentation) {
             board.follow();
         }
         Trial { board, policy, undo: Vec::new(), left }
@@ -60,7 +60,10 @@ impl Trial {
     }
 
     /// How the nodes look to a class of which so many are to be placed. None: nodes were looked at often enough.
-    pub(super) fn field<'a>(&mut self, class: Class<'a>, most: usize) -> Option<Field<'a>> {
+    pub(super) fn field<'a>(&mut self, class: Class<'a>, most: usize) -> Option<Field<'a>>
+    where
+        'p: 'a,
+    {
         self.look().then(|| Field::evaluate(&self.board, class, self.policy, most))
     }
 

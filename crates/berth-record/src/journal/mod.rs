@@ -269,7 +269,8 @@ fn records(snapshot: &Snapshot) -> impl Iterator<Item = Write> {
     let allocs = snapshot.allocs.iter().cloned().map(|alloc| Mutation::PutAlloc(Box::new(alloc)));
     let commands = snapshot.commands.iter().cloned().map(Mutation::PutCommand);
     let ledger = snapshot.ledger.iter().cloned().map(Mutation::PutLedger);
-    let all = meta.chain(nodes).chain(jobs).chain(versions).chain(allocs).chain(commands).chain(ledger);
+    let policy = snapshot.policy.iter().cloned().map(|policy| Mutation::PutPolicy(Box::new(policy)));
+    let all = meta.chain(policy).chain(nodes).chain(jobs).chain(versions).chain(allocs).chain(commands).chain(ledger);
     all.map(|mutation| encode(&mutation))
 }
 

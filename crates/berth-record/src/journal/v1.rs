@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
 use crate::stored::{Stored, stored};
-use crate::v2::alloc::{Policy, TaskStatus};
+use crate::v2::alloc::TaskStatus;
 use crate::v2::command::CommandOutcome;
 use crate::v2::job::JobSpec;
 use crate::v2::meta::{Epoch, JobId};
 use crate::v2::node::{Fingerprint, NodeCondition};
+use crate::v2::policy::{BuiltIn, PolicySpec};
 use crate::v2::remembered::Ended;
 
 stored! {
@@ -26,7 +27,12 @@ stored! {
         command: Command,
     }
 
-    enum Command = Command { Run(spec: Box<JobSpec>), Stop(job: JobId), StopAlloc(alloc: String) }
+    enum Command = Command {
+        Run(spec: Box<JobSpec>),
+        Stop(job: JobId),
+        StopAlloc(alloc: String),
+        SetPolicy { spec: Box<PolicySpec>, after: Option<u64> },
+    }
 
     struct ObservedAlloc = ObservedAlloc { id: String, phase: Phase, tasks: BTreeMap<String, TaskStatus> }
 
@@ -48,6 +54,7 @@ stored! {
         KeyReused { command: String },
         Invalid { place: String, problem: String, remedy: String },
         PlanChanged { plan: String, now: String },
+        PolicyChanged { version: u64 },
         NotLeader,
         StoreUnavailable,
         Overloaded,
@@ -139,7 +146,7 @@ pub(crate) enum CommitError {
 pub(crate) struct Settings {
     heartbeat: u64,
     heartbeat_grace: u64,
-    policy: Policy,
+    policy: BuiltIn,
     preempt_max: u32,
     keep_ended: u64,
     keep_ended_max: u64,
@@ -162,7 +169,7 @@ impl Stored<model::control::Settings> for Settings {
         Settings {
             heartbeat: heartbeat.0,
             heartbeat_grace: heartbeat_grace.0,
-            policy: Policy::store(policy),
+            policy: BuiltIn::store(policy),
             preempt_max: *preempt_max,
             keep_ended: keep_ended.0,
             keep_ended_max: *keep_ended_max,

@@ -84,14 +84,14 @@ stored! {
     }
 
     struct Explanation = Explanation {
-        policy: Policy,
+        policy: String,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        policy_version: u64,
         considered: u32,
         filtered: Vec<(Filter, u32)>,
         chosen: Vec<CostTerm>,
         runner_up: Option<(String, Vec<CostTerm>)>,
     }
-
-    enum Policy = Policy { Spread, Pack, Fragmentation }
 
     struct CostTerm = CostTerm { term: Term, cost: i64 }
 
@@ -104,6 +104,7 @@ stored! {
         Affinity,
         AntiAffinity,
         Spread,
+        Emptiness,
     }
 
     enum Filter = Filter {
@@ -123,4 +124,10 @@ stored! {
     enum Dimension = Dimension { Cpu, Memory, Disk, Network, Device(kind: String) }
 
     struct Shortfall = Shortfall { dimension: Dimension, wanted: u64, free: u64, capacity: u64 }
+}
+
+/// Where nobody has set a policy, nothing is said of its version, as before there were any.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(version: &u64) -> bool {
+    *version == 0
 }

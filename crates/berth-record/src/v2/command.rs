@@ -18,5 +18,6 @@ stored! {
         JobVersion { job: JobId, version: u64, changed: bool },
         Stopping(job: JobId),
         StoppingAlloc(alloc: String),
+        Policy { name: String, version: u64, changed: bool },
     }
 }

@@ -24,5 +24,6 @@ stored! {
         TaskRestarting { alloc: String, job: JobId, task: String, exit: Exit },
         AllocStopping { alloc: String, job: JobId },
         AllocEnded { alloc: String, job: JobId, outcome: Outcome },
+        PolicyChanged { name: String, version: u64 },
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod job;
 mod ledger;
 pub(crate) mod meta;
 pub(crate) mod node;
+pub(crate) mod policy;
 pub(crate) mod remembered;
 
 pub(crate) use alloc::Alloc;
@@ -16,4 +17,5 @@ pub(crate) use job::{Job, JobVersionRecord};
 pub(crate) use ledger::LedgerEntry;
 pub(crate) use meta::{Epoch, Meta};
 pub(crate) use node::Node;
+pub(crate) use policy::SetPolicy;
 pub(crate) use remembered::Remembered;

@@ -335,15 +335,17 @@ fn terms() -> impl Strategy<Value = Vec<CostTerm>> {
         Just(Term::Affinity),
         Just(Term::AntiAffinity),
         Just(Term::Spread),
+        Just(Term::Emptiness),
     ];
     vec((term, any::<i64>()).prop_map(|(term, cost)| CostTerm { term, cost }), 0..4)
 }
 
 fn placement() -> BoxedStrategy<Placement> {
-    let policy = prop_oneof![Just(Policy::Spread), Just(Policy::Pack)];
+    let policy = (name(), any::<u64>().prop_map(PolicyVersion));
     let explanation = (policy, any::<u32>(), filtered(), terms(), of((node_id(), terms()))).prop_map(
-        |(policy, considered, filtered, chosen, runner_up)| Explanation {
+        |((policy, policy_version), considered, filtered, chosen, runner_up)| Explanation {
             policy,
+            policy_version,
             considered,
             filtered,
             chosen,
@@ -466,6 +468,9 @@ fn command() -> BoxedStrategy<CommandRecord> {
         }),
         job_id().prop_map(CommandOutcome::Stopping),
         alloc_id().prop_map(CommandOutcome::StoppingAlloc),
+        (name(), any::<u64>(), any::<bool>()).prop_map(|(name, version, changed)| {
+            CommandOutcome::Policy { name, version: PolicyVersion(version), changed }
+        }),
     ];
     (id(CommandId::new), text(), name(), text(), time(), number(), outcome)
         .prop_map(|(id, principal, namespace, key, at, digest, outcome)| CommandRecord {
@@ -517,6 +522,8 @@ fn happening() -> BoxedStrategy<Happening> {
         }),
         of_alloc().prop_map(|(alloc, job)| Happening::AllocStopping { alloc, job }),
         (of_alloc(), outcome()).prop_map(|((alloc, job), outcome)| Happening::AllocEnded { alloc, job, outcome }),
+        (name(), any::<u64>())
+            .prop_map(|(name, version)| Happening::PolicyChanged { name, version: PolicyVersion(version) }),
     ];
     prop_oneof![of_job, of_node, of_placing, of_ending].boxed()
 }
@@ -546,6 +553,25 @@ fn meta() -> BoxedStrategy<Meta> {
         .boxed()
 }
 
+fn policy() -> BoxedStrategy<SetPolicy> {
+    let weights = || {
+        any::<[u32; Term::ALL.len()]>().prop_map(|weights| {
+            Term::ALL.into_iter().zip(weights).fold(Weights::NONE, |all, (term, weight)| all.with(term, weight))
+        })
+    };
+    let spec = (name(), weights(), btree_map(name(), weights(), 0..3)).prop_map(|(name, weights, pools)| PolicySpec {
+        name,
+        weights,
+        pools,
+    });
+    (any::<u64>(), spec, time(), cause())
+        .prop_map(|(version, spec, at, cause)| SetPolicy {
+            policy: Policy { version: PolicyVersion(version), spec },
+            changed: (at, cause),
+        })
+        .boxed()
+}
+
 /// Any mutation that puts.
 pub fn put() -> BoxedStrategy<Mutation> {
     prop_oneof![
@@ -556,6 +582,7 @@ pub fn put() -> BoxedStrategy<Mutation> {
         alloc().prop_map(|alloc| Mutation::PutAlloc(Box::new(alloc))),
         command().prop_map(Mutation::PutCommand),
         ledger().prop_map(Mutation::PutLedger),
+        policy().prop_map(|policy| Mutation::PutPolicy(Box::new(policy))),
     ]
     .boxed()
 }

@@ -180,7 +180,7 @@ fn node_with_devices(since: Timestamp) -> Mutation {
 }
 
 fn alloc_with_devices() -> Mutation {
-    let placement = Placement { devices: grants(), ..placement(Policy::Pack) };
+    let placement = Placement { devices: grants(), ..placement("pack") };
     let since = Timestamp(1_700_000_002_000);
     Mutation::PutAlloc(Box::new(alloc(AllocState::Placed { placement, since }, by_event())))
 }
@@ -243,7 +243,7 @@ fn alloc_preempting() -> Mutation {
 }
 
 fn allocs_preempted() -> [Mutation; 2] {
-    let (since, placement) = (Timestamp(1_700_000_002_000), placement(Policy::Pack));
+    let (since, placement) = (Timestamp(1_700_000_002_000), placement("pack"));
     let cause = Cause::Preemption { by: alloc_id(23), job: job_id() };
     let outcome = Outcome::Preempted { by: alloc_id(23), job: job_id() };
     let stopping = AllocState::Stopping { placement: placement.clone(), since, cause };
@@ -276,7 +276,7 @@ fn alloc_in_a_gang() -> Mutation {
 }
 
 fn alloc_by_preferences() -> Mutation {
-    let mut placement = placement(Policy::Spread);
+    let mut placement = placement("spread");
     let term = |term, cost| CostTerm { term, cost };
     placement.explanation.chosen = vec![
         term(Term::Preference, 0),
@@ -335,7 +335,7 @@ fn filtered() -> Filtered {
     ])
 }
 
-pub fn placement(policy: Policy) -> Placement {
+pub fn placement(policy: &str) -> Placement {
     let term = |term, cost| CostTerm { term, cost };
     Placement {
         node: node_id(2),
@@ -343,7 +343,8 @@ pub fn placement(policy: Policy) -> Placement {
         devices: BTreeMap::new(),
         decision: decision(12),
         explanation: Explanation {
-            policy,
+            policy: policy.parse().unwrap(),
+            policy_version: PolicyVersion(0),
             considered: 40,
             filtered: filtered(),
             chosen: vec![term(Term::Utilisation, 310), term(Term::SameGroup, -5), term(Term::FailedHere, 0)],
@@ -401,10 +402,10 @@ fn allocs() -> Vec<(String, Mutation)> {
         verdict: Verdict::Waiting,
     };
     let back_off = WaitReason::BackOff { until: Timestamp(1_700_000_030_000), failed: alloc_id(11) };
-    let placed = AllocState::Placed { placement: placement(Policy::Spread), since };
-    let running = |ready| AllocState::Running { placement: placement(Policy::Pack), since, ready };
-    let stopping = AllocState::Stopping { placement: placement(Policy::Pack), since, cause: by_timer(Timer::MinReady) };
-    let there = || Some(placement(Policy::Spread));
+    let placed = AllocState::Placed { placement: placement("spread"), since };
+    let running = |ready| AllocState::Running { placement: placement("pack"), since, ready };
+    let stopping = AllocState::Stopping { placement: placement("pack"), since, cause: by_timer(Timer::MinReady) };
+    let there = || Some(placement("spread"));
     let mut states = vec![
         ("waiting-queued".to_owned(), waiting(WaitReason::Queued)),
         ("waiting-no-nodes".to_owned(), waiting(WaitReason::NoNodes)),
@@ -486,8 +487,35 @@ fn ledger() -> Vec<(&'static str, Mutation)> {
             of(Happening::TaskRestarting { alloc, job: job.clone(), task: "server".parse().unwrap(), exit }),
         ),
         ("event-alloc-stopping", of(Happening::AllocStopping { alloc, job: job.clone() })),
+        (
+            "event-policy-changed",
+            entry(by_command(), Happening::PolicyChanged { name: policy_name(), version: PolicyVersion(5) }),
+        ),
         ("event-alloc-ended", of(Happening::AllocEnded { alloc, job, outcome: Outcome::Lost(node) })),
     ]
+}
+
+fn policy_name() -> PolicyName {
+    "quiet-nights".parse().unwrap()
+}
+
+fn policy() -> SetPolicy {
+    let weights = Term::ALL.into_iter().zip(1..).fold(Weights::NONE, |weights, (term, n)| weights.with(term, 100 * n));
+    let pools = BTreeMap::from([("gpu".parse().unwrap(), BuiltIn::Fragmentation.weights())]);
+    let spec = PolicySpec { name: policy_name(), weights, pools };
+    SetPolicy {
+        policy: Policy { version: PolicyVersion(5), spec },
+        changed: (Timestamp(1_700_000_000_000), by_command()),
+    }
+}
+
+/// Placed by a policy that somebody has set, with a term that only some have.
+fn alloc_by_policy() -> Mutation {
+    let mut placement = placement("quiet-nights");
+    placement.explanation.policy_version = PolicyVersion(5);
+    placement.explanation.chosen = vec![CostTerm { term: Term::Emptiness, cost: 690 }];
+    let placed = AllocState::Placed { placement, since: Timestamp(1_700_000_002_000) };
+    Mutation::PutAlloc(Box::new(alloc(placed, by_event())))
 }
 
 /// Every kind of record, with every variant in one of them.
@@ -516,6 +544,12 @@ pub fn samples() -> Vec<(String, Mutation)> {
         ("node-lost", node(NodeState::Lost { since, cause: by_timer(Timer::Heartbeat) })),
         ("command-job-version", command(changed)),
         ("command-stopping", command(CommandOutcome::Stopping(job_id()))),
+        ("alloc-placed-by-a-policy", alloc_by_policy()),
+        ("policy", Mutation::PutPolicy(Box::new(policy()))),
+        (
+            "command-policy",
+            command(CommandOutcome::Policy { name: policy_name(), version: PolicyVersion(5), changed: true }),
+        ),
         ("command-stopping-alloc", command(CommandOutcome::StoppingAlloc(alloc_id(23)))),
     ];
     let named = single.into_iter().chain(jobs()).chain(ledger()).map(|(name, sample)| (name.to_owned(), sample));

@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use berth_api::jobfile::{self, JobFileError, JobFileErrors};
 use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
-use berth_model::{Command, CommandRequest, Job, JobSpec, Refusal, limits};
+use berth_model::{Command, CommandRequest, Job, Refusal, limits};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -67,17 +67,11 @@ pub async fn run(
     body: Body,
 ) -> Result<Json<wire::CommandOutcome>, ApiError> {
     let key = idempotency_key(&headers)?;
-    let media_type = media_type(&headers);
-    if !matches!(media_type.as_str(), "application/json" | "application/yaml" | "application/x-yaml" | "text/yaml") {
-        let message = match media_type.as_str() {
-            "" => "the body's type is not told".to_owned(),
-            other => format!("a job file is not of type {}", other.chars().take(80).collect::<String>()),
-        };
-        return Err(ApiError::new(ErrorKind::UnsupportedMediaType, message)
-            .at("header Content-Type")
-            .remedy("send `Content-Type: application/json` or `application/yaml`"));
-    }
-    let spec = job_file(&read(body, limits::JOB_BYTES).await?, &media_type)?;
+    let spec = match file(&headers, body, "job file").await? {
+        File::Json(text) => jobfile::parse_json(&text),
+        File::Yaml(text) => jobfile::parse("body", &text),
+    };
+    let spec = spec.map_err(|errors| faults(&errors, JOB_FILES))?;
     let namespace = spec.id.namespace.clone();
     let command = Command::Run(Box::new(spec));
     let planned = params.plan.map(|id| plans::kept(&api, id.0)).transpose()?;
@@ -89,18 +83,41 @@ pub async fn run(
     }
 }
 
-pub fn job_file(bytes: &[u8], media_type: &str) -> Result<JobSpec, ApiError> {
-    let invalid = |message: String| ApiError::new(ErrorKind::Invalid, message).at("body");
-    let text = std::str::from_utf8(bytes).map_err(|_| invalid("the job file is not UTF-8 text".to_owned()))?;
-    if media_type == "application/json" {
-        jobfile::parse_json(text).map_err(|errors| faults(&errors))
-    } else {
-        jobfile::parse("body", text).map_err(|errors| faults(&errors))
-    }
+/// A file that somebody sends.
+pub enum File {
+    /// JSON text.
+    Json(String),
+    /// YAML text.
+    Yaml(String),
 }
 
-/// What is wrong with a job file, the first fault with its place.
-fn faults(errors: &JobFileErrors) -> ApiError {
+/// Reads the file, which is told as `what` where something is wrong with it.
+pub async fn file(headers: &HeaderMap, body: Body, what: &str) -> Result<File, ApiError> {
+    let media_type = media_type(headers);
+    let is_json = match media_type.as_str() {
+        "application/json" => true,
+        "application/yaml" | "application/x-yaml" | "text/yaml" => false,
+        other => {
+            let message = match other {
+                "" => "the body's type is not told".to_owned(),
+                other => format!("a {what} is not of type {}", other.chars().take(80).collect::<String>()),
+            };
+            return Err(ApiError::new(ErrorKind::UnsupportedMediaType, message)
+                .at("header Content-Type")
+                .remedy("send `Content-Type: application/json` or `application/yaml`"));
+        }
+    };
+    let bytes = read(body, limits::JOB_BYTES).await?;
+    let invalid = |_| ApiError::new(ErrorKind::Invalid, format!("the {what} is not UTF-8 text")).at("body");
+    let text = String::from_utf8(bytes.into()).map_err(invalid)?;
+    Ok(if is_json { File::Json(text) } else { File::Yaml(text) })
+}
+
+/// Where somebody finds what a job file may hold.
+pub const JOB_FILES: &str = "GET /v1/schema tells what a job file may hold";
+
+/// What is wrong with a file, the first fault with its place.
+pub fn faults(errors: &JobFileErrors, remedy: &str) -> ApiError {
     let place = |error: &JobFileError| match (error.line, error.column) {
         (Some(line), Some(column)) => format!("line {line}, column {column}"),
         (Some(_), None) | (None, Some(_)) | (None, None) if error.path.is_empty() => "body".to_owned(),
@@ -117,7 +134,7 @@ fn faults(errors: &JobFileErrors) -> ApiError {
     let error = ApiError::new(ErrorKind::Invalid, message).at(place(first));
     match &first.nearest {
         Some(nearest) => error.remedy(format!("did you mean `{nearest}`?")),
-        None => error.remedy("GET /v1/schema tells what a job file may hold"),
+        None => error.remedy(remedy),
     }
 }
 

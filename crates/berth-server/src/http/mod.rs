@@ -11,6 +11,7 @@ mod jobs;
 mod nodes;
 mod places;
 mod plans;
+mod policy;
 mod reasons;
 mod requests;
 mod serve;
@@ -85,7 +86,8 @@ impl Api {
         wire::ExecRequest
     )),
     tags(
-        (name = "jobs"), (name = "allocations"), (name = "nodes"), (name = "plans"), (name = "ledger"), (name = "server"),
+        (name = "jobs"), (name = "allocations"), (name = "nodes"), (name = "plans"), (name = "ledger"), (name = "policy"),
+        (name = "server"),
         (name = "agents", description = "For agents. Streams in both directions, over HTTP/2 alone.")
     )
 )]
@@ -107,6 +109,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(events::list))
         .routes(routes!(whys::alloc))
         .routes(routes!(whys::job))
+        .routes(routes!(policy::show, policy::set))
         .routes(routes!(status::status))
         .routes(routes!(status::job_schema))
         .routes(routes!(status::openapi_document))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
+use berth_api::jobfile::{self, policy as policyfile};
 use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
 use berth_model::{Command, NodeId, Plan, PlanId, PlanRequest, Refusal};
 
@@ -14,7 +15,8 @@ use super::auth::operator;
 use super::body::read;
 use super::error::{ApiError, shortened};
 use super::extract::{Segments, parse};
-use super::jobs::job_file;
+use super::jobs::{JOB_FILES, faults};
+use super::policy::POLICY_FILES;
 use crate::plans::difference;
 use crate::view::View;
 
@@ -86,12 +88,17 @@ fn meant(api: &Api, request: wire::PlanRequest) -> Result<PlanRequest, ApiError>
     let view = api.shared.view();
     Ok(match request {
         wire::PlanRequest::Run { job } => {
-            let spec = job_file(job.to_string().as_bytes(), "application/json")?;
+            let spec = jobfile::parse_json(&job.to_string());
+            let spec = spec.map_err(|errors| faults(&errors, JOB_FILES))?;
             PlanRequest::Command(Command::Run(Box::new(spec)))
         }
         wire::PlanRequest::Stop { job } => PlanRequest::Command(Command::Stop(job.0)),
         wire::PlanRequest::StopAlloc { alloc } => PlanRequest::Command(Command::StopAlloc(alloc.0)),
         wire::PlanRequest::Drain { nodes } => PlanRequest::Drain(selected(&view, &nodes)?),
+        wire::PlanRequest::Policy { policy } => {
+            let spec = policyfile::parse_json(&policy.to_string()).map_err(|errors| faults(&errors, POLICY_FILES))?;
+            PlanRequest::Command(Command::SetPolicy { spec: Box::new(spec), after: None })
+        }
         wire::PlanRequest::Lose { nodes } => PlanRequest::Lose(selected(&view, &nodes)?),
     })
 }

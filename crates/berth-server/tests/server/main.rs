@@ -5,6 +5,7 @@ mod cluster;
 mod connections;
 mod document;
 mod liars;
+mod policy;
 mod requests;
 mod retries;
 mod work;

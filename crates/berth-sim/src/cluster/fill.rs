@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use berth_control::Event;
-use berth_model::{Balance, JobSpec, Millis, Policy};
+use berth_model::{Balance, BuiltIn, JobSpec, Millis};
 
 use super::Meter;
 use super::mix::Mix;
@@ -44,7 +44,7 @@ pub(crate) struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    pub(crate) fn new(policy: Policy, meter: &'a mut dyn Meter) -> Cluster<'a> {
+    pub(crate) fn new(policy: BuiltIn, meter: &'a mut dyn Meter) -> Cluster<'a> {
         Cluster { healthy: Healthy::new(policy), meter, cpu: 0, asked_cpu: 0 }
     }
 

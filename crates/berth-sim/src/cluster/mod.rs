@@ -9,7 +9,7 @@ mod report;
 
 use std::time::Duration;
 
-use berth_model::Policy;
+use berth_model::BuiltIn;
 
 pub(crate) use report::percentile;
 pub use report::{ClusterReport, Milliseconds};
@@ -35,7 +35,7 @@ pub struct ClusterOptions {
     /// What chance begins with.
     pub seed: u64,
     /// The placement policy.
-    pub policy: Policy,
+    pub policy: BuiltIn,
 }
 
 /// What the caller measures with, since a simulation has no clock of its own.
@@ -81,7 +81,8 @@ mod tests {
     }
 
     fn run(utilisation: u32, seed: u64) -> ClusterReport {
-        let options = ClusterOptions { machines: 60, utilisation, rounds: 3, churn: 10, seed, policy: Policy::Spread };
+        let options =
+            ClusterOptions { machines: 60, utilisation, rounds: 3, churn: 10, seed, policy: BuiltIn::Balanced };
         cluster(&options, &mut Ticks(0))
     }
 

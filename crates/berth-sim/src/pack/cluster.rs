@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    AllocId, Bytes, Constraint, CpuMillis, DecisionId, Device, DeviceAmount, DeviceSpec, Driver, Fingerprint,
+    AllocId, BuiltIn, Bytes, Constraint, CpuMillis, DecisionId, Device, DeviceAmount, DeviceSpec, Driver, Fingerprint,
     GroupName, GroupSpec, Incarnation, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode,
     NodeId, Operator, Policy, Port, Preemptible, Priority, Resources, RestartPolicy, Rules, TaskSpec, Thousandths,
     UpdatePolicy,
@@ -32,12 +32,12 @@ struct Alike {
 
 impl Cluster {
     /// All nodes, empty.
-    pub(super) fn new(nodes: &[TraceNode], policy: Policy) -> Cluster {
+    pub(super) fn new(nodes: &[TraceNode], policy: BuiltIn) -> Cluster {
         let mut board = Board::default();
         for (number, node) in (1..).zip(nodes) {
             board.put_node(NodeId::new(LIFE, number), &fingerprint(number, node), Eligibility::Ready);
         }
-        Cluster { board, policy, arrivals: 0, running: BTreeMap::new() }
+        Cluster { board, policy: policy.policy(), arrivals: 0, running: BTreeMap::new() }
     }
 
     /// Tells the policy that pods like this one come.
@@ -60,20 +60,20 @@ impl Cluster {
     fn put(&mut self, job: &JobSpec, alloc: AllocId, only: Option<NodeId>) -> Option<NodeId> {
         let want = Want { alloc, only, avoid: Vec::new(), leaving: None };
         let decision = DecisionId::new(LIFE, self.arrivals);
-        let outcome = place(&mut self.board, class(job), &[want], self.policy, decision);
+        let outcome = place(&mut self.board, class(job), &[want], &self.policy, decision);
         outcome.placed.first().map(|(_, placement)| placement.node)
     }
 
     /// Makes the move of one running allocation that gains most. False: none gains anything.
     pub(super) fn improve(&mut self) -> bool {
-        let found = best_move(&self.board, self.classes(), self.policy);
+        let found = best_move(&self.board, self.classes(), &self.policy);
         found.map(|found| self.carry_out(found)).is_some()
     }
 
     /// Makes one move after which the pod fits. False: there is none.
     pub(super) fn make_room(&mut self, pod: &TracePod) -> bool {
         let job = job(0, pod);
-        let found = move_for(&self.board, class(&job), self.classes(), self.policy);
+        let found = move_for(&self.board, class(&job), self.classes(), &self.policy);
         found.map(|found| self.carry_out(found)).is_some()
     }
 

@@ -7,7 +7,7 @@ mod cluster;
 mod curve;
 mod trace;
 
-use berth_model::Policy;
+use berth_model::BuiltIn;
 use serde::Serialize;
 
 pub use crate::table::TraceError;
@@ -63,7 +63,7 @@ pub fn pack(
     nodes: &[TraceNode],
     pods: &TracePods,
     order: &[usize],
-    policy: Policy,
+    policy: BuiltIn,
     knowledge: Knowledge,
     batches: Batches,
     mut seen: impl FnMut(),

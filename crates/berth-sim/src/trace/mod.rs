@@ -12,7 +12,7 @@ mod waits;
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_control::Event;
-use berth_model::{AllocId, AllocState, JobId, Millis, Policy, Timestamp};
+use berth_model::{AllocId, AllocState, BuiltIn, JobId, Millis, Timestamp};
 
 pub use crate::table::TraceError;
 pub use read::{Alike, Amounts, Machines, Trace, read_instances, read_machines};
@@ -29,7 +29,7 @@ use waits::{End, Waits};
 pub fn replay(
     trace: &Trace,
     machines: &[Machines],
-    policy: Policy,
+    policy: BuiltIn,
     meter: &mut dyn Meter,
     mut seen: impl FnMut(),
 ) -> TraceReport {
@@ -68,7 +68,7 @@ const HOUR: Millis = Millis::from_secs(3_600);
 const WAKES: usize = 24;
 
 impl<'a> Replay<'a> {
-    fn new(trace: &'a Trace, policy: Policy, meter: &'a mut dyn Meter) -> Replay<'a> {
+    fn new(trace: &'a Trace, policy: BuiltIn, meter: &'a mut dyn Meter) -> Replay<'a> {
         let ids = trace.alike.iter().enumerate().map(|(kind, alike)| (services::service(kind, alike, 0).id, kind));
         Replay {
             trace,

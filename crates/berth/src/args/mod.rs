@@ -5,11 +5,12 @@ mod roles;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use berth_model::BuiltIn;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use roles::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
 
-use crate::config::PolicyName;
+use crate::config::BuiltInName;
 
 /// Turns a set of machines into one computer.
 #[derive(Debug, Parser)]
@@ -99,14 +100,18 @@ pub enum Command {
     /// Show nodes
     #[command(subcommand, after_help = "Example: berth node list")]
     Node(NodeCommand),
+    /// Show or change by what nodes are chosen
+    #[command(subcommand, after_help = "Example: berth policy show")]
+    Policy(PolicyCommand),
     /// Make the decisions of a server's journal again, and compare
     #[command(after_help = REPLAY_HELP)]
     Replay {
         /// A segment of the journal, or the folder `journal` of a server's data folder
         journal: PathBuf,
-        /// Tell what this policy would have decided as well: `spread`, `pack` or `fragmentation`
-        #[arg(long)]
-        policy: Option<PolicyName>,
+        /// Tell what this policy would have decided as well: a policy file, or `balanced`, `pack`, `spread` or
+        /// `fragmentation`
+        #[arg(long, value_name = "FILE|NAME")]
+        policy: Option<PathBuf>,
     },
     /// Simulate whole clusters with faults
     #[command(subcommand, after_help = "Example: berth sim run --seed 7")]
@@ -268,6 +273,13 @@ pub enum PlanCommand {
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
     },
+    /// What another policy would do; nothing that runs is moved by it
+    #[command(after_help = "Example: berth plan policy examples/policies/quiet-nights.yaml")]
+    Policy {
+        /// A policy file (`-` for standard input), or `balanced`, `pack`, `spread` or `fragmentation`
+        #[arg(value_name = "FILE|NAME")]
+        policy: PathBuf,
+    },
     /// What the loss of nodes would do, all at once
     #[command(after_help = "Example: berth plan lose rack-7")]
     Lose {
@@ -348,7 +360,7 @@ journal: another version may decide otherwise.
 
 Exit status: 0 all the same, up to a torn end too; 1 a file is damaged; 4 something came out otherwise.
 
-With --json: {segments: [{file, program?, epoch?, policy?, from?, to?, steps, effects, outcome, torn_at?, problem?, \
+With --json: {segments: [{file, program?, epoch?, policy?, policy_version?, from?, to?, steps, effects, outcome, torn_at?, problem?, \
 difference?: {step, at, event, written, now, effect?}, what_if?: {policy, then, instead, placements: {same, other, first: \
 [{job, group, index, number, then?, instead?}…]}, assumed}}…]}. `outcome` is same, differs or unreadable; `written` and `now` \
 list kind, bytes and digest of each effect. What a segment says of itself is missing where its writer died before it \
@@ -395,6 +407,43 @@ pub enum NodeCommand {
     Show {
         /// A node's name or id
         node: String,
+    },
+}
+
+/// What is said below the flags of `berth policy show`.
+const POLICY_SHOW_HELP: &str = "\
+With --json: {name, version, changed?, cause?, spec}: `version` is 0 and the two others are absent where nobody has set a \
+policy, and the server's setting holds; `spec` is a policy file that leaves nothing to a base.
+
+Example: berth policy show --json";
+
+/// What is said below the flags of `berth policy set`.
+const POLICY_SET_HELP: &str = "\
+What is placed from then on is placed by it; what runs stays where it is. A policy file is documented in docs/policy.md.
+
+With --json: {kind: policy, name, version, changed}.
+
+Example: berth policy set pack
+         berth policy set examples/policies/quiet-nights.yaml --check-version 3";
+
+/// `berth policy …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Show the policy with its weights
+    #[command(after_help = POLICY_SHOW_HELP)]
+    Show,
+    /// Place by another policy from now on
+    #[command(after_help = POLICY_SET_HELP)]
+    Set {
+        /// A policy file (`-` for standard input), or `balanced`, `pack`, `spread` or `fragmentation`
+        #[arg(value_name = "FILE|NAME")]
+        policy: PathBuf,
+        /// Refuse when the policy that holds is of another version
+        #[arg(long, value_name = "VERSION")]
+        check_version: Option<u64>,
+        /// The command's own key, when it is sent again after an unclear end
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
     },
 }
 
@@ -446,9 +495,9 @@ pub struct TraceArgs {
     /// The instances with their times, plain or compressed with xz
     #[arg(long, value_name = "FILE")]
     pub instances: PathBuf,
-    /// The placement policy: `spread`, `pack` or `fragmentation`
-    #[arg(long, default_value = "spread")]
-    pub policy: PolicyName,
+    /// The placement policy
+    #[arg(long, value_enum, default_value_t = SimPolicy::Balanced)]
+    pub policy: SimPolicy,
     /// Draw what was in use and how many waited, over time
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
@@ -472,15 +521,15 @@ pub struct ClusterArgs {
     /// What chance begins with
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// The placement policy: `spread`, `pack` or `fragmentation`
-    #[arg(long, default_value = "spread")]
-    pub policy: PolicyName,
+    /// The placement policy: `balanced`, `pack`, `spread` or `fragmentation`
+    #[arg(long, default_value = "balanced")]
+    pub policy: BuiltInName,
 }
 
 impl ClusterArgs {
     /// The same in the simulator's words.
     pub fn options(&self) -> berth_sim::ClusterOptions {
-        let ClusterArgs { machines, utilisation, rounds, churn, seed, policy: PolicyName(policy) } = *self;
+        let ClusterArgs { machines, utilisation, rounds, churn, seed, policy: BuiltInName(policy) } = *self;
         berth_sim::ClusterOptions { machines, utilisation, rounds, churn, seed, policy }
     }
 }
@@ -514,7 +563,7 @@ pub struct PackArgs {
     pub order: Vec<PathBuf>,
     /// Where pods are placed
     #[arg(long, value_enum)]
-    pub policy: PackPolicy,
+    pub policy: SimPolicy,
     /// What the policy is told of the shapes that will arrive
     #[arg(long, value_enum, default_value = "known")]
     pub mix: PackMix,
@@ -529,15 +578,28 @@ pub struct PackArgs {
     pub svg: Option<PathBuf>,
 }
 
-/// Policies that `berth sim pack` knows.
+/// Policies that simulations know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PackPolicy {
+pub enum SimPolicy {
     /// Even load
-    Spread,
+    Balanced,
     /// Full nodes first
     Pack,
+    /// Even load too: no two pods are of one group
+    Spread,
     /// Where the room that is left loses least of its worth
     Fragmentation,
+}
+
+impl From<SimPolicy> for BuiltIn {
+    fn from(policy: SimPolicy) -> BuiltIn {
+        match policy {
+            SimPolicy::Balanced => BuiltIn::Balanced,
+            SimPolicy::Pack => BuiltIn::Pack,
+            SimPolicy::Spread => BuiltIn::Spread,
+            SimPolicy::Fragmentation => BuiltIn::Fragmentation,
+        }
+    }
 }
 
 /// What a policy is told of the shapes that will arrive.

@@ -53,7 +53,7 @@ settings! {
         /// Where to listen [default: 127.0.0.1:4600]
         #[arg(value_name = "ADDRESS:PORT")]
         bind,
-        /// Where allocations go: `spread` or `pack` [default: spread]
+        /// Where allocations go until somebody sets a policy: `balanced`, `pack`, `spread` or `fragmentation` [default: balanced]
         policy,
         /// How many allocations may be making room for others of higher priority at once; 0 for none [default: 10]
         #[arg(value_name = "NUMBER")]

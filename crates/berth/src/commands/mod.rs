@@ -7,6 +7,7 @@ pub mod lab;
 pub mod logs;
 pub mod node;
 pub mod plan;
+pub mod policy;
 pub mod replay;
 pub mod roles;
 pub mod run;
@@ -26,7 +27,7 @@ use berth_model::Namespace;
 use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command, NodeCommand, SimCommand};
+use crate::args::{Cli, Command, NodeCommand, PolicyCommand, SimCommand};
 use crate::exit::{Status, failed};
 use crate::output::{Format, print};
 
@@ -119,7 +120,11 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why { target } => why::why(&context()?, &target).await.and(done),
         Command::Node(NodeCommand::List) => node::list(&context()?).await.and(done),
         Command::Node(NodeCommand::Show { node }) => node::show(&context()?, &node).await.and(done),
-        Command::Replay { ref journal, policy } => replay::replay(journal, policy, format(&cli)),
+        Command::Policy(PolicyCommand::Show) => policy::show(&context()?).await.and(done),
+        Command::Policy(PolicyCommand::Set { policy, check_version, idempotency_key }) => {
+            policy::set(&context()?, &policy, check_version, idempotency_key).await.and(done)
+        }
+        Command::Replay { ref journal, ref policy } => replay::replay(journal, policy.as_deref(), format(&cli)),
         Command::Sim(SimCommand::Run { seed, seeds }) => sim::run(seed, seeds, format(&cli)),
         Command::Sim(SimCommand::Cluster(ref args)) => sim::cluster(&args.options(), format(&cli)),
         Command::Sim(SimCommand::Pack(args)) => sim::pack(&args, format(&cli)),

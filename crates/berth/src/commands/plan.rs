@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use berth_api::jobfile;
+use berth_api::jobfile::{self, policy as policyfile};
 use berth_api::wire::v1::{
     BrokenBudget, JobId, NodeRef, Plan, PlanEnd, PlanRequest, PlannedChange, PlannedKind, PlannedWait, PortName,
     Utilisation,
@@ -10,7 +10,7 @@ use berth_api::wire::v1::{
 use berth_model::{Namespace, Resources};
 
 use super::target::{self, Target};
-use super::{Context, run};
+use super::{Context, policy, run};
 use crate::args::{PlanArgs, PlanCommand};
 use crate::exit::{Status, failed};
 use crate::output::table;
@@ -31,12 +31,17 @@ pub async fn plan(context: &Context, args: PlanArgs) -> anyhow::Result<()> {
             (request, Some(format!("berth stop {job}")))
         }
         (Some(PlanCommand::Drain { nodes }), _) => (PlanRequest::Drain { nodes }, None),
+        (Some(PlanCommand::Policy { policy: file }), _) => {
+            let spec = policy::read(&file)?;
+            let request = PlanRequest::Policy { policy: policyfile::to_json(&spec) };
+            (request, Some(format!("berth policy set {}", file.display())))
+        }
         (Some(PlanCommand::Lose { nodes }), _) => (PlanRequest::Lose { nodes }, None),
         (None, Some(file)) => {
             let spec = run::read(&file)?;
             (PlanRequest::Run { job: jobfile::to_json(&spec) }, Some(format!("berth run {}", file.display())))
         }
-        (None, None) => return Err(failed(Status::Usage, "name a job file, or `stop`, `drain` or `lose`")),
+        (None, None) => return Err(failed(Status::Usage, "name a job file, or `stop`, `drain`, `lose` or `policy`")),
     };
     let plan = context.client.plan(&request).await?;
     context.format.show(&plan, |plan| text(plan, &context.namespace, advice.as_deref(), &request))

@@ -67,6 +67,12 @@ fn plan_id(text: &str) -> anyhow::Result<PlanId> {
 
 /// Reads a job file.
 pub fn read(file: &Path) -> anyhow::Result<JobSpec> {
+    let (name, text) = text_of(file, "job file")?;
+    jobfile::parse(&name, &text).map_err(|errors| failed(Status::Usage, errors.to_string()))
+}
+
+/// The name and the text of a file, which is told as `what` where it cannot be read; `-` is standard input.
+pub(super) fn text_of(file: &Path, what: &str) -> anyhow::Result<(String, String)> {
     let (name, bytes) = match file.to_str() {
         Some("-") => {
             let mut bytes = Vec::new();
@@ -79,7 +85,7 @@ pub fn read(file: &Path) -> anyhow::Result<JobSpec> {
             let mut bytes = Vec::new();
             let open = std::fs::File::open(file).map(|file| file.take(limits::JOB_BYTES as u64 + 1));
             open.and_then(|mut file| file.read_to_end(&mut bytes))
-                .map_err(|error| failed(Status::Usage, format!("cannot read the job file {name}: {error}")))?;
+                .map_err(|error| failed(Status::Usage, format!("cannot read the {what} {name}: {error}")))?;
             (name, bytes)
         }
     };
@@ -87,7 +93,7 @@ pub fn read(file: &Path) -> anyhow::Result<JobSpec> {
         let place = error.utf8_error().valid_up_to();
         failed(Status::Usage, format!("{name}: byte {place} is not UTF-8; save the file as UTF-8 text"))
     })?;
-    jobfile::parse(&name, &text).map_err(|errors| failed(Status::Usage, errors.to_string()))
+    Ok((name, text))
 }
 
 /// How far a job is.

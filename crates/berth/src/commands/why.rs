@@ -77,7 +77,8 @@ fn causes(heading: &str, links: &[CauseLink]) -> String {
 }
 
 fn explanation(node: &str, why: &Explanation) -> String {
-    let mut text = format!("\nWHY {node} (policy {}, {} nodes considered)\n", why.policy, why.considered);
+    let version = why.policy_version.as_ref().map_or_else(String::new, |version| format!(" version {version}"));
+    let mut text = format!("\nWHY {node} (policy {}{version}, {} nodes considered)\n", why.policy, why.considered);
     text += &format!("  chosen     {node}: {}\n", terms(&why.chosen));
     match &why.runner_up {
         Some(other) => text += &format!("  runner-up  {}: {}\n", other.node, terms(&other.terms)),

@@ -4,6 +4,7 @@
 //! a stand-in never gets out, because any fault fails the whole.
 
 mod devices;
+pub(super) mod policy;
 mod rules;
 
 use std::collections::BTreeMap;

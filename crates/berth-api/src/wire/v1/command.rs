@@ -4,7 +4,7 @@ use berth_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AllocId, CommandId, EventId, JobId, Namespace, Number, Time};
+use super::{AllocId, CommandId, EventId, JobId, Namespace, Number, PolicyName, Time};
 
 /// What came of an accepted command. What it tells is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +28,15 @@ pub enum CommandOutcome {
     StoppingAlloc {
         /// Which allocation.
         alloc: AllocId,
+    },
+    /// The cluster has this policy now.
+    Policy {
+        /// Its name.
+        name: PolicyName,
+        /// Its version.
+        version: Number,
+        /// Whether the command changed anything.
+        changed: bool,
     },
 }
 
@@ -66,6 +75,9 @@ impl From<model::CommandOutcome> for CommandOutcome {
             }
             model::CommandOutcome::Stopping(job) => CommandOutcome::Stopping { job: job.into() },
             model::CommandOutcome::StoppingAlloc(alloc) => CommandOutcome::StoppingAlloc { alloc: alloc.into() },
+            model::CommandOutcome::Policy { name, version, changed } => {
+                CommandOutcome::Policy { name: name.into(), version: Number(version.0), changed }
+            }
         }
     }
 }

@@ -109,7 +109,8 @@ impl ToWire for model::Placement {
             devices: grants_to_wire(&self.devices),
             decision: self.decision.into(),
             explanation: Explanation {
-                policy: explanation.policy.into(),
+                policy: explanation.policy.clone().into(),
+                policy_version: Some(explanation.policy_version.0).filter(|version| *version > 0).map(Number),
                 considered: explanation.considered,
                 filtered: filter_counts(&explanation.filtered),
                 chosen: explanation.chosen.iter().map(CostTerm::from).collect(),
@@ -291,6 +292,9 @@ impl ToWire for model::Happening {
                 job: job.clone().into(),
                 outcome: outcome.to_wire(names),
             },
+            Model::PolicyChanged { name, version } => {
+                Happening::PolicyChanged { name: name.clone().into(), version: Number(version.0) }
+            }
         }
     }
 }

@@ -42,7 +42,7 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// 408: the request did not arrive in time.
     RequestTimeout,
-    /// 409: the idempotency key was used for another command.
+    /// 409: the idempotency key was used for another command, or what was to be changed is of another version.
     Conflict,
     /// 409: the command would not do any more what its plan says.
     PlanChanged,
@@ -160,6 +160,11 @@ impl From<model::Refusal> for ErrorInfo {
                 format!("the cluster has changed since plan {plan}: the command would now do what plan {now} says"),
             )
             .remedy("look at it again with `berth plan`, and run it under the id of the new plan"),
+            model::Refusal::PolicyChanged { version } => {
+                ErrorInfo::new(ErrorKind::Conflict, format!("the policy is of version {version}: somebody changed it"))
+                    .at("query")
+                    .remedy("look at what holds now with `berth policy show`, and name its version")
+            }
             model::Refusal::NotLeader => {
                 ErrorInfo::new(ErrorKind::Unavailable, "this server does not lead, or has just lost the lead")
                     .remedy("ask again; the same idempotency key is safe")

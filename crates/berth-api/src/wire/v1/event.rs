@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AllocId, Cause, EventId, Exit, JobId, JobOutcome, NodeRef, Number, Outcome, TaskName, Time};
+use super::{AllocId, Cause, EventId, Exit, JobId, JobOutcome, NodeRef, Number, Outcome, PolicyName, TaskName, Time};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -129,5 +129,12 @@ pub enum Happening {
         job: JobId,
         /// How.
         outcome: Outcome,
+    },
+    /// The cluster has another policy.
+    PolicyChanged {
+        /// Its name.
+        name: PolicyName,
+        /// Its version.
+        version: Number,
     },
 }

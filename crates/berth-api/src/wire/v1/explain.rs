@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::reason::same;
-use super::{DecisionId, DeviceId, DeviceName, FilterCount, NodeRef, PortName, Signed};
+use super::{DecisionId, DeviceId, DeviceName, FilterCount, NodeRef, Number, PolicyName, PortName, Signed};
 
 /// Where an allocation was placed, and why there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,7 +29,10 @@ pub struct Placement {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The policy that weighed the terms.
-    pub policy: Policy,
+    pub policy: PolicyName,
+    /// Its version; absent where nobody had set one, and the server's setting held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy_version: Option<Number>,
     /// Nodes looked at.
     pub considered: u32,
     /// How many nodes each filter removed.
@@ -50,24 +53,12 @@ pub struct RunnerUp {
     pub terms: Vec<CostTerm>,
 }
 
-/// A named set of terms and weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Policy {
-    /// Even load.
-    Spread,
-    /// Full nodes first.
-    Pack,
-    /// Where the room that is left loses least of its worth.
-    Fragmentation,
-}
-
 /// One named part of a node's cost, already weighed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CostTerm {
     /// Which term.
     pub term: Term,
-    /// Its value, in thousandths of a node's worth of the term; of fragmentation in millionths of a device.
+    /// The term's value, times its weight.
     pub cost: Signed,
 }
 
@@ -91,12 +82,23 @@ pub enum Term {
     AntiAffinity,
     /// How much of what it should have of the group this part of the cluster would have.
     Spread,
+    /// How much of the node would be free in its fullest dimension.
+    Emptiness,
 }
 
-same!(Policy, model::Policy { Spread, Pack, Fragmentation });
 same!(
     Term,
-    model::Term { Utilisation, SameGroup, Fragmentation, FailedHere, Preference, Affinity, AntiAffinity, Spread }
+    model::Term {
+        Utilisation,
+        SameGroup,
+        Fragmentation,
+        FailedHere,
+        Preference,
+        Affinity,
+        AntiAffinity,
+        Spread,
+        Emptiness
+    }
 );
 
 impl From<&model::CostTerm> for CostTerm {

@@ -309,6 +309,7 @@ impl fmt::Display for Term {
             Term::Affinity => "affinity",
             Term::AntiAffinity => "anti-affinity",
             Term::Spread => "spread",
+            Term::Emptiness => "emptiness",
         })
     }
 }
@@ -336,6 +337,7 @@ impl fmt::Display for Happening {
             }
             Happening::AllocStopping { alloc, job } => write!(f, "{alloc} of {job} is stopping"),
             Happening::AllocEnded { alloc, job, outcome } => write!(f, "{alloc} of {job} ended: {outcome}"),
+            Happening::PolicyChanged { name, version } => write!(f, "policy {name} holds, as version {version}"),
         }
     }
 }
@@ -346,16 +348,6 @@ impl fmt::Display for JobKind {
             JobKind::Service => "service",
             JobKind::Batch => "batch",
             JobKind::System => "system",
-        })
-    }
-}
-
-impl fmt::Display for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Policy::Spread => "spread",
-            Policy::Pack => "pack",
-            Policy::Fragmentation => "fragmentation",
         })
     }
 }

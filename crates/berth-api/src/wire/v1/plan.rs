@@ -42,6 +42,12 @@ pub enum PlanRequest {
         /// Ids or names of nodes, or `ATTRIBUTE=VALUE` for every node with it.
         nodes: Vec<String>,
     },
+    /// Another policy holds. Nothing that runs is moved by it, but what waits is tried again.
+    Policy {
+        /// The policy file.
+        #[schema(value_type = Object)]
+        policy: serde_json::Value,
+    },
     /// Nodes fall silent, all at once.
     Lose {
         /// Ids or names of nodes, or `ATTRIBUTE=VALUE` for every node with it, or the value of `node.rack`.

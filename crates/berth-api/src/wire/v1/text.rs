@@ -186,6 +186,10 @@ text!(
     DeviceName, "The name of a wish for devices within its group.", "gpu"
 );
 text!(
+    /// A policy's name.
+    PolicyName, "The name of a placement policy.", "balanced"
+);
+text!(
     /// A 64-bit number.
     Number(u64),
     "A number of up to 64 bits, in decimal digits.",

@@ -6,13 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Error;
-use berth_api::wire::v1::{Number, Policy, Time};
+use berth_api::wire::v1::{Number, PolicyName, Time};
 use berth_journal::{Difference, End, Finding, ReadError, Replayed};
 use serde::Serialize;
 
 use what_if::WhatIf;
 
-use crate::config::PolicyName;
 use crate::exit::Status;
 use crate::output::{Format, Progress, table};
 
@@ -39,7 +38,8 @@ struct Segment {
 struct Opening {
     program: String,
     epoch: String,
-    policy: Policy,
+    policy: PolicyName,
+    policy_version: Number,
     from: Time,
     to: Time,
 }
@@ -79,13 +79,14 @@ struct Mark {
 }
 
 /// `berth replay`
-pub fn replay(path: &Path, policy: Option<PolicyName>, format: Format) -> anyhow::Result<ExitCode> {
+pub fn replay(path: &Path, policy: Option<&Path>, format: Format) -> anyhow::Result<ExitCode> {
+    let policy = policy.map(super::policy::read).transpose()?;
     let progress = Progress::start(format);
     let mut segments = Vec::new();
     for path in berth_journal::segments_at(path)? {
         progress.say(path.display().to_string());
         let mut segment = Segment::of(berth_journal::replay(&path))?;
-        if let (Some(PolicyName(policy)), Some(_)) = (policy, &segment.opening) {
+        if let (Some(policy), Some(_)) = (&policy, &segment.opening) {
             segment.what_if = berth_journal::what_if(&path, policy)?.map(WhatIf::from);
         }
         segments.push(segment);
@@ -151,6 +152,7 @@ impl Segment {
             program: opening.program,
             epoch: opening.epoch.to_string(),
             policy: opening.policy.into(),
+            policy_version: Number(opening.policy_version.0),
             from: opening.from.into(),
             to: to.into(),
         });

@@ -1,6 +1,6 @@
 //! What another policy would have decided, as it is shown.
 
-use berth_api::wire::v1::{Number, Policy};
+use berth_api::wire::v1::{Number, PolicyName};
 use berth_journal::Elsewhere;
 use berth_model::Millis;
 use serde::Serialize;
@@ -12,7 +12,7 @@ const SHOWN: usize = 20;
 
 #[derive(Serialize)]
 pub struct WhatIf {
-    policy: Policy,
+    policy: PolicyName,
     then: Measures,
     instead: Measures,
     placements: Placements,

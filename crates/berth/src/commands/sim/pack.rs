@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use berth_model::Policy;
 use berth_sim::pack::{Batches, Cell, Knowledge, Packing, read_nodes, read_order, read_pods};
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::picture::{self, Axis, Curve, Panel};
 use super::source::read;
-use crate::args::{PackArgs, PackMix, PackPolicy};
+use crate::args::{PackArgs, PackMix};
 use crate::output::{Format, Progress, table};
 
 /// What `--json` prints.
@@ -39,11 +38,7 @@ pub fn pack(args: &PackArgs, format: Format) -> anyhow::Result<ExitCode> {
         PackMix::Known => Knowledge::Known,
         PackMix::Learned => Knowledge::Learned,
     };
-    let weighed = match args.policy {
-        PackPolicy::Spread => Policy::Spread,
-        PackPolicy::Pack => Policy::Pack,
-        PackPolicy::Fragmentation => Policy::Fragmentation,
-    };
+    let weighed = args.policy.into();
     let policy = args.policy.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
     let count = |of: u64| usize::try_from(of).unwrap_or(usize::MAX);
     let moves = u64::from(args.batch) * u64::from(args.moves) / 100;

@@ -8,7 +8,6 @@ use super::picture::{self, Axis, Curve, Panel};
 use super::source::read;
 use super::watch::Watch;
 use crate::args::TraceArgs;
-use crate::config::PolicyName;
 use crate::output::{Format, Progress, table};
 
 /// Rows of the table of what was in use: about so many.
@@ -20,8 +19,7 @@ pub fn trace(args: &TraceArgs, format: Format) -> anyhow::Result<ExitCode> {
     let trace = read(&args.instances, read_instances)?;
     let progress = Progress::counting(format, trace.steps());
     progress.say(args.instances.display().to_string());
-    let PolicyName(policy) = args.policy;
-    let report = replay(&trace, &machines, policy, &mut Watch(&progress), || progress.step());
+    let report = replay(&trace, &machines, args.policy.into(), &mut Watch(&progress), || progress.step());
     progress.end();
     if let Some(file) = &args.svg {
         picture::write(file, &title(&report), &[in_use(&report), waiting(&report)])?;
