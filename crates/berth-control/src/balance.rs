@@ -21,6 +21,9 @@ const ON: Millis = Millis::from_secs(1);
 /// So many allocations the optimiser is told of at once: agents wait for their turn meanwhile.
 const TOLD: usize = 10_000;
 
+/// So often it is told more, or goes on, where regret is asked for at once.
+const LOOKS: u32 = 64;
+
 /// The living optimiser.
 #[derive(Debug)]
 pub(crate) struct Balancing {
@@ -73,6 +76,17 @@ impl Core {
             self.go_on();
         }
         self.balancing.last = Some((self.now, balance));
+    }
+
+    /// Regret of all that is, looked at anew, in thousandths of the bound. None: no bound is found within the budget.
+    pub(crate) fn regret_permille(&mut self) -> Option<i64> {
+        self.balancing = Balancing::new(self.state.policy.spec.weights);
+        self.state.untold.nodes.extend(self.state.nodes.keys());
+        self.state.untold.allocs.extend(self.state.allocs.keys());
+        (0..LOOKS).find_map(|_| {
+            self.balance_due();
+            self.balancing.last.as_ref().and_then(|(_, balance)| balance.regret_permille())
+        })
     }
 
     fn go_on(&mut self) {

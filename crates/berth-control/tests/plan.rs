@@ -141,7 +141,9 @@ fn a_plan_changes_nothing() {
         PlanRequest::Lose(node(&w, "b")),
     ] {
         let one = plan(&w, &request);
-        assert_eq!(one, w.core.planner().plan(w.now, &principal(), &request).unwrap());
+        let same = w.core.planner().plan(w.now, &principal(), &request).unwrap();
+        assert!(same.regret_before.is_some() && same.regret_after.is_some(), "{same:?}");
+        assert_eq!(one, Plan { regret_before: None, regret_after: None, ..same });
     }
     assert_eq!((w.core.state_digest(), format!("{:?}", w.core)), (before, shown));
     w.store_stalled = false;

@@ -63,6 +63,10 @@ pub struct Plan {
     pub before: Utilisation,
     /// And when all is done, of the nodes that take work then.
     pub after: Utilisation,
+    /// Regret now, in thousandths of the proven bound. None: not asked for, or no bound was found.
+    pub regret_before: Option<i64>,
+    /// And when all is done.
+    pub regret_after: Option<i64>,
     /// How far the plan looks.
     pub end: PlanEnd,
 }

@@ -22,9 +22,10 @@ use future::Future;
 pub struct Planner(Core);
 
 impl Planner {
-    /// What would come of a change that `principal` proposes.
+    /// What would come of a change that `principal` proposes, with regret before and after.
     pub fn plan(&self, now: Timestamp, principal: &Principal, request: &PlanRequest) -> Result<Plan, Refusal> {
-        self.0.plan(now, principal, request)
+        let (plan, mut after) = self.0.look_ahead(now, principal, request)?;
+        Ok(Plan { regret_before: self.0.copy().regret_permille(), regret_after: after.regret_permille(), ..plan })
     }
 }
 
@@ -34,8 +35,18 @@ impl Core {
         Planner(self.copy())
     }
 
-    /// What would come of a change that `principal` proposes. The core itself stays as it is.
+    /// What would come of a change that `principal` proposes, but for regret. The core itself stays as it is.
     pub fn plan(&self, now: Timestamp, principal: &Principal, request: &PlanRequest) -> Result<Plan, Refusal> {
+        Ok(self.look_ahead(now, principal, request)?.0)
+    }
+
+    /// What would come of a change, and the copy on which it has.
+    fn look_ahead(
+        &self,
+        now: Timestamp,
+        principal: &Principal,
+        request: &PlanRequest,
+    ) -> Result<(Plan, Core), Refusal> {
         let mut future = Future::new(self.copy(), now);
         match request {
             PlanRequest::Command(command) => future.command(self.request(principal, command)?)?,
@@ -45,7 +56,7 @@ impl Core {
         let end = future.come_to_rest();
         let (changes, waits) = outcome::compare(self, &future);
         let meta = self.meta();
-        Ok(Plan {
+        let plan = Plan {
             id: id_of(&changes, &waits, end),
             basis: Basis { epoch: meta.epoch, event: EventId::new(meta.incarnation, meta.events) },
             changes,
@@ -53,8 +64,11 @@ impl Core {
             broken_budgets: future.broken_budgets(),
             before: self.utilisation(),
             after: future.core.utilisation(),
+            regret_before: None,
+            regret_after: None,
             end,
-        })
+        };
+        Ok((plan, future.core))
     }
 
     /// Refuses a command that would by now do something else than the plan says under which it was sent.

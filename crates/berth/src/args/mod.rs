@@ -241,7 +241,7 @@ too. Wave 1 follows at once, each further one when the one before has come to re
 
 With --json: {id, epoch, event, changes: [{wave, kind, job, group, index, version, alloc?, from?, to?, ports}], waits: \
 [{job, group, index, version, bound_to?, alloc?, reason}], broken_budgets: [{job, group, missing, allowed}], before: \
-{nodes, used, capacity}, after: {…}, end}. `kind` is start, replace, move or stop; `end` is at_rest or cut_short.
+{nodes, used, capacity}, after: {…}, regret_permille_before?, regret_permille_after?, end}. `kind` is start, replace, move or stop; `end` is at_rest or cut_short.
 
 Example: berth plan examples/web.yaml";
 

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use berth_api::jobfile::{self, policy as policyfile};
 use berth_api::wire::v1::{
-    BrokenBudget, JobId, NodeRef, Plan, PlanEnd, PlanRequest, PlannedChange, PlannedKind, PlannedWait, PortName,
-    Utilisation,
+    BrokenBudget, JobId, NodeRef, Number, Plan, PlanEnd, PlanRequest, PlannedChange, PlannedKind, PlannedWait,
+    PortName, Utilisation,
 };
 use berth_model::{Namespace, Resources};
 
@@ -61,7 +61,7 @@ fn text(plan: &Plan, namespace: &Namespace, advice: Option<&str>, request: &Plan
         text += "\nmore missing at once than allowed:\n";
         text.extend(plan.broken_budgets.iter().map(|budget| broken(budget, namespace)));
     }
-    text += &format!("\n{}", utilisation(&plan.before, &plan.after));
+    text += &format!("\n{}", utilisation(plan));
     if plan.end == PlanEnd::CutShort {
         text += "\nit goes on like this; plans end after so many steps\n";
     }
@@ -127,8 +127,8 @@ fn broken(budget: &BrokenBudget, namespace: &Namespace) -> String {
     format!("  {name}: {} at once, {} allowed\n", budget.missing, budget.allowed)
 }
 
-fn utilisation(before: &Utilisation, after: &Utilisation) -> String {
-    let row = |when: &str, of: &Utilisation| {
+fn utilisation(plan: &Plan) -> String {
+    let row = |when: &str, of: &Utilisation, regret: Option<&Number>| {
         let (used, all): (Resources, Resources) = (of.used.clone().into(), of.capacity.clone().into());
         [
             when.to_owned(),
@@ -136,7 +136,10 @@ fn utilisation(before: &Utilisation, after: &Utilisation) -> String {
             format!("{} of {}", used.cpu, all.cpu),
             format!("{} of {}", used.memory, all.memory),
             format!("{} of {}", used.disk, all.disk),
+            regret.map_or("not known".to_owned(), |permille| format!("{}.{} %", permille.0 / 10, permille.0 % 10)),
         ]
     };
-    table(["PROMISED", "NODES", "CPU", "MEMORY", "DISK"], [row("before", before), row("after", after)])
+    let before = row("before", &plan.before, plan.regret_permille_before.as_ref());
+    let after = row("after", &plan.after, plan.regret_permille_after.as_ref());
+    table(["PROMISED", "NODES", "CPU", "MEMORY", "DISK", "REGRET"], [before, after])
 }

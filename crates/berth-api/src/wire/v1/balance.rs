@@ -82,6 +82,6 @@ impl ToWire for model::Proposal {
 }
 
 /// Costs are never below nothing.
-fn number(cost: i64) -> Number {
+pub(super) fn number(cost: i64) -> Number {
     Number(u64::try_from(cost).unwrap_or(0))
 }

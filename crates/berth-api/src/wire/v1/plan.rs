@@ -6,6 +6,7 @@ use berth_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::balance::number;
 use super::convert::grants_to_wire;
 use super::{
     AllocId, DeviceId, DeviceName, Epoch, EventId, GroupName, JobId, NodeNames, NodeRef, Number, PlanId, PortName,
@@ -76,6 +77,13 @@ pub struct Plan {
     pub before: Utilisation,
     /// And when all is done.
     pub after: Utilisation,
+    /// Regret now: by how many thousandths of a proven bound everything costs more than that, at most. Absent: no bound
+    /// was found in the time there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regret_permille_before: Option<Number>,
+    /// And when all is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regret_permille_after: Option<Number>,
     /// How far the plan looks.
     pub end: PlanEnd,
 }
@@ -193,6 +201,8 @@ impl ToWire for model::Plan {
             broken_budgets: self.broken_budgets.iter().map(BrokenBudget::from).collect(),
             before: self.before.into(),
             after: self.after.into(),
+            regret_permille_before: self.regret_before.map(number),
+            regret_permille_after: self.regret_after.map(number),
             end: match self.end {
                 model::PlanEnd::AtRest => PlanEnd::AtRest,
                 model::PlanEnd::CutShort => PlanEnd::CutShort,
