@@ -22,10 +22,6 @@ pub(super) const FAR: i64 = 1 << 61;
 /// A change of an arc's flow takes the time of so many looks at an arc.
 const STEPS_PER_SHIFT: u64 = 8;
 
-/// A search backward begins at so many deficits at most: one of a few is near more often than a certain one is, but each of
-/// them has a plateau of its own to search.
-const DEFICITS: usize = 4;
-
 /// What a solve still has to route.
 struct Work {
     /// Nodes with an excess, in the order in which they are served.
@@ -267,10 +263,12 @@ impl Network {
                     outcome = Some(Outcome::Unfinished { unrouted: units - routed, steps: search.steps });
                     break 'sources;
                 }
+                while deficits.last().is_some_and(|id| self.excesses[*id as usize] >= 0) {
+                    deficits.pop();
+                }
                 paths += 1;
                 search.hear(&mut self.layout, self.limits.largest_cost());
-                let ends = self.next_deficits(&mut deficits);
-                match search.path(&mut self.layout, &mut self.nodes, *source, ends) {
+                match search.path(&mut self.layout, &mut self.nodes, *source, deficits.last().copied()) {
                     Found::Nothing => {
                         let cut = self.cut(search.reached(), Some(*source), |layout, out| layout.out.live(out));
                         outcome = Some(Outcome::Infeasible { cut, steps: search.steps });
@@ -293,22 +291,6 @@ impl Network {
             return Some(Outcome::Infeasible { cut, steps: search.steps });
         }
         Some(Outcome::Optimal { cost: self.cost(), steps: search.steps })
-    }
-
-    /// The last few nodes that still have a deficit; those after them that have none any more are forgotten.
-    fn next_deficits<'a>(&self, deficits: &'a mut Vec<u32>) -> &'a [u32] {
-        let is_open = |id: &u32| self.excesses[*id as usize] < 0;
-        let mut open = 0;
-        let mut at = deficits.len();
-        while at > 0 && open < DEFICITS {
-            at -= 1;
-            if is_open(&deficits[at]) {
-                open += 1;
-            } else {
-                deficits.remove(at);
-            }
-        }
-        &deficits[at..]
     }
 
     /// These inner nodes, a leaf from which they were reached, and the leaves between: those with an arc, of

@@ -322,17 +322,26 @@ impl Search {
         }
     }
 
-    /// A shortest path from `source` to a node with a deficit; from `deficits` a backward search may start.
-    pub(super) fn path(&mut self, layout: &mut Layout, nodes: &mut [Inner], source: u32, deficits: &[u32]) -> Found {
+    /// A shortest path from `source` to a node with a deficit; from `deficit` a backward search may start.
+    pub(super) fn path(
+        &mut self,
+        layout: &mut Layout,
+        nodes: &mut [Inner],
+        source: u32,
+        deficit: Option<u32>,
+    ) -> Found {
         self.begin(nodes);
         self.start_forward(layout, nodes, source);
         let found = loop {
             if self.is_settled() {
                 break Found::Path;
             }
-            if self.ways == Ways::Forward && self.forward.steps > ALONE && !deficits.is_empty() {
+            if self.ways == Ways::Forward
+                && self.forward.steps > ALONE
+                && let Some(deficit) = deficit
+            {
                 self.ways = Ways::Both;
-                self.start_backward(deficits);
+                self.start_backward(&[deficit]);
             }
             if self.ways == Ways::Both && self.backward.steps < self.forward.steps {
                 if !self.go_backward(layout, nodes, Through::Leaves) {
