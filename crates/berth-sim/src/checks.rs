@@ -68,7 +68,10 @@ impl World {
                     self.check_alloc(alloc);
                     self.check_preemption(alloc, mutations, now);
                 }
-                Mutation::PutNode(node) => _ = self.facts.nodes.insert(node.agent.clone(), node.id),
+                Mutation::PutNode(node) => {
+                    self.facts.nodes.insert(node.agent.clone(), node.id);
+                    self.facts.nodes_made.insert(node.id);
+                }
                 Mutation::PutCommand(record) => {
                     let key = (record.principal.clone(), record.namespace.clone(), record.key.clone());
                     let value = (record.id, record.outcome.clone());
@@ -217,7 +220,7 @@ impl World {
             Cause::Command(id) => self.facts.command_ids.contains(id),
             Cause::Event(id) => id.counter >= 1 && id.counter <= self.next_meta.events,
             // Report 0 is what an agent says first on a stream.
-            Cause::Report { node, .. } => self.facts.nodes.values().any(|n| n == node),
+            Cause::Report { node, .. } => self.facts.nodes_made.contains(node),
             Cause::Preemption { by, .. } => self.facts.made.contains(by),
             Cause::Timer { due, .. } => due.0 <= now.0 + CLOCKS_APART,
         };

@@ -45,6 +45,8 @@ pub(crate) struct Facts {
     pub(crate) command_ids: BTreeSet<CommandId>,
     /// The node that an agent is.
     pub(crate) nodes: BTreeMap<AgentKey, NodeId>,
+    /// All nodes that ever were: a machine that was forgotten comes back as another one.
+    pub(crate) nodes_made: BTreeSet<NodeId>,
     /// Lost nodes on which something is still held: the commits of which server's epoch have passed over it, and how
     /// many.
     pub(crate) lost: BTreeMap<NodeId, (Epoch, u32)>,
