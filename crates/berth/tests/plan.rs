@@ -38,7 +38,7 @@ impl Job {
         let ports = if self.port.is_empty() { String::new() } else { format!(", ports: {{{}}}", self.port) };
         format!(
             "job: {}\nkind: {}\ngroups:\n  - name: main\n{count}    update: {{max_parallel: {}, min_ready: 0s}}\n    tasks:\n      \
-             - {{name: sleeper, driver: exec, command: [/bin/sleep, '100000'], env: {{RELEASE: '{}'}}, \
+             - {{name: sleeper, driver: exec, command: [/bin/sleep, '100000'], kill: {{timeout: 100ms}}, env: {{RELEASE: '{}'}}, \
              resources: {{cpu: {}, memory: 16MiB{ports}}}}}\n",
             self.name, self.kind, self.parallel, self.release, self.cpu
         )
