@@ -24,8 +24,10 @@ pub struct Planner(Core);
 impl Planner {
     /// What would come of a change that `principal` proposes, with regret before and after.
     pub fn plan(&self, now: Timestamp, principal: &Principal, request: &PlanRequest) -> Result<Plan, Refusal> {
+        // One copy after the other: each is as large as the state.
+        let regret_before = self.0.copy().regret_permille();
         let (plan, mut after) = self.0.look_ahead(now, principal, request)?;
-        Ok(Plan { regret_before: self.0.copy().regret_permille(), regret_after: after.regret_permille(), ..plan })
+        Ok(Plan { regret_before, regret_after: after.regret_permille(), ..plan })
     }
 }
 
