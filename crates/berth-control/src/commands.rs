@@ -11,7 +11,6 @@ use crate::core::Core;
 use crate::digest::command_digest;
 use crate::index::Slot;
 use crate::journal::Key;
-use crate::pace::Pace;
 use crate::pipeline::Held;
 use crate::state::{Room, outcome};
 
@@ -67,7 +66,7 @@ impl Core {
             Command::StopAlloc(alloc) => self.stop_alloc(id, &command.namespace, alloc)?,
             Command::SetPolicy { spec, after } => self.set_policy(id, *spec, after)?,
         };
-        self.pace = Pace::Free;
+        self.fall_out_of_step();
         if command.plan.is_some() {
             self.keep_step();
         }

@@ -38,10 +38,18 @@ impl Core {
         self.pace = Pace::InStep { since: None, proven_at: self.now };
     }
 
+    /// Whatever was held up follows at once. Those that have proven themselves meanwhile count, too.
+    pub(crate) fn fall_out_of_step(&mut self) {
+        if self.pace != Pace::Free {
+            self.pace = Pace::Free;
+            self.state.budget_freed();
+        }
+    }
+
     /// Whether what has been reported is to have its consequences by now.
     pub(crate) fn is_time_to_decide(&mut self) -> bool {
         if std::mem::take(&mut self.state.dirty.unforeseen) {
-            self.pace = Pace::Free;
+            self.fall_out_of_step();
         }
         match self.pace {
             Pace::Free | Pace::InStep { since: None, .. } => true,
@@ -71,7 +79,7 @@ impl Core {
     /// Somebody has waited long enough for the others, unless something was decided meanwhile.
     pub(crate) fn out_of_patience(&mut self, due: Timestamp) {
         if matches!(self.pace, Pace::InStep { since: Some(since), .. } if since + PATIENCE <= due) {
-            self.pace = Pace::Free;
+            self.fall_out_of_step();
         }
     }
 

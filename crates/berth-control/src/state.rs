@@ -17,7 +17,7 @@ use crate::index::{ClassKey, Index, Need, Slot, is_leaving_for_another, preempti
 use crate::journal::{Journal, Key, Takes};
 
 /// What has to be looked at again before the step ends.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Dirty {
     /// Slots with a changed allocation, or with a changed wish.
     pub(crate) slots: BTreeSet<(JobId, GroupName, Slot)>,
@@ -46,7 +46,7 @@ pub(crate) struct Dirty {
 }
 
 /// Where room has appeared.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Room {
     /// On these nodes. On all others there is no more than when those who wait were last tried.
     On(BTreeSet<NodeId>),

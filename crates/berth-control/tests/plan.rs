@@ -203,6 +203,37 @@ fn what_a_plan_does_not_foresee_ends_its_hold() {
     assert!(!w.live("web").contains(&"web[0] v1 ready a".to_owned()), "a node: {:?}", w.live("web"));
 }
 
+/// Whatever comes next, what has been reported already has its consequences: the next plan says so, and they come.
+#[test]
+fn a_plan_tells_what_another_has_held_up() {
+    let mut w = half_done();
+    let told = run(&w, service("other"));
+    assert!(lines(&w, &told).contains(&"1 web[0] v1 stop a".to_owned()), "{:?}", lines(&w, &told));
+}
+
+/// Those who wait until others may go for them are looked at again, although the time came while others were waited for.
+#[test]
+fn who_has_proven_itself_under_a_plan_may_go_after_it() {
+    let mut w = World::new();
+    w.node(machine("a"));
+    w.run(service("low").cpu(3_000).priority(20)).unwrap();
+    w.pass(2_000);
+    w.run(service("high").cpu(3_000).priority(80)).unwrap();
+    w.pass(3_000);
+    w.node(machine("b"));
+    w.pass(3_000);
+    assert_eq!(w.live("low"), ["low[0] v1 ready b"]);
+    w.run(service("middle").cpu(3_000).priority(50)).unwrap();
+    assert_eq!(w.live("middle"), ["middle[0] v1 waiting no-room -"], "low has gone for another just now");
+    let slow = service("slow").min_ready(900_000);
+    let plan = run(&w, slow.clone());
+    run_as(&mut w, "slow", &slow, plan.id);
+    w.pass(700_000);
+    assert_eq!(w.live("middle"), ["middle[0] v1 waiting no-room -"], "slow is waited for");
+    w.run(service("other")).unwrap();
+    assert_eq!(w.live("middle"), ["middle[0] v1 waiting preempting -"]);
+}
+
 #[test]
 fn a_command_under_a_plan_does_that_or_nothing() {
     let mut w = three_nodes();

@@ -234,3 +234,21 @@ fn devices_are_kept_free_too_for_one_that_waits_for_others_to_go() {
     w.pass(2_000);
     assert_eq!(w.live("high"), ["high[0] v1 ready a"]);
 }
+
+/// Else it would go for the next one who comes.
+#[test]
+fn that_one_made_room_is_remembered_until_its_successor_has_proven_itself() {
+    let mut w = World::with(Settings { keep_ended: Millis::from_secs(10), ..Settings::default() });
+    w.node(machine("a"));
+    w.run(service("low").cpu(3_000).priority(20)).unwrap();
+    w.pass(2_000);
+    w.run(service("high").cpu(3_000).priority(80)).unwrap();
+    w.pass(3_000);
+    w.node(machine("b"));
+    w.pass(120_000);
+    assert_eq!(w.live("low"), ["low[0] v1 ready b"]);
+    w.run(service("higher").cpu(3_000).priority(70)).unwrap();
+    assert_eq!(w.live("low"), ["low[0] v1 ready b"], "it has just gone for another");
+    w.pass(600_000);
+    assert_eq!(w.live("higher"), ["higher[0] v1 ready b"], "it has proven itself");
+}

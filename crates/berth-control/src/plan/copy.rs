@@ -8,7 +8,6 @@ use berth_model::control::SessionId;
 
 use crate::balance::Balancing;
 use crate::core::Core;
-use crate::pace::Pace;
 use crate::pipeline::Pipeline;
 use crate::state::State;
 use crate::timers::Due;
@@ -33,7 +32,7 @@ impl Core {
             links,
             now: self.now,
             written: self.state.meta,
-            pace: Pace::Free,
+            pace: self.pace,
             root: None,
             balancing: Balancing::asleep(self.state.policy.spec.weights),
         }
@@ -41,6 +40,7 @@ impl Core {
 
     /// Takes nodes out of the choice of places. What is on them is to be replaced, wherever else it fits.
     pub(crate) fn drain(&mut self, nodes: &BTreeSet<NodeId>) {
+        self.fall_out_of_step();
         for node in nodes {
             self.state.board.remove_node(*node);
             self.state.drained.insert(*node);
@@ -79,6 +79,8 @@ impl State {
             policy_changed: self.policy_changed.clone(),
             drained: self.drained.clone(),
             held_back: self.held_back.clone(),
+            // In step, what has been reported has its consequences yet to come.
+            dirty: self.dirty.clone(),
             ..State::default()
         }
     }

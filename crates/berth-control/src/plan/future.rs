@@ -14,8 +14,7 @@ use berth_model::{
 
 use super::budget::Readiness;
 use crate::core::Core;
-use crate::pace::Pace;
-use crate::pace::is_moving;
+use crate::pace::{Pace, is_moving};
 
 /// Rounds that a plan looks ahead.
 const MAX_ROUNDS: u32 = 5_000;
