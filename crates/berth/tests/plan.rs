@@ -193,6 +193,9 @@ fn assert_refused_when_changed(lab: &Lab, path: &str) {
     let told = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(4), "{told}");
     assert!(told.contains("has changed since plan") && told.contains("late.main[0]"), "{told}");
+    // One that the server has forgotten, as after a restart, holds all the same: it would have to do just that.
+    let forgotten = lab.command(&["run", path, "--plan-id", &format!("p{:032}", 7)]).output().unwrap();
+    assert_eq!(forgotten.status.code(), Some(4), "{}", text(&forgotten.stderr));
     assert!(lab.command(&["status", "late"]).output().unwrap().status.code() == Some(3), "nothing was run");
 }
 

@@ -74,12 +74,13 @@ pub async fn run(
     let spec = spec.map_err(|errors| faults(&errors, JOB_FILES))?;
     let namespace = spec.id.namespace.clone();
     let command = Command::Run(Box::new(spec));
-    let planned = params.plan.map(|id| plans::kept(&api, id.0)).transpose()?;
-    let plan = planned.as_ref().map(|plan| plan.id);
+    let plan = params.plan.map(|id| id.0);
     let request = CommandRequest { principal: operator(), namespace, key, plan, command };
-    match (api.inputs.command(request.clone()).await, planned) {
-        (Err(Refusal::PlanChanged { .. }), Some(planned)) => Err(plans::changed(&api, &planned, request.command).await),
-        (outcome, _) => Ok(Json(outcome?.into())),
+    match api.inputs.command(request.clone()).await {
+        Err(refusal @ Refusal::PlanChanged { plan, .. }) => {
+            Err(plans::changed(&api, plan, request.command).await.unwrap_or(refusal.into()))
+        }
+        outcome => Ok(Json(outcome?.into())),
     }
 }
 

@@ -29,8 +29,11 @@ pub const AT_ONCE: usize = 2;
         (status = 503, body = wire::ErrorBody)))]
 pub async fn make(State(api): State<Api>, body: Body) -> Result<Json<wire::Plan>, ApiError> {
     let bytes = read(body, wire::PLAN_REQUEST_BYTES).await?;
-    let request: wire::PlanRequest = serde_json::from_slice(&bytes)
-        .map_err(|error| ApiError::new(ErrorKind::BadRequest, format!("not a change to plan: {error}")).at("body"))?;
+    let request: wire::PlanRequest = serde_json::from_slice(&bytes).map_err(|error| {
+        ApiError::new(ErrorKind::BadRequest, format!("not a change to plan: {error}"))
+            .at("body")
+            .remedy("`PlanRequest` of GET /v1/openapi.json tells what it may hold")
+    })?;
     let request = meant(&api, request)?;
     let plan = Arc::new(plan(&api, request).await?);
     api.plans.keep(api.shared.clock.now(), plan.clone());
@@ -42,27 +45,22 @@ pub async fn make(State(api): State<Api>, body: Body) -> Result<Json<wire::Plan>
     responses((status = 200, body = wire::Plan), (status = "4XX", body = wire::ErrorBody)))]
 pub async fn show(State(api): State<Api>, Segments(id): Segments<String>) -> Result<Json<wire::Plan>, ApiError> {
     let id: PlanId = parse(&id)?;
-    let plan = kept(&api, id)?;
+    let plan = api.plans.get(api.shared.clock.now(), id).ok_or_else(|| {
+        ApiError::new(ErrorKind::NotFound, format!("no plan {id}"))
+            .remedy("plan again: plans are kept for an hour, the newest 64, and not over a restart of the server")
+    })?;
     Ok(Json(plan.to_wire(&*api.shared.view())))
 }
 
-/// The plan of that id, while it is kept.
-pub fn kept(api: &Api, id: PlanId) -> Result<Arc<Plan>, ApiError> {
-    api.plans.get(api.shared.clock.now(), id).ok_or_else(|| {
-        ApiError::new(ErrorKind::NotFound, format!("no plan {id}"))
-            .remedy("plan again: plans are kept for an hour, the newest 64, and not over a restart of the server")
-    })
-}
-
-/// What to tell of a command that would not do any more what its plan says.
-pub async fn changed(api: &Api, planned: &Plan, command: Command) -> ApiError {
-    let id = planned.id;
+/// What to tell of a command that would not do any more what its plan says, where that plan is still kept.
+pub async fn changed(api: &Api, id: PlanId, command: Command) -> Option<ApiError> {
+    let planned = api.plans.get(api.shared.clock.now(), id)?;
     let what = match plan(api, PlanRequest::Command(command)).await {
-        Ok(now) => difference(planned, &now, &api.shared.view()),
+        Ok(now) => difference(&planned, &now, &api.shared.view()),
         Err(ApiError(error)) => error.to_string(),
     };
-    ApiError::new(ErrorKind::PlanChanged, format!("the cluster has changed since plan {id}: {what}"))
-        .remedy("look at it again with `berth plan`, and run it under the id of the new plan")
+    let error = ApiError::new(ErrorKind::PlanChanged, format!("the cluster has changed since plan {id}: {what}"));
+    Some(error.remedy("look at it again with `berth plan`, and run it under the id of the new plan"))
 }
 
 /// Makes a plan, on a copy and on a thread of its own: the loop goes on meanwhile.
@@ -106,8 +104,9 @@ fn meant(api: &Api, request: wire::PlanRequest) -> Result<PlanRequest, ApiError>
 /// The nodes that are meant: by id, by name, by an attribute, or by their rack.
 fn selected(view: &View, texts: &[String]) -> Result<BTreeSet<NodeId>, ApiError> {
     if texts.is_empty() || texts.len() > wire::PLAN_SELECTORS {
-        let message = format!("{} nodes or attributes: expected 1 to {}", texts.len(), wire::PLAN_SELECTORS);
-        return Err(ApiError::new(ErrorKind::BadRequest, message).at("body.nodes"));
+        let message = format!("{} nodes or attributes at once", texts.len());
+        let remedy = format!("name 1 to {}; `ATTRIBUTE=VALUE` names all that have it", wire::PLAN_SELECTORS);
+        return Err(ApiError::new(ErrorKind::BadRequest, message).at("body.nodes").remedy(remedy));
     }
     let mut nodes = BTreeSet::new();
     for text in texts {
