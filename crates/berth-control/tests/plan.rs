@@ -206,7 +206,7 @@ fn what_a_plan_does_not_foresee_ends_its_hold() {
 /// Whatever comes next, what has been reported already has its consequences: the next plan says so, and they come.
 #[test]
 fn a_plan_tells_what_another_has_held_up() {
-    let mut w = half_done();
+    let w = half_done();
     let told = run(&w, service("other"));
     assert!(lines(&w, &told).contains(&"1 web[0] v1 stop a".to_owned()), "{:?}", lines(&w, &told));
 }
