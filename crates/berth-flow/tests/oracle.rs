@@ -94,7 +94,8 @@ fn what_misses_more_than_there_is_is_infeasible_where_paths_are_slow_too() {
     let outcome = Network::from_instance(&instance).unwrap().solve(Budget::UNLIMITED);
     let Outcome::Infeasible { cut, steps } = outcome else { panic!("{outcome:?}") };
     certify_cut(&instance, &cut).unwrap();
-    assert!(steps > 128 * (supplies.len() + arcs.len()) as u64, "{steps} steps: no path was slow");
+    // A path for each unit would look at no fewer arcs than are left in the end.
+    assert!(steps < (UNITS * UNITS) as u64, "{steps} steps: paths were not given up");
 }
 
 #[test]

@@ -56,7 +56,7 @@ pub(super) struct Layout {
     /// The arcs whose flow can shrink.
     pub(super) live: Bits,
     /// For each leaf the only arc of its that is live; [`NONE`] if none is, [`SEVERAL`] if some are.
-    sole: Vec<u32>,
+    pub(super) sole: Vec<u32>,
     pub(super) news: News,
 }
 
@@ -143,20 +143,29 @@ impl Layout {
         self.listed..u32::try_from(self.arcs.len()).expect("arcs are counted by 31 bits")
     }
 
-    /// All arcs of the leaf to which `id` belongs.
-    pub(super) fn each_of_leaf<'a>(&'a self, id: u32, mut visit: impl FnMut(u32, &'a Course)) {
+    /// The first arc of the leaf to which `id` belongs, if they lie together, else [`NONE`].
+    pub(super) fn first_of_leaf(&self, id: u32) -> u32 {
         let leaf = self.arcs[id as usize].tail;
         if !self.bundled.has(leaf) {
-            for id in self.out.all(self.ends[leaf as usize].out) {
-                visit(*id, &self.arcs[*id as usize]);
-            }
-            return;
+            return NONE;
         }
         let mut first = id as usize;
         while first > 0 && self.arcs[first - 1].tail == leaf {
             first -= 1;
         }
-        for (arc, id) in self.arcs[first..].iter().zip(first as u32..) {
+        first as u32
+    }
+
+    /// All arcs of the leaf to which `id` belongs, of which `first` is the first if they lie together.
+    pub(super) fn each_of_leaf<'a>(&'a self, id: u32, first: u32, mut visit: impl FnMut(u32, &'a Course)) {
+        let leaf = self.arcs[id as usize].tail;
+        if first == NONE {
+            for id in self.out.all(self.ends[leaf as usize].out) {
+                visit(*id, &self.arcs[*id as usize]);
+            }
+            return;
+        }
+        for (arc, id) in self.arcs[first as usize..].iter().zip(first..) {
             if arc.tail != leaf {
                 break;
             }

@@ -8,6 +8,7 @@ mod bits;
 mod changes;
 mod layout;
 mod lists;
+mod passes;
 mod patience;
 mod prices;
 mod rebuild;

@@ -5,8 +5,9 @@
 pub(super) enum Patience {
     /// There is no other way.
     Endless,
-    /// So many steps.
-    UpTo(u64),
+    /// Paths from scratch in a network of so many nodes and arcs, as long as all of them are not expected to take longer
+    /// than cost scaling.
+    Paths { size: u64 },
     /// A repair, as long as what is left of it is expected to be much less than a start from scratch.
     Repair(Prospect),
 }
@@ -29,10 +30,20 @@ impl Patience {
     pub(super) fn is_over(&mut self, steps: u64, routed: i64, units: i64) -> bool {
         match self {
             Patience::Endless => false,
-            Patience::UpTo(most) => steps > *most,
+            Patience::Paths { size } => are_slow(*size, steps, routed, units),
             Patience::Repair(prospect) => prospect.is_bad(steps, routed, units),
         }
     }
+}
+
+/// Whether paths are expected to take longer than cost scaling, which takes 100 to 500 steps for each node and arc, but
+/// cheaper ones. Where some units wait in the end there are long paths just before that, and then short ones again: it is
+/// the units routed so far that tell what all of them will take, and not the latest.
+fn are_slow(size: u64, steps: u64, routed: i64, units: i64) -> bool {
+    const TOO_EARLY: u64 = 4;
+    const WORTH: u64 = 192;
+    let (routed, units) = (u128::from(routed.unsigned_abs()), u128::from(units.unsigned_abs()));
+    steps > TOO_EARLY * size && u128::from(steps) * units > u128::from(WORTH * size) * routed
 }
 
 impl Prospect {
@@ -72,5 +83,14 @@ mod tests {
         assert_eq!(is_over(&[(101, 5)]), [true], "another 1,919 steps are expected");
         assert_eq!(is_over(&[(101, 20), (202, 22)]), [false, true], "it has become slow, and much is left");
         assert_eq!(is_over(&[(101, 90), (202, 92)]), [false, false], "it has become slow, and little is left");
+    }
+
+    #[test]
+    fn paths_are_given_up_as_soon_as_scaling_is_expected_to_be_faster() {
+        let is_over = |steps, routed| Patience::Paths { size: 10 }.is_over(steps, routed, 1000);
+        assert!(!is_over(40, 0), "too early to say");
+        assert!(is_over(41, 21), "all 1,000 units are expected to take 1,952 steps");
+        assert!(!is_over(41, 22), "all 1,000 units are expected to take 1,864 steps");
+        assert!(!is_over(1900, 990), "what is left may be slow");
     }
 }

@@ -66,7 +66,7 @@ impl Network {
         let began = search.steps;
         let patience = match budget {
             Budget::UNLIMITED if !is_cold => Patience::with_repair(self.expected_from_scratch()),
-            Budget::UNLIMITED if self.can_be_scaled() => self.patience_with_paths(),
+            Budget::UNLIMITED if self.can_be_scaled() => Patience::Paths { size: self.size() },
             _ => Patience::Endless,
         };
         let Some(outcome) = self.route(search, &work, budget, patience) else {
@@ -84,12 +84,6 @@ impl Network {
             self.pending.unbalanced.extend(work.sources.into_iter().chain(work.deficits));
         }
         outcome
-    }
-
-    /// After so many steps from scratch, cost scaling is likely to be faster than going on path by path.
-    fn patience_with_paths(&self) -> Patience {
-        const STEPS_PER_ARC: u64 = 128;
-        Patience::UpTo(STEPS_PER_ARC * self.size())
     }
 
     /// The steps of a solve from scratch: as many as the last one took, or as such a network takes at least.

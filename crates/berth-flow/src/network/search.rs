@@ -18,6 +18,7 @@ use super::Inner;
 use super::bits::Bits;
 use super::layout::{Course, Ends, Layout, NONE};
 use super::lists::Entry;
+use super::passes::{Hop, Pass};
 use super::slacks::{Memo, Slacks};
 
 /// What a search knows of a node.
@@ -68,24 +69,6 @@ impl<T: Copy> Queue<T> {
 struct Visit {
     node: u32,
     done: usize,
-}
-
-/// A pass along a node's arcs from leaves.
-#[derive(Clone, Copy, Debug, Default)]
-struct Pass {
-    node: u32,
-    /// How many were passed.
-    done: usize,
-    /// An earlier pass has looked at those whose slack could be less than this.
-    seen: i64,
-    /// The least slack that those can have which were left out because they cannot be near enough.
-    rest: i64,
-}
-
-impl Pass {
-    fn first(node: u32) -> Pass {
-        Pass { node, done: 0, seen: 0, rest: i64::MAX }
-    }
 }
 
 /// One end's share of a search.
@@ -205,10 +188,6 @@ const ALONE: u64 = 400;
 
 /// So many arcs of a node are looked at before the other nodes at its distance have their turn.
 const CHUNK: usize = 64;
-/// The same for arcs from leaves, each of which leads to several more.
-const LEAF_CHUNK: usize = 16;
-/// So many memos, which lie together, are read in the time of an arc.
-const MEMOS_PER_STEP: usize = 8;
 /// The slack of a leaf through which there is no hop.
 const NO_HOP: i64 = 1 << 61;
 
@@ -437,37 +416,28 @@ impl Search {
         let leaves = layout.ends[from as usize].leaves;
         let places = layout.into.live_places(leaves);
         let Inner { price, label: Label { dist, .. } } = nodes[from as usize];
-        let most = self.forward.level - dist;
-        let mut hops = 0;
-        let mut place = places.start + pass.done;
-        while place < places.end && hops < LEAF_CHUNK {
-            let Entry { arc: id, memo } = layout.into.entry(place);
-            let bound = self.slacks.bound_forward(memo, price);
-            if bound > most {
-                pass.rest = pass.rest.min(bound);
-            } else if bound >= pass.seen {
-                hops += 1;
-                let slack = self.hop_forward(layout, nodes, from, id);
-                // What is between its bounds can be passed both ways.
-                if layout.into.is_full_place(leaves, place) {
-                    layout.into.remember(place, self.slacks.memo_forward(slack, price));
-                }
+        let slacks = &self.slacks;
+        let bound = |memo| slacks.bound_forward(memo, price);
+        let (mut hops, passed) = pass.gather(layout, places.clone(), self.forward.level - dist, bound);
+        hops.each(|hop| hop.next = layout.first_of_leaf(hop.arc));
+        for Hop { arc, place, next, .. } in hops {
+            let slack = self.hop_forward(layout, nodes, from, arc, next);
+            // What is between its bounds can be passed both ways.
+            if layout.into.is_full_place(leaves, place) {
+                layout.into.remember(place, self.slacks.memo_forward(slack, price));
             }
-            place += 1;
         }
-        let is_at_end = place == places.end;
-        self.forward.steps += ((place - places.start - pass.done) / MEMOS_PER_STEP) as u64;
-        pass.done = place - places.start;
-        self.forward.put_off(pass, is_at_end, dist, &self.best);
+        self.forward.steps += passed;
+        self.forward.put_off(pass, pass.done == places.len(), dist, &self.best);
     }
 
     /// Labels where the leaf of this arc could send flow instead. Returns the least that is added to the
     /// distance.
-    fn hop_forward(&mut self, layout: &Layout, nodes: &mut [Inner], from: u32, id: u32) -> i64 {
+    fn hop_forward(&mut self, layout: &Layout, nodes: &mut [Inner], from: u32, id: u32, first: u32) -> i64 {
         let Inner { price, label: Label { dist, .. } } = nodes[from as usize];
         let base = dist - price - layout.arcs[id as usize].cost;
         let (mut others, mut nearest) = (0, dist + NO_HOP);
-        layout.each_of_leaf(id, |other, arc| {
+        layout.each_of_leaf(id, first, |other, arc| {
             others += 1;
             if layout.open.has(other) && other != id {
                 nearest = nearest.min(base + arc.cost + nodes[arc.head as usize].price);
@@ -530,43 +500,38 @@ impl Search {
         let leaves = layout.ends[from as usize].leaves;
         let places = layout.into.open_places(leaves);
         let dist = self.backs[from as usize].dist;
-        let most = self.backward.level - dist;
-        let mut hops = 0;
-        let mut place = places.start + pass.done;
-        while place < places.end && hops < LEAF_CHUNK {
-            let Entry { arc: id, memo } = layout.into.entry(place);
-            let bound = self.slacks.bound_backward(memo);
-            if bound > most {
-                pass.rest = pass.rest.min(bound);
-            } else if bound >= pass.seen {
-                hops += 1;
-                let memo = self.hop_backward(layout, nodes, from, id);
-                if layout.into.is_empty_place(leaves, place) {
-                    layout.into.remember(place, memo);
-                }
+        let slacks = &self.slacks;
+        let bound = |memo| slacks.bound_backward(memo);
+        let (mut hops, passed) = pass.gather(layout, places.clone(), self.backward.level - dist, bound);
+        hops.each(|hop| hop.next = layout.arcs[hop.arc as usize].tail);
+        hops.each(|hop| hop.next = layout.sole[hop.next as usize]);
+        hops.each(|hop| hop.course = layout.arcs.get(hop.next as usize).copied().unwrap_or(Course::REMOVED));
+        self.backward.steps += hops.count as u64 + passed;
+        for hop in hops {
+            let memo = self.hop_backward(layout, nodes, from, &hop);
+            if layout.into.is_empty_place(leaves, hop.place) {
+                layout.into.remember(hop.place, memo);
             }
-            place += 1;
         }
-        let is_at_end = place == places.end;
-        self.backward.steps += (hops + (place - places.start - pass.done) / MEMOS_PER_STEP) as u64;
-        pass.done = place - places.start;
-        self.backward.put_off(pass, is_at_end, dist, &self.best);
+        self.backward.put_off(pass, pass.done == places.len(), dist, &self.best);
     }
 
     /// Labels where the leaf of this arc sends flow now. Returns what to remember of it.
-    fn hop_backward(&mut self, layout: &Layout, nodes: &[Inner], from: u32, id: u32) -> Memo {
+    fn hop_backward(&mut self, layout: &Layout, nodes: &[Inner], from: u32, hop: &Hop) -> Memo {
+        let Hop { arc: id, next, course: Course { tail, head, cost }, .. } = *hop;
         let dist = self.backs[from as usize].dist;
         let base = dist + nodes[from as usize].price + layout.arcs[id as usize].cost;
-        let others = layout.live_of_leaf(id);
-        for other in others {
-            let arc = &layout.arcs[*other as usize];
-            // From an arc to itself there is no path.
-            if *other != id {
+        if tail == NONE {
+            for other in layout.live_of_leaf(id).iter().filter(|other| **other != id) {
+                let arc = &layout.arcs[*other as usize];
                 self.reach_backward(nodes, arc.head, base - arc.cost, *other, id);
             }
+            return Memo::default();
         }
-        let [sole] = others else { return Memo::default() };
-        let Course { head, cost, .. } = layout.arcs[*sole as usize];
+        // From an arc to itself there is no path.
+        if next != id {
+            self.reach_backward(nodes, head, base - cost, next, id);
+        }
         self.slacks.memo_backward(base - cost - nodes[head as usize].price - dist, head)
     }
 
