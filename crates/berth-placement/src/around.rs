@@ -113,7 +113,7 @@ impl<'a> Around<'a> {
         }
         for (job, within, nodes) in board.shunning(&class.job.id, &class.group.name) {
             let mut counts = Counts::default();
-            for (node, count) in nodes {
+            for (node, count) in nodes.iter() {
                 counts.add(board, within, *node, *count);
             }
             around.rules.push(Rule { what: What::Shunned(job.clone()), per: within.clone(), counts, own: false });

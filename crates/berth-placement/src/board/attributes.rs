@@ -1,6 +1,7 @@
 //! The attributes of all nodes, attribute by attribute: what is asked of a value is asked once, however many nodes have it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A node's place among the seats.
 pub(crate) type Place = usize;
@@ -8,7 +9,7 @@ pub(crate) type Place = usize;
 /// Every attribute that some node has.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attributes {
-    columns: BTreeMap<String, Column>,
+    columns: BTreeMap<String, Arc<Column>>,
     nodes: usize,
 }
 
@@ -26,7 +27,7 @@ pub(crate) struct Column {
 impl Attributes {
     /// A node comes to stand at `place`; those from there on stand one further.
     pub(super) fn insert(&mut self, place: Place, attributes: &BTreeMap<String, String>) {
-        for column in self.columns.values_mut() {
+        for column in self.columns.values_mut().map(Arc::make_mut) {
             column.of.insert(place, 0);
             column.counts[0] += 1;
         }
@@ -37,12 +38,12 @@ impl Attributes {
     /// The node at `place` has these now.
     pub(super) fn set(&mut self, place: Place, attributes: &BTreeMap<String, String>) {
         for (key, column) in &mut self.columns {
-            column.put(place, attributes.get(key));
+            Arc::make_mut(column).put(place, attributes.get(key));
         }
         for (key, value) in attributes.iter().filter(|(key, _)| !self.columns.contains_key(*key)).collect::<Vec<_>>() {
             let mut column = Column::unset(self.nodes);
             column.put(place, Some(value));
-            self.columns.insert(key.clone(), column);
+            self.columns.insert(key.clone(), Arc::new(column));
         }
         self.columns.retain(|_, column| !column.numbers.is_empty());
     }
@@ -50,7 +51,7 @@ impl Attributes {
     /// The node at `place` goes; those after it stand one nearer.
     pub(super) fn remove(&mut self, place: Place) {
         self.set(place, &BTreeMap::new());
-        for column in self.columns.values_mut() {
+        for column in self.columns.values_mut().map(Arc::make_mut) {
             column.of.remove(place);
             column.counts[0] -= 1;
         }
@@ -59,7 +60,7 @@ impl Attributes {
 
     /// None: no node has the attribute.
     pub(crate) fn column(&self, key: &str) -> Option<&Column> {
-        self.columns.get(key)
+        self.columns.get(key).map(|column| &**column)
     }
 }
 

@@ -5,6 +5,7 @@
 mod attributes;
 mod roll;
 mod seats;
+mod shared;
 mod sorts;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub(crate) use attributes::{Attributes, Column, Place};
 pub(crate) use roll::{Ask, Lanes, Row, Told, fullness_of};
 pub use seats::Standing;
 pub(crate) use seats::{Seat, Seats};
+use shared::Shared;
 pub(crate) use sorts::SortId;
 use sorts::Sorts;
 
@@ -115,18 +117,17 @@ fn shunned(relation: &Relation) -> Option<(Peer, Domain)> {
 }
 
 /// How many allocations of something a node holds.
-pub(crate) type ByNode = BTreeMap<NodeId, u32>;
+pub(crate) type ByNode = Shared<NodeId, u32>;
 
-/// Every node, and what is held on it.
+/// Every node, and what is held on it. Copies share what none of them has changed: questions and plans make many.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
     seats: Seats,
-    /// Shared with copies of the board, as are fingerprints: questions make copies.
-    holds: BTreeMap<AllocId, Arc<Hold>>,
+    holds: Shared<AllocId, Arc<Hold>>,
     /// How many allocations of each group a node holds.
-    groups: BTreeMap<JobId, BTreeMap<GroupName, ByNode>>,
+    groups: Shared<JobId, BTreeMap<GroupName, ByNode>>,
     /// By the job that is shunned: by which job, whom of it and within what, and where that one is.
-    shunning: BTreeMap<JobId, BTreeMap<(JobId, Peer, Domain), ByNode>>,
+    shunning: Shared<JobId, BTreeMap<(JobId, Peer, Domain), ByNode>>,
     attributes: Attributes,
     sorts: Sorts,
     /// Made by [`Board::emptied`]: where others would be is not known.
@@ -212,12 +213,12 @@ impl Board {
         if seated.is_none() {
             return;
         }
-        let groups = self.groups.entry(hold.job.clone()).or_default();
-        *groups.entry(hold.group.clone()).or_default().entry(hold.node).or_default() += 1;
+        let groups = self.groups.or_default(&hold.job);
+        *groups.entry(hold.group.clone()).or_default().or_default(&hold.node) += 1;
         for (peer, domain) in &hold.shuns {
             let key = (hold.job.clone(), peer.clone(), domain.clone());
-            let shunned = self.shunning.entry(hold.shunned_job(peer)).or_default();
-            *shunned.entry(key).or_default().entry(hold.node).or_default() += 1;
+            let shunned = self.shunning.or_default(&hold.shunned_job(peer));
+            *shunned.entry(key).or_default().or_default(&hold.node) += 1;
         }
         self.holds.insert(alloc, Arc::new(hold));
     }
@@ -304,7 +305,7 @@ impl Board {
     }
 }
 
-fn take_one<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+fn take_one(counts: &mut ByNode, key: &NodeId) {
     match counts.get_mut(key) {
         Some(count) if *count > 1 => *count -= 1,
         Some(_) | None => {
@@ -314,7 +315,12 @@ fn take_one<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
 }
 
 /// One less on a node, and nothing kept of what is nowhere.
-fn take_from<A: Ord, B: Ord>(all: &mut BTreeMap<A, BTreeMap<B, ByNode>>, outer: &A, inner: &B, node: NodeId) {
+fn take_from<A: Ord + Clone, B: Ord + Clone>(
+    all: &mut Shared<A, BTreeMap<B, ByNode>>,
+    outer: &A,
+    inner: &B,
+    node: NodeId,
+) {
     let Some(groups) = all.get_mut(outer) else { return };
     if let Some(nodes) = groups.get_mut(inner) {
         take_one(nodes, &node);

@@ -3,6 +3,7 @@
 //! exact. Sixty-four nodes are asked at once by loops without branches, which compilers turn into vector instructions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use berth_model::{Preemptible, Priority, Resources};
 
@@ -247,21 +248,21 @@ pub(crate) fn fullness_of(thousandths: u64) -> i16 {
 /// All nodes, row by row.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Roll {
-    rows: Vec<Row>,
+    rows: Vec<Arc<Row>>,
 }
 
 impl Roll {
     /// Each row, with the place of its first node.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (Place, &Row)> {
-        self.rows.iter().enumerate().map(|(number, row)| (number * LANES, row))
+        self.rows.iter().enumerate().map(|(number, row)| (number * LANES, &**row))
     }
 
     /// Something has changed about the node at `place`.
-    pub(super) fn set(&mut self, place: Place, seats: &[Seat]) {
+    pub(super) fn set(&mut self, place: Place, seats: &[Arc<Seat>]) {
         while self.rows.len() <= place / LANES {
-            self.rows.push(Row::new());
+            self.rows.push(Arc::new(Row::new()));
         }
-        let (row, capacity) = (&mut self.rows[place / LANES], seats[place].capacity);
+        let (row, capacity) = (Arc::make_mut(&mut self.rows[place / LANES]), seats[place].capacity);
         if !capacity.fits_in(&row.most) {
             row.most = row.most.max_of_each(capacity);
             let first = place / LANES * LANES;
@@ -271,7 +272,7 @@ impl Roll {
     }
 
     /// From `place` on, other nodes stand there than before.
-    pub(super) fn set_from(&mut self, place: Place, seats: &[Seat]) {
+    pub(super) fn set_from(&mut self, place: Place, seats: &[Arc<Seat>]) {
         self.rows.truncate(place / LANES);
         (place / LANES * LANES..seats.len()).for_each(|place| self.set(place, seats));
     }

@@ -8,6 +8,7 @@ use berth_model::{AllocId, DeviceId, Fingerprint, NodeId, Port, Preemptible, Pri
 
 use super::attributes::Place;
 use super::roll::Roll;
+use super::shared::Shared;
 use super::{Eligibility, Hold, SortId};
 use crate::filter;
 use crate::outlook::Stock;
@@ -143,7 +144,7 @@ impl Seat {
     }
 
     /// As another machine says that it is. Who holds what stays.
-    pub(super) fn refit(&mut self, fingerprint: Arc<Fingerprint>, sort: SortId, holds: &BTreeMap<AllocId, Arc<Hold>>) {
+    pub(super) fn refit(&mut self, fingerprint: Arc<Fingerprint>, sort: SortId, holds: &Shared<AllocId, Arc<Hold>>) {
         // The devices may be others: what is held of them is counted anew.
         let (holders, levels) = (std::mem::take(&mut self.holders), std::mem::take(&mut self.levels));
         *self = Seat::new(fingerprint, sort, self.eligibility);
@@ -200,7 +201,7 @@ impl Seat {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seats {
     ids: Vec<NodeId>,
-    rows: Vec<Seat>,
+    rows: Vec<Arc<Seat>>,
     /// What there is and what is taken on each of them, for looks at all.
     roll: Roll,
 }
@@ -213,7 +214,7 @@ impl Seats {
 
     pub(super) fn insert(&mut self, place: Place, id: NodeId, seat: Seat) {
         self.ids.insert(place, id);
-        self.rows.insert(place, seat);
+        self.rows.insert(place, Arc::new(seat));
         self.roll.set_from(place, &self.rows);
     }
 
@@ -225,7 +226,7 @@ impl Seats {
 
     /// Changes what stands at a place.
     pub(super) fn change_at<T>(&mut self, place: Place, change: impl FnOnce(&mut Seat) -> T) -> T {
-        let result = change(&mut self.rows[place]);
+        let result = change(Arc::make_mut(&mut self.rows[place]));
         self.roll.set(place, &self.rows);
         result
     }
@@ -237,7 +238,7 @@ impl Seats {
     }
 
     pub(super) fn emptied(&self) -> Seats {
-        let rows: Vec<Seat> = self.rows.iter().map(Seat::emptied).collect();
+        let rows: Vec<Arc<Seat>> = self.rows.iter().map(|seat| Arc::new(seat.emptied())).collect();
         let mut roll = Roll::default();
         roll.set_from(0, &rows);
         Seats { ids: self.ids.clone(), rows, roll }
@@ -249,11 +250,11 @@ impl Seats {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&NodeId, &Seat)> {
-        self.ids.iter().zip(&self.rows)
+        self.ids.iter().zip(self.values())
     }
 
     pub(crate) fn values(&self) -> impl Iterator<Item = &Seat> + Clone {
-        self.rows.iter()
+        self.rows.iter().map(|seat| &**seat)
     }
 
     /// The node at a place, with its id.
@@ -266,8 +267,8 @@ impl Seats {
     }
 
     /// Has what each room is worth worked out anew.
-    pub(crate) fn weigh(&mut self, weigh: impl FnMut(&mut Seat)) {
-        self.rows.iter_mut().for_each(weigh);
+    pub(crate) fn weigh(&mut self, mut weigh: impl FnMut(&mut Seat)) {
+        self.rows.iter_mut().for_each(|seat| weigh(Arc::make_mut(seat)));
     }
 
     pub(crate) fn len(&self) -> usize {
