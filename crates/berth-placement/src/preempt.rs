@@ -2,11 +2,13 @@
 //!
 //! On every node that suits, the cheapest set of allocations without which there would be room; of all nodes the cheapest
 //! of these sets. Nodes are gone through in the order of what it costs there at least, until that is more than what was
-//! found. On one node it is a branch and bound that begins with the set that a greedy choice finds. Sets are gone through in
+//! found: by who goes first, and when it is a node's turn by what all hold who may go ([`bound`]). On one node it is a branch and bound that begins with the set that a greedy choice finds. Sets are gone through in
 //! order of the price of their members; what cannot become cheaper than the best so far is given up, with as many more
 //! members as the largest of what is left would make necessary; of candidates that make the same room the cheaper go first.
 //! At most [`STEPS`] sets are tried in all: a node with very many different candidates may then be left with a set that is
 //! sufficient and not the cheapest.
+
+mod bound;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -17,6 +19,7 @@ use crate::around::Around;
 use crate::board::{Ask, Board, Eligibility, Hold, Place, Seat, Standing};
 use crate::device::{FULLEST, Wishes, choose};
 use crate::filter::{self, Class};
+use bound::{Rest, rests};
 
 /// Sets that are tried in one call.
 const STEPS: u32 = 2_000;
@@ -73,13 +76,17 @@ pub fn evict(
     let mut hopes = Hopes::of(board, class, among, prices);
     let mut steps = STEPS;
     let mut best: Option<Eviction> = None;
-    while let Some((at_least, node)) = hopes.next() {
+    while let Some(Hope { at_least, place, look }) = hopes.next() {
+        let (node, seat) = board.seats().at(place);
         // What follows is not cheaper, and where it costs the same its node comes later.
         if best.as_ref().is_some_and(|best| (at_least, node) > (best.price, best.node)) {
             break;
         }
+        if look == Look::Rough {
+            hopes.look_closely(place);
+            continue;
+        }
         let most = best.as_ref().map_or(u64::MAX, |best| best.price);
-        let seat = board.seats().get(&node).expect("a node that was looked at is on the board");
         let suits = seat.eligibility == Eligibility::Ready && filter::admits(&seat.fingerprint, class);
         if !suits || !around.allows(node, &seat.fingerprint) {
             continue;
@@ -93,15 +100,34 @@ pub fn evict(
     best
 }
 
+/// A node on which room may be made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Hope {
+    /// What that costs at least.
+    at_least: u64,
+    place: Place,
+    look: Look,
+}
+
+/// How closely was looked at what it costs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Look {
+    /// By what the first to go costs.
+    Rough,
+    /// By what all hold who may go.
+    Close,
+}
+
 /// Nodes in the order of what it costs there at least to make room.
 ///
-/// Most are never asked for. So where all nodes come into question, those come first on which it may be enough that one goes,
-/// which the board's roll tells; the others are looked at when two of the cheapest would not be too dear.
+/// Most are never asked for. So what the board's roll tells is enough at first: who goes first on each node, and where it may
+/// be enough that one goes. The other nodes are looked at when two of the cheapest would not be too dear. A node is looked
+/// at closely when it is the next.
 struct Hopes<'a, P> {
     board: &'a Board,
     wanted: Resources,
     prices: &'a P,
-    heap: BinaryHeap<Reverse<(u64, NodeId)>>,
+    heap: BinaryHeap<Reverse<Hope>>,
     others: Others,
 }
 
@@ -116,65 +142,56 @@ enum Others {
 
 impl<'a, P: Prices> Hopes<'a, P> {
     fn of(board: &'a Board, class: Class<'_>, among: Option<&BTreeSet<NodeId>>, prices: &'a P) -> Self {
-        let wanted = class.group.resources();
+        let (seats, wanted) = (board.seats(), class.group.resources());
         let mut hopes = Hopes { board, wanted, prices, heap: BinaryHeap::new(), others: Others::Seen };
         if let Some(among) = among {
-            let some = among.iter().filter_map(|node| Some((*node, board.seats().get(node)?)));
-            hopes.heap = some.filter_map(|(node, seat)| hopes.hope(node, seat)).collect();
-            return hopes;
-        }
-        hopes.others = Others::Unseen { at_least: 0, seen: Vec::new() };
-        if let Some(Below { priority, floor }) = prices.below() {
-            let (ask, rows) = (Ask::of(wanted), board.seats().roll().rows());
+            hopes.heap = among.iter().filter_map(|node| hopes.on_seat(seats.place(*node).ok()?)).collect();
+        } else if let Some(Below { priority, floor }) = prices.below() {
+            let (ask, rows) = (Ask::of(wanted), seats.roll().rows());
             let lanes =
                 rows.flat_map(|(first, row)| row.may_have_with_one_gone(&ask, priority).map(move |lane| first + lane));
             let seen: Vec<Place> = lanes.collect();
-            hopes.heap = seen.iter().filter_map(|place| hopes.hope_at(*place)).collect();
+            hopes.heap = seen.iter().filter_map(|place| hopes.on_roll(*place, 1)).collect();
             hopes.others = Others::Unseen { at_least: floor.saturating_mul(2), seen };
+        } else {
+            hopes.heap = (0..seats.len()).filter_map(|place| hopes.on_seat(place)).collect();
         }
         hopes
     }
 
-    fn hope(&self, node: NodeId, seat: &Seat) -> Option<Reverse<(u64, NodeId)>> {
-        Some(Reverse((at_least(seat, self.wanted, self.prices)?, node)))
+    /// By the cheapest who is there.
+    fn on_seat(&self, place: Place) -> Option<Reverse<Hope>> {
+        let (_, seat) = self.board.seats().at(place);
+        let at_least = seat.levels().iter().find_map(|level| self.prices.least(level.youngest))?;
+        Some(Reverse(Hope { at_least, place, look: Look::Rough }))
     }
 
-    fn hope_at(&self, place: Place) -> Option<Reverse<(u64, NodeId)>> {
-        let (node, seat) = self.board.seats().at(place);
-        self.hope(node, seat)
+    /// By what the roll says where so many have to go.
+    fn on_roll(&self, place: Place, needed: u64) -> Option<Reverse<Hope>> {
+        let first = self.prices.least(self.board.seats().roll().first_to_go(place)?)?;
+        Some(Reverse(Hope { at_least: first.saturating_mul(needed), place, look: Look::Rough }))
     }
 
-    /// The next node, with what it costs there at least.
-    fn next(&mut self) -> Option<(u64, NodeId)> {
-        let known = self.heap.peek().map(|Reverse((at_least, _))| *at_least);
+    /// The next node.
+    fn next(&mut self) -> Option<Hope> {
+        let known = self.heap.peek().map(|Reverse(hope)| hope.at_least);
         if let Others::Unseen { at_least, seen } = &self.others
             && known.is_none_or(|known| known >= *at_least)
         {
             let others = (0..self.board.seats().len()).filter(|place| seen.binary_search(place).is_err());
-            let hopes: Vec<_> = others.filter_map(|place| self.hope_at(place)).collect();
+            let hopes: Vec<_> = others.filter_map(|place| self.on_roll(place, 2)).collect();
             self.heap.extend(hopes);
             self.others = Others::Seen;
         }
         self.heap.pop().map(|Reverse(hope)| hope)
     }
-}
 
-/// What it costs at least to make room on a node; none where there cannot be any. In each dimension as many have to go as
-/// it takes of the largest, and none is cheaper than the youngest of the lowest priority.
-fn at_least(seat: &Seat, wanted: Resources, prices: &impl Prices) -> Option<u64> {
-    let levels = || seat.levels().iter().filter_map(|level| Some((prices.least(level.youngest)?, level)));
-    let (cheapest, _) = levels().next()?;
-    let (sum, largest) = levels().fold((Resources::default(), Resources::default()), |(sum, largest), (_, level)| {
-        (sum + level.sum, largest.max_of_each(level.largest))
-    });
-    // What is promised beyond what there is has to go as well.
-    let lacking = (wanted + seat.used) - seat.capacity;
-    if !lacking.fits_in(&sum) {
-        return None;
+    /// Has the node again where it comes in the order of what it costs by a closer look, if room can be made there at all.
+    fn look_closely(&mut self, place: Place) {
+        let (_, seat) = self.board.seats().at(place);
+        let at_least = bound::least(seat, self.wanted, self.prices);
+        self.heap.extend(at_least.map(|at_least| Reverse(Hope { at_least, place, look: Look::Close })));
     }
-    let dimensions = lacking.dimensions().into_iter().zip(largest.dimensions());
-    let needed = dimensions.map(|(lacking, largest)| lacking.div_ceil(largest.max(1))).fold(1, u64::max);
-    Some(cheapest.saturating_mul(needed))
 }
 
 /// The cheapest set on one node that costs less than `most`.
@@ -190,7 +207,7 @@ fn cheapest(
     if candidates.list.is_empty() {
         return None;
     }
-    let mut without_all = seat.clone();
+    let mut without_all = seat.unnamed();
     candidates.list.iter().for_each(|candidate| without_all.give_back(candidate.hold));
     // Where there is room already, something else is in the way, and who goes makes no difference.
     if has_room(seat, class) || !has_room(&without_all, class) {
@@ -200,11 +217,11 @@ fn cheapest(
     let mut search = Search {
         class,
         wanted: class.group.resources(),
-        rests: rests(&candidates.list),
+        rests: rests(candidates.list.iter().map(|candidate| candidate.hold.resources)),
         candidates: candidates.list,
         left: candidates.left,
         left_in_all: prices.left_in_all(),
-        seat: seat.clone(),
+        seat: seat.unnamed(),
         best: None,
         most,
         chosen: Vec::new(),
@@ -224,7 +241,7 @@ fn cheapest(
 pub fn reservation(board: &Board, class: Class<'_>, node: NodeId, leaving: &[AllocId]) -> Hold {
     let hold = Hold::reserved(&class.job.id, class.group, node);
     let Some(seat) = board.seats().get(&node).filter(|_| class.group.devices().next().is_some()) else { return hold };
-    let mut without = seat.clone();
+    let mut without = seat.unnamed();
     leaving.iter().filter_map(|id| board.held(*id)).filter(|hold| hold.node == node).for_each(|h| without.give_back(h));
     let Ok(wishes) = Wishes::of(&seat.fingerprint.devices, class.group) else { return hold };
     let devices = choose(&without, &wishes, FULLEST).map(|given| given.holds(seat)).unwrap_or_default();
@@ -260,7 +277,7 @@ fn candidates<'a>(board: &'a Board, seat: &Seat, class: Class<'_>, prices: &impl
     let mut groups: BTreeMap<(&JobId, &GroupName), usize> = BTreeMap::new();
     let mut kinds: BTreeMap<Kind<'_>, usize> = BTreeMap::new();
     let mut found = Candidates { list: Vec::new(), left: Vec::new() };
-    for (alloc, standing) in seat.standing() {
+    for (alloc, standing, _) in seat.standing() {
         let Some(_) = prices.least(standing).filter(|least| *least < most) else { continue };
         let Some(price) = prices.price(alloc).filter(|price| *price < most) else { continue };
         let Some(hold) = board.held(alloc) else { continue };
@@ -279,23 +296,6 @@ fn candidates<'a>(board: &'a Board, seat: &Seat, class: Class<'_>, prices: &impl
         found.list.push(Candidate { price, alloc, hold, group, kind });
     }
     found
-}
-
-/// What the candidates from a place in the list on hold: the sum, and of each dimension the most that one of them holds.
-#[derive(Clone, Copy, Default)]
-struct Rest {
-    sum: Resources,
-    largest: Resources,
-}
-
-/// Of each place in the list of candidates, and of its end.
-fn rests(candidates: &[Candidate<'_>]) -> Vec<Rest> {
-    let mut rests = vec![Rest::default(); candidates.len() + 1];
-    for (at, candidate) in candidates.iter().enumerate().rev() {
-        let (after, own) = (rests[at + 1], candidate.hold.resources);
-        rests[at] = Rest { sum: after.sum + own, largest: after.largest.max_of_each(own) };
-    }
-    rests
 }
 
 struct Search<'a, 'b> {
@@ -370,8 +370,12 @@ impl Search<'_, '_> {
             // Both bounds only rise from here on: those that follow hold less, and are dearer.
             let Some(needed) = self.needed(at) else { return };
             let own = self.candidates[at].price;
-            let at_least = price.saturating_add(own.saturating_mul(needed));
-            if at_least >= self.most || needed > u64::from(self.left_in_all) || *self.steps == 0 {
+            let cheapest = self.candidates[at..].iter().take(needed).map(|candidate| candidate.price);
+            let at_least = cheapest.fold(price, u64::saturating_add);
+            if at_least >= self.most
+                || needed > usize::try_from(self.left_in_all).unwrap_or(usize::MAX)
+                || *self.steps == 0
+            {
                 return;
             }
             let kind = self.candidates[at].kind;
@@ -391,13 +395,7 @@ impl Search<'_, '_> {
     }
 
     /// How many of the candidates from `at` on have to go at least. None: all of them would not be enough.
-    fn needed(&self, at: usize) -> Option<u64> {
-        let Rest { sum, largest } = self.rests[at];
-        let lacking = self.wanted - self.seat.free();
-        if !lacking.fits_in(&sum) {
-            return None;
-        }
-        let dimensions = lacking.dimensions().into_iter().zip(largest.dimensions());
-        Some(dimensions.map(|(lacking, largest)| lacking.div_ceil(largest.max(1))).fold(1, u64::max))
+    fn needed(&self, at: usize) -> Option<usize> {
+        self.rests[at].needed(self.wanted - self.seat.free())
     }
 }

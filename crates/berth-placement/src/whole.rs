@@ -26,7 +26,8 @@ pub(crate) fn never_on(empty: &Seat, class: Class<'_>) -> Option<Filter> {
 
 /// Whether the node takes one if the whole cluster is empty.
 pub(crate) fn one_fits_empty(seat: &Seat, class: Class<'_>) -> bool {
-    never_on(&seat.emptied(), class).is_none()
+    // Asked of all nodes where none is large enough: these are told at a glance.
+    class.group.resources().fits_in(&seat.capacity) && never_on(&seat.emptied(), class).is_none()
 }
 
 /// Whether an empty cluster takes `wanted` of the class together.

@@ -350,8 +350,10 @@ proptest! {
         }
         let spec = spec.cpu(cpu);
         let of_all = evict(&board, class(&spec), None, &market);
+        let on = |at| evict(&board, class(&spec), Some(&[node(at)].into()), &market);
+        prop_assert_eq!(&of_all, &(1..=count).filter_map(on).min_by_key(|found| (found.price, found.node)));
         for at in 1..=count {
-            let here = evict(&board, class(&spec), Some(&[node(at)].into()), &market);
+            let here = on(at);
             let may = board.may_have(node(at), spec.0.groups[0].resources(), Priority(below));
             prop_assert!(may || here.is_none());
         }

@@ -9,7 +9,7 @@ use berth_model::{Preemptible, Priority, Resources};
 
 use super::Eligibility;
 use super::attributes::Place;
-use super::seats::Seat;
+use super::seats::{Seat, Standing};
 use crate::cost::share;
 
 /// Nodes that are asked at once.
@@ -116,6 +116,8 @@ pub(crate) struct Row {
     /// What would be free if the largest of those went who go for a higher priority than this: the largest of each
     /// dimension of all of this priority or a lower one.
     with_one_gone: BTreeMap<Priority, Table<i16>>,
+    /// Of each node, the youngest of the lowest priority that goes for a higher one.
+    first_to_go: [Option<Standing>; LANES],
 }
 
 impl Row {
@@ -129,6 +131,7 @@ impl Row {
             most: Resources::default(),
             scale: [[0; LANES]; DIMENSIONS],
             with_one_gone: BTreeMap::new(),
+            first_to_go: [None; LANES],
         }
     }
 
@@ -156,6 +159,7 @@ impl Row {
 
     fn set_yield(&mut self, lane: usize, seat: &Seat) {
         let yielding = || seat.levels().iter().filter(|level| level.youngest.preemptible == Preemptible::Yes);
+        self.first_to_go[lane] = yielding().map(|level| level.youngest).next();
         for level in yielding().map(|level| level.youngest.priority) {
             if !self.with_one_gone.contains_key(&level) {
                 // On the other nodes nobody of this priority goes.
@@ -255,6 +259,11 @@ impl Roll {
     /// Each row, with the place of its first node.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (Place, &Row)> {
         self.rows.iter().enumerate().map(|(number, row)| (number * LANES, &**row))
+    }
+
+    /// Who goes first for a higher priority on the node at `place`: the youngest of the lowest priority.
+    pub(crate) fn first_to_go(&self, place: Place) -> Option<Standing> {
+        self.rows[place / LANES].first_to_go[place % LANES]
     }
 
     /// Something has changed about the node at `place`.

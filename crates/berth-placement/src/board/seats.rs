@@ -84,9 +84,9 @@ impl Seat {
         self.holders.keys().copied()
     }
 
-    /// Who holds something here and has a standing.
-    pub(crate) fn standing(&self) -> impl Iterator<Item = (AllocId, Standing)> {
-        self.holders.iter().filter_map(|(alloc, holder)| Some((*alloc, holder.standing?)))
+    /// Who holds something here and has a standing, with what it holds.
+    pub(crate) fn standing(&self) -> impl Iterator<Item = (AllocId, Standing, Resources)> {
+        self.holders.iter().filter_map(|(alloc, holder)| Some((*alloc, holder.standing?, holder.resources)))
     }
 
     /// Those that have a standing by priority, the lowest first.
@@ -161,6 +161,12 @@ impl Seat {
         Seat::new(Arc::clone(&self.fingerprint), self.sort, Eligibility::Ready)
     }
 
+    /// The node with what is taken of it and not by whom: for trying out what there would be if some went.
+    pub(crate) fn unnamed(&self) -> Seat {
+        let (ports, devices, fingerprint) = (self.ports.clone(), self.devices.clone(), Arc::clone(&self.fingerprint));
+        Seat { used: self.used, ports, devices, ..Seat::new(fingerprint, self.sort, self.eligibility) }
+    }
+
     pub(crate) fn take(&mut self, hold: &Hold) {
         self.used = self.used + hold.resources;
         for port in &hold.ports {
@@ -208,7 +214,7 @@ pub(crate) struct Seats {
 
 impl Seats {
     /// Where the node stands, or where it would.
-    pub(super) fn place(&self, id: NodeId) -> Result<Place, Place> {
+    pub(crate) fn place(&self, id: NodeId) -> Result<Place, Place> {
         self.ids.binary_search(&id)
     }
 
