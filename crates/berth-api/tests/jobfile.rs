@@ -69,6 +69,29 @@ fn the_reference_names_every_field_and_operator() {
     }
 }
 
+/// A lab runs this example and compares what comes of it with its plan, so it leaves nothing out.
+#[test]
+fn an_example_has_every_rule_and_operator() {
+    let text = include_str!("../../../examples/every-rule.yaml");
+    let schema = json_schema();
+    let keys = |def: &str| schema["$defs"][def]["properties"].as_object().unwrap().keys().cloned().collect();
+    let mut fields: Vec<String> = keys("GroupFile");
+    fields.retain(|field| !["meta", "network", "restart"].contains(&field.as_str()));
+    for rule in ["AffinityFile", "AtMostFile", "ConstraintFile", "DeviceFile", "PreferenceFile", "SpreadFile"] {
+        fields.extend(keys(rule));
+    }
+    fields.extend(keys("ResourcesFile"));
+    for field in fields {
+        assert!(text.contains(&format!("{field}: ")) || text.contains(&format!("{field}:\n")), "`{field}` is not used");
+    }
+    for operator in schema["$defs"]["OperatorFile"]["enum"].as_array().unwrap() {
+        let operator = operator.as_str().unwrap();
+        let ways =
+            [format!("operator: {operator},"), format!("operator: {operator}}}"), format!("operator: {operator:?},")];
+        assert!(ways.iter().any(|way| text.contains(way)), "operator `{operator}` is not used");
+    }
+}
+
 #[test]
 fn a_short_file_gets_every_default() {
     let spec = good("job: a\ngroups: [{name: g, tasks: [{name: t, command: [/bin/true]}]}]\n");

@@ -50,6 +50,13 @@ pub fn agent(args: &AgentArgs) -> anyhow::Result<(AgentConfig, Taken)> {
     Ok((AgentConfig { token: secrets.read(&token_file)?, ..config }, taken))
 }
 
+/// Whether an agent could use what a file says of its node.
+pub fn check_node(file: &Path, settings: toml::Table) -> anyhow::Result<()> {
+    let mut layers = Layers::of(file, settings);
+    agent_config(&mut layers, PathBuf::new(), Secrets::Leave)?;
+    layers.finish().map(drop)
+}
+
 /// What `berth dev` tells its server and its agent. Where the server listens, and its token, are not known before it
 /// is ready: [`reached_at`] completes the agent's.
 pub fn dev(args: &DevArgs) -> anyhow::Result<(ServerConfig, AgentConfig, Taken)> {

@@ -60,6 +60,12 @@ impl Layers {
         Ok(Layers { file, flags: flags.into_iter().collect(), variables, taken: Vec::new() })
     }
 
+    /// What a file says, and nothing else.
+    pub fn of(file: &Path, settings: toml::Table) -> Layers {
+        let file = Some((file.to_owned(), settings));
+        Layers { file, flags: BTreeMap::new(), variables: |_| None, taken: Vec::new() }
+    }
+
     /// The strongest value of `key`, or `default`.
     pub fn take<T>(&mut self, key: &'static str, default: &str) -> anyhow::Result<T>
     where

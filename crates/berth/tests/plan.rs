@@ -3,15 +3,12 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use support::lab::Lab;
-use support::{root, text, until};
-
-/// Within which things have to come about.
-const SOON: Duration = Duration::from_secs(120);
+use support::picture::{expected, json, name, picture, wait_for_nodes, wait_for_rest};
+use support::{root, text};
 
 /// A job of one group whose task sleeps.
 struct Job {
@@ -77,77 +74,13 @@ fn steps() -> Vec<Step> {
     ]
 }
 
-/// Job, group, index, and the node of a system job.
-type Place = (String, String, u64, String);
-/// Version, node and ports.
-type Instance = (String, String, String);
-
-fn place(of: &Value, node: &str) -> Place {
-    let job = of["job"].as_str().unwrap().to_owned();
-    let node = if job == "default/logger" { node.to_owned() } else { String::new() };
-    (job, of["group"].as_str().unwrap().to_owned(), of["index"].as_u64().unwrap(), node)
-}
-
-fn name(node: &Value) -> String {
-    node["name"].as_str().unwrap_or_default().to_owned()
-}
-
-/// Who is where.
-fn picture(lab: &Lab, jobs: &BTreeSet<&str>) -> BTreeMap<Place, Instance> {
-    let mut picture = BTreeMap::new();
-    for alloc in jobs.iter().flat_map(|job| lab.allocs(job)) {
-        if alloc["state"]["kind"] == "running" {
-            let placement = &alloc["state"]["placement"];
-            let node = name(&placement["node"]);
-            let instance =
-                (alloc["version"].as_str().unwrap().to_owned(), node.clone(), placement["ports"].to_string());
-            picture.insert(place(&alloc, &node), instance);
-        }
-    }
-    picture
-}
-
-/// What a plan makes of a picture.
-fn expected(mut picture: BTreeMap<Place, Instance>, plan: &Value) -> BTreeMap<Place, Instance> {
-    for change in plan["changes"].as_array().unwrap() {
-        let to = name(if change["kind"] == "stop" { &change["from"] } else { &change["to"] });
-        let at = place(change, &to);
-        if change["kind"] == "stop" {
-            picture.remove(&at);
-            continue;
-        }
-        let ports = change.get("ports").map_or("{}".to_owned(), Value::to_string);
-        picture.insert(at, (change["version"].as_str().unwrap().to_owned(), to, ports));
-    }
-    picture
-}
-
-fn wait_for_rest(lab: &Lab, jobs: &BTreeSet<&str>) {
-    until("the cluster at rest", SOON, || {
-        let allocs: Vec<Value> = jobs.iter().flat_map(|job| lab.allocs(job)).collect();
-        let at_rest = |alloc: &Value| match alloc["state"]["kind"].as_str().unwrap() {
-            "running" => alloc["state"]["ready"].is_string(),
-            state => state == "ended" || state == "waiting",
-        };
-        allocs.iter().all(at_rest).then_some(())
-    });
-}
-
-fn json(lab: &Lab, args: &[&str]) -> Value {
-    serde_json::from_str(&lab.ok(&[args, &["--json"]].concat())).unwrap()
-}
-
 #[test]
 fn twenty_runs_do_what_their_plans_said() {
     if !root() {
         return;
     }
     let lab = Lab::up("5");
-    until("five ready nodes", SOON, || {
-        let nodes = json(&lab, &["node", "list"]);
-        let ready = nodes["nodes"].as_array()?.iter().filter(|node| node["state"]["kind"] == "ready").count();
-        (ready == 5).then_some(())
-    });
+    wait_for_nodes(&lab, 5);
     let file = lab.dir.path().join("job.yaml");
     let path = file.to_str().unwrap();
     let mut jobs = BTreeSet::new();

@@ -150,7 +150,7 @@ pub enum Command {
 #[derive(Clone, Debug, Subcommand)]
 pub enum LabCommand {
     /// Bring up a cluster: every node has namespaces, an address and a file system of its own
-    #[command(after_help = "Example: berth lab up --servers 1 --agents 3 --name blue")]
+    #[command(after_help = "Example: berth lab up --agents 5 --nodes examples/lab-nodes.toml --name blue")]
     Up {
         /// Servers; this version runs one
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
@@ -158,6 +158,9 @@ pub enum LabCommand {
         /// Agents
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=100))]
         agents: u8,
+        /// A TOML file with a table for each node, `[node-1]`, of settings for its agent
+        #[arg(long, value_name = "FILE")]
+        nodes: Option<PathBuf>,
         #[command(flatten)]
         lab: LabName,
     },

@@ -21,12 +21,17 @@ pub struct Lab {
 impl Lab {
     /// A lab with one server and so many agents.
     pub fn up(agents: &str) -> Lab {
+        Lab::up_with(agents, &[])
+    }
+
+    /// The same, with further flags.
+    pub fn up_with(agents: &str, flags: &[&str]) -> Lab {
         // Not below /tmp: every node has a /tmp of its own.
         let dir = tempfile::Builder::new().prefix("berth-lab-test.").tempdir_in("/var/tmp").unwrap();
         let name = format!("t{}", std::process::id() % 1_000_000);
         let mut lab = Lab { name, dir, addr: String::new(), token: String::new() };
-        let shown: Value =
-            serde_json::from_str(&lab.ok(&["lab", "up", "--agents", agents, "--name", &lab.name, "--json"])).unwrap();
+        let up = [&["lab", "up", "--agents", agents, "--name", &lab.name, "--json"], flags].concat();
+        let shown: Value = serde_json::from_str(&lab.ok(&up)).unwrap();
         lab.addr = shown["addr"].as_str().unwrap().to_owned();
         lab.token = std::fs::read_to_string(shown["token_file"].as_str().unwrap()).unwrap().trim().to_owned();
         lab

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 pub mod lab;
+pub mod picture;
 
 use std::fs;
 use std::net::TcpListener;

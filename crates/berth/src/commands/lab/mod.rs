@@ -1,5 +1,7 @@
 //! `berth lab`: throw-away clusters of this very binary on one machine.
 
+mod nodes;
+
 use std::net::Ipv4Addr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +13,7 @@ use berth_api::client::{Client, Target};
 use berth_lab::{DEFAULT_DIR, Down, Lab, LabName, LabsDir, NodeFile, NodeName, NodeSpec, NodeStatus, RoleStatus};
 use serde::Serialize;
 
+use self::nodes::NodeSettings;
 use super::capture;
 use crate::args::{LabCommand, LabNode};
 use crate::exit::{Status, failed};
@@ -31,7 +34,12 @@ const PACE: Duration = Duration::from_millis(50);
 pub async fn carry_out(command: LabCommand, format: Format) -> anyhow::Result<ExitCode> {
     let dir = LabsDir::new(std::env::var_os("BERTH_LAB_DIR").map_or_else(|| PathBuf::from(DEFAULT_DIR), PathBuf::from));
     match command {
-        LabCommand::Up { servers: _, agents, lab } => up(&dir, &lab.name, agents, format).await?,
+        LabCommand::Up { servers: _, agents, nodes, lab } => {
+            let agents = agents_of(agents)?;
+            let told = nodes.map(|path| NodeSettings::read(&path, &agents)).transpose();
+            let told = told.map_err(|error| failed(Status::Usage, format!("{error:#}")))?.unwrap_or_default();
+            up(&dir, &lab.name, &agents, &told, format).await?;
+        }
         LabCommand::Status { lab, env: true } => show_env(&open(&dir, &lab.name)?, format)?,
         LabCommand::Status { lab, env: false } => status(&open(&dir, &lab.name)?, format)?,
         LabCommand::Exec { target, command } => {
@@ -103,7 +111,12 @@ fn exit_status(status: ExitStatus) -> u8 {
     told.and_then(|told| u8::try_from(told).ok()).unwrap_or(u8::MAX)
 }
 
-async fn up(dir: &LabsDir, name: &str, agents: u8, format: Format) -> anyhow::Result<()> {
+/// The names of a lab's nodes with agents.
+fn agents_of(count: u8) -> anyhow::Result<Vec<NodeName>> {
+    (1..=count).map(|number| node_name(&format!("node-{number}"))).collect()
+}
+
+async fn up(dir: &LabsDir, name: &str, agents: &[NodeName], told: &NodeSettings, format: Format) -> anyhow::Result<()> {
     let name = lab_name(name)?;
     let program = std::env::current_exe().context("cannot find out where this program is")?;
     let program = program.to_str().context("the path of this program is not UTF-8")?.to_owned();
@@ -114,10 +127,11 @@ async fn up(dir: &LabsDir, name: &str, agents: u8, format: Format) -> anyhow::Re
     let made = tokio::task::block_in_place(|| {
         berth_lab::up(dir, &name, entry, |lab| -> anyhow::Result<()> {
             let client = start_server(lab)?;
-            progress.say(format!("lab {name}: starting {agents} agents"));
-            start_agents(lab, agents)?;
-            progress.say(format!("lab {name}: waiting for {agents} nodes"));
-            handle.block_on(wait_for_nodes(&client, u32::from(agents)))
+            let count = agents.len();
+            progress.say(format!("lab {name}: starting {count} agents"));
+            start_agents(lab, agents, told)?;
+            progress.say(format!("lab {name}: waiting for {count} nodes"));
+            handle.block_on(wait_for_nodes(&client, u32::try_from(count)?))
         })
     })?;
     progress.end();
@@ -139,17 +153,16 @@ fn start_server(lab: &mut Lab) -> anyhow::Result<Client> {
     client(lab)
 }
 
-fn start_agents(lab: &mut Lab, agents: u8) -> anyhow::Result<()> {
-    let server = node_name(SERVER)?;
-    let token = lab.read_file(&server, Path::new(TOKEN))?;
+fn start_agents(lab: &mut Lab, agents: &[NodeName], told: &NodeSettings) -> anyhow::Result<()> {
+    let token = lab.read_file(&node_name(SERVER)?, Path::new(TOKEN))?;
     let url = url(lab)?;
-    for number in 1..=agents {
-        let name = format!("node-{number}");
-        let node = node_name(&name)?;
-        lab.add_node(&node, |address| NodeSpec {
+    for node in agents {
+        lab.add_node(node, |address| NodeSpec {
             command: words(&[
                 "berth",
                 "agent",
+                "--config",
+                "/var/lib/berth/agent.toml",
                 "--data-dir",
                 "/var/lib/berth/agent",
                 "--server",
@@ -157,11 +170,14 @@ fn start_agents(lab: &mut Lab, agents: u8) -> anyhow::Result<()> {
                 "--token-file",
                 "/var/lib/berth/token",
                 "--name",
-                &name,
+                node.as_str(),
                 "--address",
                 &address.to_string(),
             ]),
-            files: vec![NodeFile { path: PathBuf::from("token"), content: token.clone() }],
+            files: vec![
+                NodeFile { path: PathBuf::from("token"), content: token.clone() },
+                NodeFile { path: PathBuf::from("agent.toml"), content: told.of(node).as_bytes().to_vec() },
+            ],
             ..NodeSpec::default()
         })?;
     }
