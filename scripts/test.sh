@@ -22,6 +22,8 @@ cargo test --workspace --locked
 if [[ ${1:-} == --long ]]; then
   # The flow solver and its reader against fresh cases, about a hundred times those of `make test`.
   PROPTEST_CASES=${PROPTEST_CASES:-25000} cargo test --package berth-flow --locked
+  # The optimiser against an integer program on two hundred small problems; `make test` has half of them.
+  BERTH_ORACLE_ALL=1 cargo test --package berth-placement --locked --test optimise milp
   # `make test` has the first 500.
   target/debug/berth sim run --seed 500 --seeds 5000
 fi

@@ -8,6 +8,8 @@ use super::state::{NOWHERE, State};
 
 /// Steps for the arrangement of one group of nodes.
 const STEPS: u64 = 20_000;
+/// Steps for a group of a small cluster whose arrangement was cut short.
+const MORE_STEPS: u64 = 8 * STEPS;
 /// Up to so many nodes are tried in all twos, threes and fours; of more, each with a few others.
 const FEW: usize = 8;
 /// With how many others a node is tried, of many.
@@ -41,20 +43,43 @@ pub(super) fn rethink(
 ) -> Vec<(i64, Vec<Change>)> {
     let end = state.steps.saturating_add(steps);
     let mut found = Vec::new();
-    let hot = hot(state, restless.into_iter());
-    let mut gained = true;
-    while gained {
-        gained = false;
-        for group in groups(&hot) {
+    let groups = groups(&hot(state, restless.into_iter()));
+    let cut_short = rethink_groups(state, &groups, STEPS, end, most, &mut found);
+    // A small cluster has no other nodes to look at: what is left of the steps goes deeper.
+    if state.nodes.len() <= FEW {
+        rethink_groups(state, &cut_short, MORE_STEPS, end, most, &mut found);
+    }
+    found
+}
+
+/// Rearranges groups until none gains. Gives those whose last arrangement took all the steps that `each` may.
+fn rethink_groups(
+    state: &mut State,
+    groups: &[Vec<NodeIndex>],
+    each: u64,
+    end: u64,
+    most: usize,
+    found: &mut Vec<(i64, Vec<Change>)>,
+) -> Vec<Vec<NodeIndex>> {
+    loop {
+        let mut gained = false;
+        let mut cut_short = Vec::new();
+        for group in groups {
             if state.steps >= end || found.len() >= most {
-                return found;
+                return Vec::new();
             }
-            let change = rearrange(state, &group, Movable::All, STEPS.min(end - state.steps));
+            let begun = state.steps;
+            let change = rearrange(state, group, Movable::All, each.min(end - state.steps));
+            if state.steps - begun >= each {
+                cut_short.push(group.clone());
+            }
             gained |= change.is_some();
             found.extend(change);
         }
+        if !gained {
+            return cut_short;
+        }
     }
-    found
 }
 
 /// The units of these classes that were not running before.
