@@ -26,7 +26,7 @@ test: install-deps ## Everything that must pass before a change lands (container
 	@scripts/lint.sh
 	@scripts/test.sh
 
-test-long: install-deps ## What takes too long for `make test`: fresh random cases, 5,000 more simulated clusters
+test-long: install-deps ## What takes too long for `make test`: fresh random cases, 200 integer programs, 5,000 more simulated clusters
 	@scripts/test.sh --long
 
 test-v2: ## The runtime's tests on cgroup v2 with systemd, in a virtual machine (software emulation)
