@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use berth_api::jobfile::policy::{parse, parse_json, to_json};
-use berth_model::{BuiltIn, PolicySpec, Term, Weights, limits};
+use berth_model::{BalanceMode, BuiltIn, PolicySpec, Term, Weights, limits};
 use proptest::prelude::*;
 
 fn read(text: &str) -> PolicySpec {
@@ -53,6 +53,14 @@ fn the_example_and_the_sample_of_the_reference_are_valid_and_every_term_is_docum
 }
 
 #[test]
+fn moves_are_made_where_a_file_says_so() {
+    assert_eq!(read("policy: mine\n").balance, BalanceMode::Off);
+    assert_eq!(read("policy: mine\nbalance: off\n").balance, BalanceMode::Off);
+    assert_eq!(read("policy: mine\nbalance: on\n").balance, BalanceMode::On { at_most: BalanceMode::AT_MOST });
+    assert_eq!(read("policy: mine\nbalance: on\nbalance_max: 9\n").balance, BalanceMode::On { at_most: 9 });
+}
+
+#[test]
 fn wrong_files_are_told_where_and_what_to_do() {
     for (text, wanted) in [
         ("", "p:1:1: the file is empty: expected a map with `policy` and `weights`"),
@@ -77,7 +85,17 @@ fn wrong_files_are_told_where_and_what_to_do() {
         ),
         (
             "policy: pack\nweights: {spread: 7}\n",
-            "`pack` is a policy that Berth brings along, with other weights: give yours a name of its own",
+            "`pack` is a policy that Berth brings along, and says something else: give yours a name of its own",
+        ),
+        ("policy: mine\nbalance: yes\n", "balance: expected one of `on`, `off`, found `yes`"),
+        ("policy: mine\nbalance: on\nbalance_max: 0\n", "balance_max: expected 1 to 1000, found 0"),
+        (
+            "policy: mine\nbalance_max: 2\n",
+            "balance_max: counts with `balance: on` alone: write that, or leave this out",
+        ),
+        (
+            "policy: pack\nbase: pack\nbalance: on\n",
+            "`pack` is a policy that Berth brings along, and says something else",
         ),
         ("policy: mine\npools: {GPU: {base: pack}}\n", "`GPU` is not a pool's name"),
         ("policy: mine\npools: {gpu: {bse: pack}}\n", "pools.gpu: unknown key `bse`"),
@@ -107,9 +125,10 @@ fn weights() -> impl Strategy<Value = Weights> {
 proptest! {
     /// As JSON a policy is a file that means the same, whatever its base would be.
     #[test]
-    fn a_policy_is_read_back(weights in weights(), pools in prop::collection::btree_map("[a-z]{1,8}", weights(), 0..4)) {
+    fn a_policy_is_read_back(weights in weights(), pools in prop::collection::btree_map("[a-z]{1,8}", weights(), 0..4), most in 0..=limits::BALANCE_MOST) {
         let pools = pools.into_iter().map(|(name, weights)| (name.parse().unwrap(), weights)).collect();
-        let spec = PolicySpec { name: "x-mine".parse().unwrap(), weights, pools };
+        let balance = if most == 0 { BalanceMode::Off } else { BalanceMode::On { at_most: most } };
+        let spec = PolicySpec { name: "x-mine".parse().unwrap(), weights, pools, balance };
         let json = to_json(&spec).to_string();
         prop_assert_eq!(parse_json(&json).unwrap(), spec.clone());
         prop_assert_eq!(parse("p", &json).unwrap(), spec);

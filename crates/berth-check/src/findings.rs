@@ -136,6 +136,22 @@ pub enum Finding {
         /// How many may be.
         allowed: u32,
     },
+    /// An allocation is moved that is no service or not ready, or to where it is, or into another's place.
+    #[error("{to} is to take over from {from}, which must not be moved there")]
+    MovedWrongly {
+        /// Which is moved.
+        from: AllocId,
+        /// The one that is to take over.
+        to: AllocId,
+    },
+    /// Too many are being moved in the whole cluster.
+    #[error("{moving} allocations are being moved, {allowed} may be")]
+    TooManyMoved {
+        /// How many are.
+        moving: usize,
+        /// How many may be.
+        allowed: u32,
+    },
     /// Some of a group that is placed as a whole were placed and others wait.
     #[error("{placed} of {job} {group} were placed and {waiting} wait, though all are placed together or none")]
     GangBroken {

@@ -10,12 +10,14 @@ mod constraint;
 mod device;
 mod fence;
 mod findings;
+mod moved;
 mod plan;
 mod preemption;
 mod rules;
 
 pub use fence::{Fence, MAX_MUTATIONS, check_commit};
 pub use findings::Finding;
+pub use moved::Moved;
 pub use plan::{Budget, Gang, Granted, NodeView, PlanView, check};
 pub use preemption::Preemption;
 pub use rules::Occupant;

@@ -10,6 +10,7 @@ use berth_model::{
 use crate::constraint::is_met;
 use crate::device;
 use crate::findings::Finding;
+use crate::moved::{Moved, check_moves};
 use crate::preemption::{Preemption, check_preemptions};
 use crate::rules::{self, Occupant};
 
@@ -76,6 +77,12 @@ pub struct PlanView<'a> {
     pub leaving: usize,
     /// How many may be.
     pub may_leave: u32,
+    /// What it begins to move for the sake of balance.
+    pub moves: Vec<Moved<'a>>,
+    /// How many such moves are under way in the whole cluster.
+    pub moving: usize,
+    /// How many may be.
+    pub may_move: u32,
     /// The groups that are placed as a whole.
     pub gangs: Vec<Gang<'a>>,
     /// The groups in which it replaces something.
@@ -97,6 +104,7 @@ pub fn check(view: &PlanView<'_>) -> Vec<Finding> {
         rules::check_rules(granted, view, &mut findings);
     }
     check_preemptions(view, &mut findings);
+    check_moves(view, &mut findings);
     for budget in &view.budgets {
         if budget.replacing > budget.allowed {
             findings.push(Finding::BudgetExceeded {

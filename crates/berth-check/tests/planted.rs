@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use berth_check::{
-    Budget, Fence, Finding, Gang, Granted, NodeView, Occupant, PlanView, Preemption, check, check_commit,
+    Budget, Fence, Finding, Gang, Granted, Moved, NodeView, Occupant, PlanView, Preemption, check, check_commit,
 };
-use berth_model::testkit::{Spec, machine, name, service};
+use berth_model::testkit::{Spec, batch, machine, name, service};
 use berth_model::*;
 
 const LIFE: Incarnation = Incarnation(1);
@@ -120,6 +120,34 @@ fn every_planted_fault_of_preemption_is_found() {
     assert!(matches!(found(low(), high(), 1, (3, 2))[..], [Finding::TooManyPreempted { leaving: 3, allowed: 2 }]));
 }
 
+#[test]
+fn every_planted_fault_of_a_move_is_found() {
+    let running = |mut alloc: Alloc, node: u64, ready| {
+        let AllocState::Placed { mut placement, since } = alloc.state else { unreachable!("that is how it was made") };
+        placement.node = NodeId::new(LIFE, node);
+        alloc.state = AllocState::Running { placement, since, ready };
+        alloc
+    };
+    let found = |job: Spec, ready, to: u64, index, (moving, may_move)| {
+        let from = running(alloc(&job.0, 1, 80, 20_000), 1, ready);
+        let to = Alloc { index, ..running(alloc(&job.0, 2, 80, 20_000), to, None) };
+        let moves = vec![Moved { from: &from, to: &to, job: &job.0 }];
+        check(&PlanView { moves, moving, may_move, ..PlanView::default() })
+    };
+    let ready = Some(Timestamp(1));
+    assert_eq!(found(service("web"), ready, 2, 0, (1, 1)), []);
+    for wrong in [
+        found(batch("work"), ready, 2, 0, (1, 1)),
+        found(service("web"), None, 2, 0, (1, 1)),
+        found(service("web"), ready, 1, 0, (1, 1)),
+        found(service("web"), ready, 2, 1, (1, 1)),
+    ] {
+        assert!(matches!(wrong[..], [Finding::MovedWrongly { .. }]), "{wrong:?}");
+    }
+    let many = found(service("web"), ready, 2, 0, (2, 1));
+    assert!(matches!(many[..], [Finding::TooManyMoved { moving: 2, allowed: 1 }]), "{many:?}");
+}
+
 fn sound() -> Case {
     let job = service("web")
         .fixed_port("http", 80)
@@ -215,11 +243,8 @@ fn findings(case: &Case) -> Vec<Finding> {
             allowed: case.budget.1,
         }],
         occupants: case.occupants(),
-        gangs: Vec::new(),
-        preemptions: Vec::new(),
-        leaving: 0,
-        may_leave: 0,
         created: case.allocs.iter().zip(&case.entries).map(|(a, e)| (a.id, e.as_ref())).collect(),
+        ..PlanView::default()
     })
 }
 

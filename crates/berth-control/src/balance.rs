@@ -1,16 +1,18 @@
 //! Keeping the optimiser up to date, and asking it for rounds.
 //!
-//! Nothing is changed by a round: it says how far from the best everything is, and proposes moves. It comes some time
-//! after a change, so that it sees many at once and an idle cluster none. A new leader begins with an optimiser that is
+//! A round says how far from the best everything is, and proposes moves, which are made where the policy says so, see
+//! [`crate::moves`]. It comes some time after a change, so that it sees many at once and an idle cluster none. A new leader begins with an optimiser that is
 //! told of everything anew, in order of id, as a replay does.
 
-use berth_model::{AllocId, AllocState, Balance, JobKind, Millis, NodeId, Proposal, Timestamp, Weights};
+use berth_model::{
+    Alloc, AllocId, AllocState, Balance, JobKind, Millis, NodeId, Proposal, Relocation, Timestamp, Weights,
+};
 use berth_placement::balance::{Balancer, Stand};
 use berth_placement::{Class, Hold, fits_on_any, reservation};
 
 use crate::core::Core;
 use crate::index::{ClassKey, Slot, preempting_on};
-use crate::state::{State, is_queued};
+use crate::state::{State, is_queued, is_wanted};
 use crate::timers::Due;
 
 /// After a change, the next round comes so much later.
@@ -43,6 +45,11 @@ impl Balancing {
         (self.balancer, self.last) = (Balancer::new(weights), None);
     }
 
+    /// What it is worth to make one move of those proposed and no other.
+    pub(crate) fn gain(&mut self, one: &Relocation) -> Option<i64> {
+        self.balancer.gain(one)
+    }
+
     /// That of a copy to plan on: no round ever comes.
     pub(crate) fn asleep(weights: Weights) -> Balancing {
         Balancing { planned: true, ..Balancing::new(weights) }
@@ -59,6 +66,14 @@ impl Core {
     }
 
     pub(crate) fn balance_due(&mut self) {
+        let Some(found) = self.review() else { return };
+        if self.make_moves(found.cost, &found.proposals) {
+            self.review_again(AFTER);
+        }
+    }
+
+    /// A round. None: not all that has changed has been told yet.
+    fn review(&mut self) -> Option<Balance> {
         self.balancing.planned = false;
         for node in std::mem::take(&mut self.state.untold.nodes) {
             self.balancing.balancer.see_node(&self.state.board, node);
@@ -68,14 +83,16 @@ impl Core {
             self.tell(alloc);
         }
         if !self.state.untold.is_empty() {
-            return self.go_on();
+            self.review_again(ON);
+            return None;
         }
-        let state = &mut self.state;
-        let balance = self.balancing.balancer.round(|proposal| state.allows(proposal));
+        let (state, now) = (&mut self.state, self.now);
+        let balance = self.balancing.balancer.round(|proposal| state.allows(proposal, now));
         if balance.bound.is_none() {
-            self.go_on();
+            self.review_again(ON);
         }
-        self.balancing.last = Some((self.now, balance));
+        self.balancing.last = Some((now, balance.clone()));
+        Some(balance)
     }
 
     /// Regret of all that is, looked at anew, in thousandths of the bound. None: no bound is found within the budget.
@@ -84,14 +101,14 @@ impl Core {
         self.state.untold.nodes.extend(self.state.nodes.keys());
         self.state.untold.allocs.extend(self.state.allocs.keys());
         (0..LOOKS).find_map(|_| {
-            self.balance_due();
+            self.review();
             self.balancing.last.as_ref().and_then(|(_, balance)| balance.regret_permille())
         })
     }
 
-    fn go_on(&mut self) {
+    fn review_again(&mut self, after: Millis) {
         self.balancing.planned = true;
-        self.timers.set(self.now + ON, Due::Balance);
+        self.timers.set(self.now + after, Due::Balance);
     }
 
     /// Tells the optimiser what has become of an allocation.
@@ -110,11 +127,16 @@ impl Core {
 }
 
 impl State {
-    /// Where an allocation stands, as the optimiser tells them apart. None: it neither holds nor wants anything.
+    /// Where an allocation stands, as the optimiser tells them apart. None: it neither holds nor wants anything, or is being
+    /// moved: what is told is how things stand after that. Those of a class that come and those that run are told alike,
+    /// since of one that stays the optimiser does not know that it crowds the others.
     fn stand(&self, id: AllocId) -> Option<Stand> {
         let alloc = &self.allocs[&id];
+        if self.index.moves.contains_key(&id) {
+            return None;
+        }
         match self.board.held(id) {
-            Some(hold) if self.may_move(id) => Some(Stand::Runs(hold.node)),
+            Some(hold) if is_wanted(alloc) && self.could_be_elsewhere(alloc) => Some(Stand::Runs(hold.node)),
             Some(hold) => Some(Stand::Stays(hold.node)),
             None => {
                 let waits = is_queued(alloc) && alloc.bound_to.is_none() && preempting_on(alloc).is_none();
@@ -123,18 +145,30 @@ impl State {
         }
     }
 
+    /// Whether an allocation is of a kind that may be on any node, and the wish of its job still.
+    fn could_be_elsewhere(&self, alloc: &Alloc) -> bool {
+        let kind = self.jobs.get(&alloc.job).map(|job| job.spec.kind);
+        let on = self.policy.spec.balance.is_on();
+        let goes = match kind {
+            Some(JobKind::Service) => !on || !self.was_moved_in_vain(alloc),
+            Some(JobKind::Batch) => !on,
+            Some(JobKind::System) | None => false,
+        };
+        goes && self.is_active(&alloc.job) && self.is_current(alloc)
+    }
+
     /// Whether an allocation runs undisturbed and could do so elsewhere.
-    fn may_move(&self, id: AllocId) -> bool {
+    pub(crate) fn may_move(&self, id: AllocId, now: Timestamp) -> bool {
         let alloc = &self.allocs[&id];
         let settled = matches!(alloc.state, AllocState::Running { ready: Some(_), .. });
         let alone = self.index.slot(&alloc.job, &alloc.group, Slot::of(alloc)).is_some_and(|slot| slot.live.len() == 1);
-        let free = self.jobs.get(&alloc.job).is_some_and(|job| job.spec.kind != JobKind::System);
-        settled && alone && free && self.is_active(&alloc.job) && self.is_current(alloc)
+        let rested = !self.policy.spec.balance.is_on() || !self.has_to_prove_itself(alloc, now);
+        settled && alone && rested && self.could_be_elsewhere(alloc)
     }
 
     /// Whether a proposal can be done by all rules, tried on the board.
-    fn allows(&mut self, proposal: &Proposal) -> bool {
-        if !proposal.moves.iter().all(|one| self.may_move(one.alloc)) {
+    fn allows(&mut self, proposal: &Proposal, now: Timestamp) -> bool {
+        if !proposal.moves.iter().all(|one| self.may_move(one.alloc, now)) {
             return false;
         }
         let moves = proposal.moves.iter().map(|one| (one.alloc, one.to));

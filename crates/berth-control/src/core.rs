@@ -190,6 +190,8 @@ impl Core {
                 Due::MinReady(alloc) => self.min_ready_due(alloc, due),
                 Due::Reschedule(alloc) => self.reschedule_due(alloc, due),
                 Due::Proven => self.proven(),
+                Due::Move(alloc) => self.move_due(alloc, due),
+                Due::Rested(alloc) => self.rested(alloc),
                 Due::Collect => self.collect(due),
                 Due::Balance => self.balance_due(),
                 Due::OutOfPatience => self.out_of_patience(due),

@@ -10,7 +10,7 @@ use berth_model::{
 use siphasher::sip::SipHasher13;
 
 use crate::pace::is_moving;
-use crate::state::{CommandKey, is_queued};
+use crate::state::{CommandKey, is_queued, is_wanted};
 
 /// The place in a group that one allocation after the other fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +107,8 @@ pub(crate) struct Index {
     pub(crate) preempting: BTreeSet<AllocId>,
     /// Those that are on their way: to being ready, or to their end.
     pub(crate) moving: BTreeSet<AllocId>,
+    /// Those that are being moved, each with the one that is to take over: it was not told to stop.
+    pub(crate) moves: BTreeMap<AllocId, AllocId>,
     pub(crate) live_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) ended_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) waiting: BTreeMap<ClassKey, BTreeSet<AllocId>>,
@@ -251,7 +253,19 @@ impl Index {
         if is_queued(alloc) {
             self.waiting.entry(ClassKey::of(alloc)).or_default().insert(alloc.id);
         }
+        self.note_move(alloc);
         self.sort_ended(alloc);
+    }
+
+    /// A move is under way while both are there and the new one was not told to stop.
+    fn note_move(&mut self, alloc: &Alloc) {
+        if alloc.is_ended() {
+            self.moves.remove(&alloc.id);
+        }
+        let Some(old) = alloc.moved_from().filter(|_| is_wanted(alloc)) else { return };
+        if self.slot(&alloc.job, &alloc.group, Slot::of(alloc)).is_some_and(|slot| slot.live.contains(&old)) {
+            self.moves.insert(old, alloc.id);
+        }
     }
 
     /// Puts an ended allocation among those that nothing depends on any more, or takes it out.
@@ -297,6 +311,9 @@ impl Index {
         self.preempted.remove(&alloc.id);
         self.preempting.remove(&alloc.id);
         self.moving.remove(&alloc.id);
+        if let Some(old) = alloc.moved_from().filter(|old| self.moves.get(old) == Some(&alloc.id)) {
+            self.moves.remove(&old);
+        }
         if is_queued(alloc) {
             let class = ClassKey::of(alloc);
             drop_member(&mut self.waiting, &class, alloc.id);

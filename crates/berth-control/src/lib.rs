@@ -13,6 +13,7 @@ mod digest;
 mod index;
 mod journal;
 mod lifecycle;
+mod moves;
 mod nodes;
 mod pace;
 mod pipeline;

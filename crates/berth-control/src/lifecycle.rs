@@ -125,6 +125,7 @@ impl Core {
         let job = alloc.job.clone();
         self.state.put_alloc(alloc);
         self.wait_until_proven(id);
+        self.rest(id);
         self.state.note(self.now, Key::Alloc(id), cause, Happening::AllocReady { alloc: id, job });
     }
 

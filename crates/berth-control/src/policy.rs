@@ -40,7 +40,7 @@ impl Core {
 fn check(spec: &PolicySpec) -> Result<(), Refusal> {
     let brought = BuiltIn::named(spec.name.as_str());
     if brought.is_some_and(|brought| brought.spec() != *spec) {
-        let problem = format!("`{}` is a policy that Berth brings along, with other weights", spec.name);
+        let problem = format!("`{}` is a policy that Berth brings along, and says something else", spec.name);
         return Err(invalid("policy", problem, "give yours a name of its own"));
     }
     if spec.pools.len() > limits::POOLS {

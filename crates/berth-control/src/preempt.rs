@@ -25,6 +25,7 @@ use berth_placement::{Below, Class, Prices, Standing, evict};
 use crate::core::Core;
 use crate::index::{ClassKey, Slot};
 use crate::reconcile::FORGIVEN_AFTER;
+use crate::state::State;
 use crate::timers::Due;
 
 /// The parts of a victim's price: its priority decides, then how many there are, then how long they have run.
@@ -93,7 +94,7 @@ impl Core {
     /// Whether somebody would make others go if those had proven themselves, which they have not by then, but will.
     pub(crate) fn waits_for_proof(&self, at: Timestamp) -> bool {
         let will = |alloc: &Alloc| {
-            self.is_ready(alloc.id) && self.took_place_of_victim(alloc) && !has_proven_itself(alloc, at)
+            self.is_ready(alloc.id) && self.state.took_place_of_victim(alloc) && !has_proven_itself(alloc, at)
         };
         !self.state.held_back.is_empty() && self.state.allocs.values().any(will)
     }
@@ -114,7 +115,7 @@ impl Core {
 
     /// Whether the slot's last instance was preempted and this one has not proven itself since.
     fn is_recovering(&self, alloc: &Alloc) -> bool {
-        self.took_place_of_victim(alloc) && !has_proven_itself(alloc, self.judged_at())
+        self.state.took_place_of_victim(alloc) && !has_proven_itself(alloc, self.judged_at())
     }
 
     /// Whether nobody may make the one go that has taken its place, as long as it is remembered that it made room itself.
@@ -123,13 +124,29 @@ impl Core {
         was_victim(alloc) && live().any(|next| next.replaces == Some(alloc.id) && self.is_recovering(next))
     }
 
-    fn took_place_of_victim(&self, alloc: &Alloc) -> bool {
-        alloc.replaces.and_then(|before| self.state.allocs.get(&before)).is_some_and(was_victim)
+    /// How many slots of a group may be under way at once.
+    pub(crate) fn may_be_under_way(&self, job: &JobId, group: &GroupName) -> u32 {
+        let spec = self.state.jobs.get(job).and_then(|job| job.spec.group(group));
+        spec.map_or(1, |group| group.update.max_parallel)
+    }
+
+    /// How many slots of a group are under way: in the course of a replacement, or left for others.
+    pub(crate) fn under_way(&self, job: &JobId, group: &GroupName) -> u32 {
+        let leaving = self.state.allocs_leaving().filter(|alloc| alloc.job == *job && alloc.group == *group);
+        let mut under_way: BTreeSet<Slot> = leaving.map(Slot::of).collect();
+        under_way.extend(self.state.index.group(job, group).into_iter().flat_map(|group| group.busy.iter().copied()));
+        u32::try_from(under_way.len()).unwrap_or(u32::MAX)
+    }
+}
+
+impl State {
+    pub(crate) fn took_place_of_victim(&self, alloc: &Alloc) -> bool {
+        alloc.replaces.and_then(|before| self.allocs.get(&before)).is_some_and(was_victim)
     }
 }
 
 /// Whether it has been ready for long enough by then.
-fn has_proven_itself(alloc: &Alloc, at: Timestamp) -> bool {
+pub(crate) fn has_proven_itself(alloc: &Alloc, at: Timestamp) -> bool {
     match alloc.state {
         AllocState::Running { ready: Some(ready), .. } => at.since(ready) >= FORGIVEN_AFTER,
         AllocState::Running { ready: None, .. }
@@ -176,18 +193,12 @@ impl<'a> Judge<'a> {
 
     /// How many of a group may be under way at once.
     pub(crate) fn allowed(&self, job: &JobId, group: &GroupName) -> u32 {
-        let spec = self.core.state.jobs.get(job).and_then(|job| job.spec.group(group));
-        spec.map_or(1, |group| group.update.max_parallel)
+        self.core.may_be_under_way(job, group)
     }
 
     /// How many of a group are under way.
     pub(crate) fn under_way(&self, job: &JobId, group: &GroupName) -> u32 {
-        let state = &self.core.state;
-        let leaving = state.index.preempted.iter().filter_map(|id| state.allocs.get(id));
-        let leaving = leaving.filter(|alloc| alloc.job == *job && alloc.group == *group).map(Slot::of);
-        let mut under_way: BTreeSet<Slot> = leaving.collect();
-        under_way.extend(state.index.group(job, group).into_iter().flat_map(|group| group.busy.iter().copied()));
-        u32::try_from(under_way.len()).unwrap_or(u32::MAX)
+        self.core.under_way(job, group)
     }
 
     /// How many of the whole cluster are on their way out for others.

@@ -41,6 +41,8 @@ pub(crate) struct Dirty {
     pub(crate) preempted: BTreeMap<AllocId, AllocId>,
     /// Groups in which this step began a replacement, for the checker.
     pub(crate) begun: BTreeSet<(JobId, GroupName)>,
+    /// Who is to take over from one that this step began to move, for the checker.
+    pub(crate) moves: BTreeSet<AllocId>,
     /// What was made in this step, for the checker.
     pub(crate) created: BTreeSet<AllocId>,
 }
@@ -194,9 +196,12 @@ impl State {
         }
     }
 
-    /// Whether an allocation is where, and runs what, it should: else it is to be replaced.
+    /// Whether an allocation is where, and runs what, it should, and nobody is to take over from it elsewhere: else it is
+    /// to be replaced.
     pub(crate) fn is_in_place(&self, alloc: &Alloc) -> bool {
-        self.is_current(alloc) && !alloc.occupies().is_some_and(|node| self.drained.contains(&node))
+        self.is_current(alloc)
+            && !self.index.moves.contains_key(&alloc.id)
+            && !alloc.occupies().is_some_and(|node| self.drained.contains(&node))
     }
 
     /// Places by another policy from now on. Whoever waits is tried again: a gang may fit where others are put elsewhere.
@@ -573,7 +578,7 @@ pub(crate) fn is_queued(alloc: &Alloc) -> bool {
 }
 
 /// Whether its node should have the allocation run.
-fn is_wanted(alloc: &Alloc) -> bool {
+pub(crate) fn is_wanted(alloc: &Alloc) -> bool {
     match alloc.state {
         AllocState::Placed { .. } | AllocState::Running { .. } => true,
         AllocState::Waiting { .. } | AllocState::Stopping { .. } | AllocState::Ended { .. } => false,

@@ -15,6 +15,10 @@ pub(crate) enum Due {
     Reschedule(AllocId),
     /// What took the place of a victim has proven itself.
     Proven,
+    /// The allocation should have taken over from the one that it moves by now.
+    Move(AllocId),
+    /// The allocation may be moved again.
+    Rested(AllocId),
     /// Old objects are collected.
     Collect,
     /// The optimiser looks at what has changed.

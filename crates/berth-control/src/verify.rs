@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use berth_check::{
-    Budget, Fence, Finding, Gang, Granted, NodeView, Occupant, PlanView, Preemption, check, check_commit,
+    Budget, Fence, Finding, Gang, Granted, Moved, NodeView, Occupant, PlanView, Preemption, check, check_commit,
 };
 use berth_model::control::Effect;
 use berth_model::{
@@ -13,6 +13,7 @@ use berth_model::{
 
 use crate::core::Core;
 use crate::index::{ClassKey, SlotIndex};
+use crate::state::is_wanted;
 
 impl Core {
     /// Checks what this step placed, made and began to replace.
@@ -23,6 +24,7 @@ impl Core {
         self.state.dirty.preempted.clear();
         self.state.dirty.created.clear();
         self.state.dirty.begun.clear();
+        self.state.dirty.moves.clear();
     }
 
     /// Checks what goes out.
@@ -56,6 +58,9 @@ impl Core {
             preemptions: self.preemptions(),
             leaving: self.state.allocs_leaving().count(),
             may_leave: self.settings.preempt_max,
+            moves: self.moves(),
+            moving: if self.state.dirty.moves.is_empty() { 0 } else { self.moving() },
+            may_move: self.state.policy.spec.balance.at_most(),
             granted: placed.iter().filter_map(|alloc| self.granted(alloc)).collect(),
             budgets: self.state.dirty.begun.iter().filter_map(|(job, group)| self.budget(job, group)).collect(),
             created: created.map(|id| (*id, self.ledger_of(*id).next())).collect(),
@@ -105,6 +110,22 @@ impl Core {
         self.state.dirty.preempted.iter().filter_map(preemption).collect()
     }
 
+    /// What this step began to move and has not given up again.
+    fn moves(&self) -> Vec<Moved<'_>> {
+        let moved = |id: &AllocId| {
+            let to = self.state.allocs.get(id).filter(|to| is_wanted(to))?;
+            let from = self.state.allocs.get(&to.moved_from()?)?;
+            Some(Moved { from, to, job: self.spec_of(to)?.0 })
+        };
+        self.state.dirty.moves.iter().filter_map(moved).collect()
+    }
+
+    /// How many moves are under way, counted from the allocations themselves.
+    fn moving(&self) -> usize {
+        let lives = |id: AllocId| self.state.allocs.get(&id).is_some_and(|alloc| !alloc.is_ended());
+        self.state.allocs.values().filter(|alloc| is_wanted(alloc) && alloc.moved_from().is_some_and(lives)).count()
+    }
+
     /// What was placed of each gang, and what one run of the core looked at and left behind. One that began to wait after
     /// that run, such as the next instance of a member that this step told to go, is of the next gathering.
     fn gangs(&self, placed: &[&Alloc]) -> Vec<Gang<'_>> {
@@ -143,8 +164,7 @@ impl Core {
         Some(Granted { alloc, node: self.state.nodes.get(&alloc.occupies()?)?, job, group })
     }
 
-    /// Counted from the allocations themselves: slots in which an older version and its successor are
-    /// both wanted. One that was told to stop is on its way, whoever told it.
+    /// Counted from the allocations themselves: slots in which an instance and its successor are both wanted. One that was told to stop is on its way, whoever told it.
     fn budget<'a>(&'a self, job: &'a JobId, group: &'a GroupName) -> Option<Budget<'a>> {
         #[cfg(feature = "planted-bugs")]
         if self.state.bug == Some(crate::planted::Bug::BudgetIgnored) {
@@ -152,13 +172,9 @@ impl Core {
         }
         let held = self.state.jobs.get(job).filter(|job| job.spec.kind != JobKind::Batch)?;
         let allowed = held.spec.group(group)?.update.max_parallel;
-        let version = held.version;
         let slots = self.state.index.group(job, group)?.slots.values();
         let wanted = |id: &AllocId| !matches!(self.alloc(*id).state, AllocState::Stopping { .. });
-        let both = |slot: &&SlotIndex| {
-            let newest = slot.live.iter().any(|id| self.alloc(*id).version == version);
-            newest && slot.live.iter().any(|id| self.alloc(*id).version != version && wanted(id))
-        };
+        let both = |slot: &&SlotIndex| slot.live.iter().filter(|id| wanted(id)).count() > 1;
         let replacing = u32::try_from(slots.filter(both).count()).unwrap_or(u32::MAX);
         Some(Budget { job, group, replacing, allowed })
     }

@@ -4,14 +4,22 @@
 mod world;
 
 use berth_control::*;
-use berth_model::testkit::{batch, machine, service, system};
+use berth_model::testkit::{batch, machine, name, service, system};
 use berth_model::*;
 use proptest::prelude::*;
 use world::{EPOCH, Fate, World};
 
 #[derive(Clone, Debug)]
 enum Deed {
-    Run { kind: u8, job: u8, count: u32, cpu: u64, program: u8, port: bool, parallel: u32 },
+    Run {
+        kind: u8,
+        job: u8,
+        count: u32,
+        cpu: u64,
+        program: u8,
+        port: bool,
+        parallel: u32,
+    },
     Stop(u8),
     StopAlloc(u64),
     Node(u8),
@@ -21,6 +29,8 @@ enum Deed {
     Pass(u64),
     Collect,
     Leader,
+    /// So many moves by balancing may be under way at once; 0 for none ever.
+    Balance(u32),
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -37,6 +47,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         5 => prop_oneof![Just(500u64), Just(2_000), Just(8_000)].prop_map(Deed::Pass),
         1 => Just(Deed::Collect),
         1 => Just(Deed::Leader),
+        2 => (0..4u32).prop_map(Deed::Balance),
     ]
 }
 
@@ -83,7 +94,20 @@ fn perform(w: &mut World, deed: &Deed) {
             w.pass(62_000);
         }
         Deed::Leader => new_leader(w),
+        Deed::Balance(at_most) => balance(w, *at_most),
     }
+}
+
+fn balance(w: &mut World, at_most: u32) {
+    let balance = if at_most == 0 { BalanceMode::Off } else { BalanceMode::On { at_most } };
+    let spec = PolicySpec { name: name("mine"), balance, ..BuiltIn::Balanced.spec() };
+    let _ = w.answer(Command::SetPolicy { spec: Box::new(spec), after: None });
+}
+
+/// How many moves were ever begun.
+fn moves(w: &World) -> usize {
+    let ledger = w.core.ledger(..);
+    ledger.filter(|entry| matches!(entry.cause, Cause::Balance { .. })).count()
 }
 
 /// The allocations, without the numbers in reasons for waiting: a reason is written again only when something that
@@ -146,5 +170,23 @@ proptest! {
             let waits = matches!(alloc.state, AllocState::Waiting { .. });
             prop_assert_eq!(one.core.wait_reason(alloc.id).is_some(), waits);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn where_nothing_changes_moves_come_to_an_end(deeds in prop::collection::vec(deed(), 1..30)) {
+        let mut w = World::new();
+        deeds.iter().for_each(|deed| perform(&mut w, deed));
+        w.fates.clear();
+        balance(&mut w, 3);
+        let up: Vec<String> = w.agents.keys().cloned().collect();
+        up.iter().for_each(|name| w.connect(name));
+        w.pass(40 * 60_000);
+        let before = moves(&w);
+        w.pass(40 * 60_000);
+        prop_assert_eq!(moves(&w), before);
     }
 }

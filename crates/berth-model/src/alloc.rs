@@ -57,6 +57,11 @@ impl Alloc {
         }
     }
 
+    /// The instance that it is to take over from, or has, on another node, where balancing is why it was made.
+    pub fn moved_from(&self) -> Option<AllocId> {
+        self.replaces.filter(|_| matches!(self.cause, Cause::Balance { .. }))
+    }
+
     /// Whether it has ended.
     pub fn is_ended(&self) -> bool {
         matches!(self.state, AllocState::Ended { .. })

@@ -338,6 +338,8 @@ pub mod limits {
     pub const NETWORK: Mbits = Mbits(1_000_000);
     /// What a term of a policy counts. A sum of all terms with this weight is far below what 64 bits hold.
     pub const WEIGHT_MOST: u32 = 1_000_000_000;
+    /// The most moves by balancing that may be allowed to be under way at once.
+    pub const BALANCE_MOST: u32 = 1_000;
     /// Pools with weights of their own.
     pub const POOLS: usize = 64;
 }

@@ -95,7 +95,7 @@ impl BuiltIn {
     /// The whole cluster by these weights.
     pub fn spec(self) -> PolicySpec {
         let name = self.as_str().parse().expect("the names of policies are names");
-        PolicySpec { name, weights: self.weights(), pools: BTreeMap::new() }
+        PolicySpec { name, weights: self.weights(), pools: BTreeMap::new(), balance: BalanceMode::Off }
     }
 
     /// The same, as it holds where nobody has set a policy.
@@ -110,6 +110,37 @@ impl fmt::Display for BuiltIn {
     }
 }
 
+/// What becomes of the moves of running work that the optimiser proposes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BalanceMode {
+    /// They are shown, and nothing is moved.
+    #[default]
+    Off,
+    /// They are made, for services.
+    On {
+        /// How many may be under way at once in the whole cluster: 1 to [`BALANCE_MOST`](crate::limits::BALANCE_MOST).
+        at_most: u32,
+    },
+}
+
+impl BalanceMode {
+    /// How many moves may be under way at once where nobody says so.
+    pub const AT_MOST: u32 = 4;
+
+    /// How many moves may be under way at once.
+    pub fn at_most(self) -> u32 {
+        match self {
+            BalanceMode::Off => 0,
+            BalanceMode::On { at_most } => at_most,
+        }
+    }
+
+    /// Whether moves are made.
+    pub fn is_on(self) -> bool {
+        matches!(self, BalanceMode::On { .. })
+    }
+}
+
 /// A policy as somebody has written it down.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PolicySpec {
@@ -119,6 +150,8 @@ pub struct PolicySpec {
     pub weights: Weights,
     /// The pools of nodes where other weights hold.
     pub pools: BTreeMap<PoolName, Weights>,
+    /// What becomes of proposed moves.
+    pub balance: BalanceMode,
 }
 
 impl PolicySpec {

@@ -34,6 +34,15 @@ pub enum Cause {
         /// When it was due.
         due: Timestamp,
     },
+    /// It is to take over on another node, so that everything costs less. Costs are in thousandths of a node's worth.
+    Balance {
+        /// The node of the one that it takes over from.
+        from: NodeId,
+        /// What everything cost before.
+        cost: i64,
+        /// How much less it costs with all moves of the proposal, less what those cost.
+        gain: i64,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -44,6 +53,7 @@ impl fmt::Display for Cause {
             Cause::Report { node, serial } => write!(f, "report {serial} of node {node}"),
             Cause::Preemption { by, job } => write!(f, "preempted by {by} of job {job}"),
             Cause::Timer { timer, .. } => write!(f, "timer: {timer}"),
+            Cause::Balance { from, .. } => write!(f, "moved from {from} by balancing"),
         }
     }
 }
@@ -59,6 +69,8 @@ pub enum Timer {
     Reschedule,
     /// Old objects are collected.
     Collect,
+    /// A moved instance should have been ready by then.
+    Move,
 }
 
 impl fmt::Display for Timer {
@@ -68,6 +80,7 @@ impl fmt::Display for Timer {
             Timer::MinReady => "ran for min_ready",
             Timer::Reschedule => "reschedule back-off passed",
             Timer::Collect => "old objects collected",
+            Timer::Move => "a moved instance was not ready in time",
         })
     }
 }

@@ -143,7 +143,12 @@ fn version_1_is_read_as_it_was_written() {
 #[test]
 fn a_change_of_policy_and_a_policy_that_was_set_are_read_as_they_were_written() {
     let pools = BTreeMap::from([("gpu".parse().unwrap(), BuiltIn::Fragmentation.weights())]);
-    let spec = PolicySpec { name: "mine".parse().unwrap(), weights: BuiltIn::Pack.weights(), pools };
+    let spec = PolicySpec {
+        name: "mine".parse().unwrap(),
+        weights: BuiltIn::Pack.weights(),
+        pools,
+        balance: BalanceMode::On { at_most: 2 },
+    };
     let set = Command::SetPolicy { spec: Box::new(spec.clone()), after: Some(PolicyVersion(4)) };
     let line = LineWriter::default().step(Timestamp(1), &command(set.clone()), &[]);
     let read = LineReader::default().read("line", &line).unwrap();

@@ -89,7 +89,7 @@ fn chain(view: &View, cause: &Cause) -> Vec<wire::CauseLink> {
             Cause::Event(id) => (None, view.ledger.get(id)),
             // The one that took the place exists because somebody asked for it.
             Cause::Preemption { by, .. } => (None, view.ledger.values().find(|entry| entry.what.alloc() == Some(*by))),
-            Cause::Report { .. } | Cause::Timer { .. } => (None, None),
+            Cause::Report { .. } | Cause::Timer { .. } | Cause::Balance { .. } => (None, None),
         };
         links.push(wire::CauseLink {
             cause: cause.to_wire(view),

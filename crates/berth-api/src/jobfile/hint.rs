@@ -93,7 +93,7 @@ const HOMES: [(&str, &[&str]); 6] = [
 ];
 /// The same of a file with a policy.
 const HOMES_OF_POLICY: [(&str, &[&str]); 2] = [
-    ("at the top of the file", &["policy", "base", "pools"]),
+    ("at the top of the file", &["policy", "base", "pools", "balance", "balance_max"]),
     (
         "in `weights`",
         &[

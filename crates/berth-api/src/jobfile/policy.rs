@@ -35,6 +35,24 @@ pub struct PolicyFile {
     #[schema(value_type = std::collections::BTreeMap<String, PoolFile>, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pools: Field<Table<PoolFile>>,
+    /// Whether services are moved where the optimiser finds better places for them; else its moves are shown only.
+    #[schema(value_type = BalanceFile, required = false, default = "off")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) balance: Field<BalanceFile>,
+    /// With `balance: on`: how many moves may be under way at once in the whole cluster.
+    #[schema(value_type = u32, required = false, minimum = 1, maximum = 1_000, default = 4)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) balance_max: Field<u32>,
+}
+
+/// Whether proposed moves are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, De, Ser, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BalanceFile {
+    /// They are made, for services.
+    On,
+    /// They are shown only.
+    Off,
 }
 
 /// The weights of a pool. What the file does not say is as in its `base`, or without one as in the rest of the cluster.
@@ -145,6 +163,8 @@ pub fn to_json(spec: &PolicySpec) -> serde_json::Value {
         base: None,
         weights: Some(At::new(WeightsFile::of(&spec.weights))),
         pools: (!spec.pools.is_empty()).then(|| At::new(Table(pools.collect()))),
+        balance: Some(At::new(if spec.balance.is_on() { BalanceFile::On } else { BalanceFile::Off })),
+        balance_max: spec.balance.is_on().then(|| At::new(spec.balance.at_most())),
     };
     serde_json::to_value(file).expect("the schema's types have text keys only")
 }

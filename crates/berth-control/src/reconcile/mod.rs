@@ -19,7 +19,7 @@ use crate::core::Core;
 use crate::index::{ClassKey, Slot};
 use crate::journal::Key;
 use crate::lifecycle::NewAlloc;
-use crate::state::outcome;
+use crate::state::{State, outcome};
 
 /// The back-off after the first failure; doubles with each further one in a row.
 const BACK_OFF: Millis = Millis(1_000);
@@ -174,6 +174,11 @@ impl Core {
             reason: WaitReason::Queued,
             cause: wish,
         };
+        // What only balancing does has balancing as its cause.
+        let cause_of = |state: &State, old: &Alloc| match state.cause_of(old) {
+            Cause::Balance { .. } => new.cause.clone(),
+            other => other,
+        };
         let Some(before) = before else { return self.create(new) };
         let old = self.alloc(before);
         let current = self.state.is_current(old);
@@ -182,18 +187,18 @@ impl Core {
             Some(Outcome::Failed(_)) if current => {
                 new.failures = old.failures.saturating_add(1);
                 new.reason = WaitReason::BackOff { until: self.now + back_off(new.failures), failed: before };
-                new.cause = self.state.cause_of(old);
+                new.cause = cause_of(&self.state, old);
             }
             // A new version begins with a clean slate.
             Some(Outcome::Failed(_)) => {}
             Some(Outcome::Lost(_) | Outcome::Preempted { .. }) => {
                 new.failures = if current { old.failures } else { 0 };
-                new.cause = self.state.cause_of(old);
+                new.cause = cause_of(&self.state, old);
             }
-            Some(Outcome::Complete | Outcome::Stopped) if of_wish => new.cause = self.state.cause_of(old),
+            Some(Outcome::Complete | Outcome::Stopped) if of_wish => new.cause = cause_of(&self.state, old),
             // Over and done with before the job was asked for anew: nobody's place is taken.
             Some(Outcome::Complete | Outcome::Stopped) => new.replaces = replaces,
-            None if current => new.cause = self.state.cause_of(old),
+            None if current => new.cause = cause_of(&self.state, old),
             None => {}
         }
         self.create(new)
@@ -213,6 +218,8 @@ impl Core {
     /// Timers that a stored allocation asks for after a change of leader.
     pub(crate) fn resume_alloc(&mut self, id: AllocId) {
         self.clamp_times(id);
+        self.wait_for_move(id);
+        self.rest(id);
         let alloc = self.alloc(id);
         match &alloc.state {
             AllocState::Waiting { reason: WaitReason::BackOff { until, .. }, .. } => {

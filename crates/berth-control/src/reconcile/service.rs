@@ -1,6 +1,6 @@
 //! Service and system: every slot has one instance of the newest version that runs, for as long as the job is wanted.
 
-use berth_model::{AllocId, AllocState, GroupName, JobId, Outcome};
+use berth_model::{Alloc, AllocId, AllocState, GroupName, JobId, Outcome};
 
 use crate::core::Core;
 use crate::index::Slot;
@@ -16,8 +16,8 @@ impl Core {
         match (newcomer, incumbent) {
             (Some(newcomer), Some(incumbent)) => self.hand_over(newcomer, incumbent),
             (None, None) => {
-                let latest = self.latest_in(job, group, slot);
-                self.succeed((job, group, slot), latest, None);
+                let before = self.latest_in(job, group, slot).map(|latest| self.last_in_charge(latest));
+                self.succeed((job, group, slot), before, None);
             }
             (None, Some(incumbent)) => self.try_again_beside(job, group, slot, incumbent),
             (Some(_), None) => {}
@@ -40,11 +40,28 @@ impl Core {
         matches!(self.alloc(id).state, AllocState::Running { ready: Some(_), .. })
     }
 
+    /// Who ran a slot last, where `latest` is its newest: one that was to take over elsewhere may have ended before the
+    /// other did, and never have.
+    fn last_in_charge(&self, latest: AllocId) -> AllocId {
+        let end = |alloc: &Alloc| match alloc.state {
+            AllocState::Ended { at, .. } => at,
+            AllocState::Waiting { .. }
+            | AllocState::Placed { .. }
+            | AllocState::Running { .. }
+            | AllocState::Stopping { .. } => self.now,
+        };
+        let alloc = self.alloc(latest);
+        let moved = alloc.moved_from().and_then(|old| self.state.allocs.get(&old));
+        moved.filter(|old| end(old) > end(alloc)).map_or(latest, |old| old.id)
+    }
+
     /// A replacement that failed is tried again, after a back-off; the old instance goes on meanwhile.
     fn try_again_beside(&mut self, job: &JobId, group: &GroupName, slot: Slot, incumbent: AllocId) {
         let Some(latest) = self.latest_in(job, group, slot).filter(|latest| *latest != incumbent) else { return };
         let last = self.alloc(latest);
-        let gone = matches!(outcome(last), Some(Outcome::Failed(_) | Outcome::Lost(_)));
+        let failed = matches!(outcome(last), Some(Outcome::Failed(_) | Outcome::Lost(_)));
+        // A move that came to nothing is not tried again here.
+        let gone = failed && last.moved_from().is_none();
         if gone && self.state.is_current(last) {
             self.succeed((job, group, slot), Some(latest), Some(incumbent));
         }

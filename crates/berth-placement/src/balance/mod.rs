@@ -34,9 +34,9 @@ const PROPOSALS: usize = 16;
 pub enum Stand {
     /// It waits for a place.
     Waits,
-    /// It runs, and could be moved.
+    /// It runs or is about to, and could be elsewhere.
     Runs(NodeId),
-    /// It holds room that it cannot be moved away from: it comes, it goes, or room is kept for it.
+    /// It holds room that it cannot be moved away from: it is bound to the node, it goes, or room is kept for it.
     Stays(NodeId),
 }
 
@@ -190,6 +190,14 @@ impl<K: Ord + Clone> Balancer<K> {
         let sound = round.proposals.iter().filter_map(|found| self.proposal(found, &mut named));
         let proposals = sound.filter(|proposal| allows(proposal)).collect();
         Balance { cost: told(round.cost), bound: round.bound.map(told), proposals }
+    }
+
+    /// What it is worth to make one move and no other, less what it costs, in thousandths of a node's worth. None: nothing.
+    pub fn gain(&mut self, one: &Relocation) -> Option<i64> {
+        let unit = *self.units.get(&one.alloc)?;
+        let to = self.nodes.get(&one.to).map(NodeIndex)?;
+        let gain = self.optimiser.gain(unit.class, unit.node?, to)?;
+        (gain > 0).then(|| told(gain.into()))
     }
 
     /// `named` are those whom the proposals so far are about.

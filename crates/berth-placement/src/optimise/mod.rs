@@ -217,6 +217,17 @@ impl Optimiser {
         self.state.cost()
     }
 
+    /// By how much the cost sinks when one unit is moved and nothing else, the price of the move deducted. `None` where
+    /// there is none or no room for it.
+    pub fn gain(&mut self, class: ClassIndex, from: NodeIndex, to: NodeIndex) -> Option<i64> {
+        self.state.class(class).seat(from).filter(|seat| seat.placed > 0)?;
+        let saved = self.state.taking(class, from);
+        self.state.take(class, from);
+        let added = self.state.fits(class, to).then(|| self.state.adding(class, to));
+        self.state.put(class, from);
+        Some(saved - added?)
+    }
+
     /// Places one unit at once, on the node where it costs least by now, and says what it costs there. It counts as
     /// running from then on. `None` where there is no room for it; what it costs to wait does not matter here.
     pub fn place(&mut self, class: ClassIndex) -> Option<(NodeIndex, i64)> {

@@ -23,9 +23,10 @@ stored! {
         Report { node: String, serial: u64 },
         Preemption { by: String, job: JobId },
         Timer { timer: Timer, due: u64 },
+        Balance { from: String, cost: i64, gain: i64 },
     }
 
-    enum Timer = Timer { Heartbeat, MinReady, Reschedule, Collect }
+    enum Timer = Timer { Heartbeat, MinReady, Reschedule, Collect, Move }
 
     struct Failure = Failure { kind: FailureKind, message: String }
 

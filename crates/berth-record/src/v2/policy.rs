@@ -14,9 +14,29 @@ stored! {
 
     struct Policy = Policy { version: u64, spec: PolicySpec }
 
-    struct PolicySpec = PolicySpec { name: String, weights: Weights, pools: BTreeMap<String, Weights> }
+    struct PolicySpec = PolicySpec {
+        name: String,
+        weights: Weights,
+        pools: BTreeMap<String, Weights>,
+        // Policies were written without it before there was a choice.
+        #[serde(default, skip_serializing_if = "BalanceMode::is_off")]
+        balance: BalanceMode,
+    }
+
+    #[derive(Default)]
+    enum BalanceMode = BalanceMode {
+        #[default]
+        Off,
+        On { at_most: u32 },
+    }
 
     enum BuiltIn = BuiltIn { Balanced, Pack, Spread, Fragmentation }
+}
+
+impl BalanceMode {
+    fn is_off(&self) -> bool {
+        matches!(self, BalanceMode::Off)
+    }
 }
 
 /// The terms that count, each with its weight.

@@ -67,14 +67,15 @@ fn version() -> impl Strategy<Value = JobVersion> {
 }
 
 fn cause() -> BoxedStrategy<Cause> {
-    let timer =
-        prop_oneof![Just(Timer::Heartbeat), Just(Timer::MinReady), Just(Timer::Reschedule), Just(Timer::Collect)];
+    let timers = [Timer::Heartbeat, Timer::MinReady, Timer::Reschedule, Timer::Collect, Timer::Move];
+    let timer = prop::sample::select(timers.to_vec());
     prop_oneof![
         id(CommandId::new).prop_map(Cause::Command),
         id(EventId::new).prop_map(Cause::Event),
         (node_id(), number()).prop_map(|(node, serial)| Cause::Report { node, serial }),
         (alloc_id(), job_id()).prop_map(|(by, job)| Cause::Preemption { by, job }),
         (timer, time()).prop_map(|(timer, due)| Cause::Timer { timer, due }),
+        (node_id(), any::<i64>(), any::<i64>()).prop_map(|(from, cost, gain)| Cause::Balance { from, cost, gain }),
     ]
     .boxed()
 }
@@ -559,11 +560,9 @@ fn policy() -> BoxedStrategy<SetPolicy> {
             Term::ALL.into_iter().zip(weights).fold(Weights::NONE, |all, (term, weight)| all.with(term, weight))
         })
     };
-    let spec = (name(), weights(), btree_map(name(), weights(), 0..3)).prop_map(|(name, weights, pools)| PolicySpec {
-        name,
-        weights,
-        pools,
-    });
+    let balance = prop_oneof![Just(BalanceMode::Off), any::<u32>().prop_map(|at_most| BalanceMode::On { at_most })];
+    let spec = (name(), weights(), btree_map(name(), weights(), 0..3), balance)
+        .prop_map(|(name, weights, pools, balance)| PolicySpec { name, weights, pools, balance });
     (any::<u64>(), spec, time(), cause())
         .prop_map(|(version, spec, at, cause)| SetPolicy {
             policy: Policy { version: PolicyVersion(version), spec },

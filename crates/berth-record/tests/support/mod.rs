@@ -502,11 +502,26 @@ fn policy_name() -> PolicyName {
 fn policy() -> SetPolicy {
     let weights = Term::ALL.into_iter().zip(1..).fold(Weights::NONE, |weights, (term, n)| weights.with(term, 100 * n));
     let pools = BTreeMap::from([("gpu".parse().unwrap(), BuiltIn::Fragmentation.weights())]);
-    let spec = PolicySpec { name: policy_name(), weights, pools };
+    let spec = PolicySpec { name: policy_name(), weights, pools, balance: BalanceMode::Off };
     SetPolicy {
         policy: Policy { version: PolicyVersion(5), spec },
         changed: (Timestamp(1_700_000_000_000), by_command()),
     }
+}
+
+fn policy_that_balances() -> Mutation {
+    let SetPolicy { mut policy, changed } = policy();
+    policy.spec.balance = BalanceMode::On { at_most: 4 };
+    Mutation::PutPolicy(Box::new(SetPolicy { policy, changed }))
+}
+
+/// One that takes over, and one that was not ready in time.
+fn allocs_moved() -> [Mutation; 2] {
+    let (since, placement) = (Timestamp(1_700_000_002_000), placement("quiet-nights"));
+    let cause = Cause::Balance { from: node_id(3), cost: 1_714, gain: 600 };
+    let placed = alloc(AllocState::Placed { placement: placement.clone(), since }, cause.clone());
+    let given_up = AllocState::Stopping { placement, since, cause: by_timer(Timer::Move) };
+    [placed, alloc(given_up, cause)].map(|alloc| Mutation::PutAlloc(Box::new(alloc)))
 }
 
 /// Placed by a policy that somebody has set, with a term that only some have.
@@ -526,6 +541,7 @@ pub fn samples() -> Vec<(String, Mutation)> {
     let changed = CommandOutcome::JobVersion { job: job_id(), version: JobVersion(4), changed: true };
     let since = Timestamp(1_700_000_000_000);
     let [preempted_stopping, preempted_ended] = allocs_preempted();
+    let [moved, moved_in_vain] = allocs_moved();
     let single = vec![
         ("meta", Mutation::PutMeta(meta)),
         ("node-ready", node(NodeState::Ready { since })),
@@ -546,6 +562,9 @@ pub fn samples() -> Vec<(String, Mutation)> {
         ("command-stopping", command(CommandOutcome::Stopping(job_id()))),
         ("alloc-placed-by-a-policy", alloc_by_policy()),
         ("policy", Mutation::PutPolicy(Box::new(policy()))),
+        ("policy-that-balances", policy_that_balances()),
+        ("alloc-moved", moved),
+        ("alloc-moved-in-vain", moved_in_vain),
         (
             "command-policy",
             command(CommandOutcome::Policy { name: policy_name(), version: PolicyVersion(5), changed: true }),

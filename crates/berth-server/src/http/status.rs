@@ -18,6 +18,7 @@ pub async fn status(State(api): State<Api>) -> Json<wire::Status> {
     let shared = &api.shared;
     let balance = api.inputs.balance().await;
     let view = shared.view();
+    let mode = view.policy.as_deref().map(|set| set.policy.spec.balance).unwrap_or_default();
     let mut status = wire::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         now: shared.clock.now().into(),
@@ -32,7 +33,7 @@ pub async fn status(State(api): State<Api>) -> Json<wire::Status> {
         allocs: wire::AllocCounts::default(),
         events: wire::Number(view.ledger.len() as u64),
         last_event: view.ledger.keys().next_back().map(|id| wire::EventId(*id)),
-        balance: balance.map(|(at, balance)| wire::Balance::new(at, &balance, &*view)),
+        balance: balance.map(|(at, balance)| wire::Balance::new(at, &balance, mode, &*view)),
     };
     for node in view.nodes.values() {
         match node.state {

@@ -422,7 +422,8 @@ Example: berth policy show --json";
 
 /// What is said below the flags of `berth policy set`.
 const POLICY_SET_HELP: &str = "\
-What is placed from then on is placed by it; what runs stays where it is. A policy file is documented in docs/policy.md.
+What is placed from then on is placed by it; what runs stays where it is, unless the file says `balance: on`: then services are moved \
+to where everything costs less, with at most `balance_max` moves at once. A policy file is documented in docs/policy.md.
 
 With --json: {kind: policy, name, version, changed}.
 

@@ -47,7 +47,11 @@ fn text(policy: &Policy) -> String {
         Some(changed) => format!("version {}, since {changed}", policy.version),
         None => "the server's setting".to_owned(),
     };
-    let mut text = format!("policy {} ({since})\n\n", policy.name);
+    let balance = match policy.spec["balance_max"].as_u64() {
+        Some(most) => format!("services are moved where that gains, {most} at once at most\n"),
+        None => String::new(),
+    };
+    let mut text = format!("policy {} ({since})\n{balance}\n", policy.name);
     let none = serde_json::Map::new();
     let weights = |of: &Value| of["weights"].as_object().unwrap_or(&none).clone();
     text += &rows(&weights(&policy.spec));

@@ -64,7 +64,8 @@ fn balance_lines(balance: &Balance) -> String {
     let tenths = |permille: &Number| format!("regret: at most {}.{} %", permille.0 / 10, permille.0 % 10);
     let regret = balance.regret_permille.as_ref().map_or("regret: not known".to_owned(), tenths);
     let moves: usize = balance.proposals.iter().map(|proposal| proposal.moves.len()).sum();
-    let mut lines = format!("{regret}   proposed moves: {moves}\n");
+    let made = balance.balance_max.map(|most| format!("   made, {most} at once at most")).unwrap_or_default();
+    let mut lines = format!("{regret}   proposed moves: {moves}{made}\n");
     let told = balance.proposals.iter().flat_map(|proposal| &proposal.moves).take(PROPOSED_MOVES);
     told.for_each(|one| lines += &format!("  {} from {} to {}\n", one.alloc, one.from, one.to));
     if moves > PROPOSED_MOVES {

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use berth_model::{BuiltIn, PolicySpec, Weights, limits};
+use berth_model::{BalanceMode, BuiltIn, PolicySpec, Weights, limits};
 
 use super::{in_range, limit, name_of, other, required_name, value};
 use crate::jobfile::error::{Faults, quoted};
-use crate::jobfile::policy::{PolicyFile, PoolFile, WeightsFile};
+use crate::jobfile::policy::{BalanceFile, PolicyFile, PoolFile, WeightsFile};
 use crate::jobfile::schema::{At, Field, Table};
 
 /// The policy, or everything that is wrong with it.
@@ -23,13 +23,29 @@ fn top(file: PolicyFile, place: usize, faults: &mut Faults) -> PolicySpec {
     let name = required_name(file.policy, "policy", place, faults);
     let base = file.base.and_then(|base| base.value).map_or(BuiltIn::Balanced, BuiltIn::from);
     let weights = weights(base.weights(), file.weights, place, faults);
-    let spec = PolicySpec { name, weights, pools: pools(&weights, file.pools, faults) };
+    let pools = pools(&weights, file.pools, faults);
+    let spec = PolicySpec { name, weights, pools, balance: balance(file.balance, file.balance_max, faults) };
     let brought = BuiltIn::named(spec.name.as_str());
     if brought.is_some_and(|brought| brought.spec() != spec) {
-        let message = format!("{} is a policy that Berth brings along, with other weights", quoted(spec.name.as_str()));
+        let message =
+            format!("{} is a policy that Berth brings along, and says something else", quoted(spec.name.as_str()));
         faults.at(name_place, format!("{message}: give yours a name of its own"));
     }
     spec
+}
+
+fn balance(mode: Field<BalanceFile>, most: Field<u32>, faults: &mut Faults) -> BalanceMode {
+    match value(mode, BalanceFile::Off) {
+        BalanceFile::On => {
+            BalanceMode::On { at_most: in_range(most, BalanceMode::AT_MOST, 1..=limits::BALANCE_MOST, faults) }
+        }
+        BalanceFile::Off => {
+            if let Some(most) = most {
+                faults.at(most.place, "counts with `balance: on` alone: write that, or leave this out");
+            }
+            BalanceMode::Off
+        }
+    }
 }
 
 fn pools(

@@ -19,8 +19,11 @@ pub struct Balance {
     /// Regret: by how many thousandths of the bound everything costs more than that, at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub regret_permille: Option<Number>,
-    /// Moves that are worth more than they cost, the best first. Nothing of it is done.
+    /// Moves that are worth more than they cost, the best first. Those of services are made where the policy says so.
     pub proposals: Vec<Proposal>,
+    /// How many moves may be under way at once. Absent: what is proposed is shown only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balance_max: Option<u32>,
 }
 
 /// Moves that are worth more than they cost, together. Can be done without the others.
@@ -56,14 +59,20 @@ pub struct Placing {
 }
 
 impl Balance {
-    /// What travels of a round at this time.
-    pub fn new(at: model::Timestamp, balance: &model::Balance, names: &dyn NodeNames) -> Balance {
+    /// What travels of a round at this time, and of what becomes of its proposals.
+    pub fn new(
+        at: model::Timestamp,
+        balance: &model::Balance,
+        mode: model::BalanceMode,
+        names: &dyn NodeNames,
+    ) -> Balance {
         Balance {
             at: at.into(),
             cost: number(balance.cost),
             bound: balance.bound.map(number),
             regret_permille: balance.regret_permille().map(number),
             proposals: balance.proposals.iter().map(|proposal| proposal.to_wire(names)).collect(),
+            balance_max: mode.is_on().then(|| mode.at_most()),
         }
     }
 }

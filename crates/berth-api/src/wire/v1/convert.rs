@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use berth_model as model;
 
+use super::balance::number;
 use super::*;
 
 /// Tells the names of nodes, so that what travels can be read without a second question.
@@ -36,6 +37,9 @@ impl ToWire for model::Cause {
             }
             model::Cause::Preemption { by, job } => Cause::Preemption { by: (*by).into(), job: job.clone().into() },
             model::Cause::Timer { timer, due } => Cause::Timer { timer: (*timer).into(), due: (*due).into() },
+            model::Cause::Balance { from, cost, gain } => {
+                Cause::Balance { from: names.node_ref(*from), cost: number(*cost), gain: number(*gain) }
+            }
         }
     }
 }

@@ -23,6 +23,10 @@ impl fmt::Display for Cause {
             Cause::Timer { timer, due } => {
                 write!(f, "timer due {due}: {}", berth_model::Timer::from(*timer))
             }
+            Cause::Balance { from, cost, gain } => {
+                let after = Number(cost.0.saturating_sub(gain.0));
+                write!(f, "moved from {from} by balancing: everything cost {cost}, and costs {after} then")
+            }
         }
     }
 }

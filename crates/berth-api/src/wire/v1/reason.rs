@@ -53,6 +53,15 @@ pub enum Cause {
         /// When it was due.
         due: Time,
     },
+    /// It is to take over on another node, so that everything costs less. Costs are in thousandths of a node's worth.
+    Balance {
+        /// The node of the one that it takes over from.
+        from: NodeRef,
+        /// What everything cost before.
+        cost: Number,
+        /// How much less it costs with all moves of the proposal, less what those cost.
+        gain: Number,
+    },
 }
 
 /// The timers of the decision core.
@@ -67,6 +76,8 @@ pub enum Timer {
     Reschedule,
     /// Old objects are collected.
     Collect,
+    /// A moved instance should have been ready by then.
+    Move,
 }
 
 /// Why an allocation is not placed.
@@ -314,7 +325,7 @@ macro_rules! same {
 }
 pub(super) use same;
 
-same!(Timer, model::Timer { Heartbeat, MinReady, Reschedule, Collect });
+same!(Timer, model::Timer { Heartbeat, MinReady, Reschedule, Collect, Move });
 same!(Sense, model::Sense { Near, Apart });
 same!(Verdict, model::Verdict { Waiting, Never });
 same!(
