@@ -1,8 +1,8 @@
 //! Changing the policy while everything runs: what is placed from then on is placed by it, what runs stays where it is.
 
 use berth_model::{
-    BuiltIn, Cause, CommandId, CommandOutcome, Happening, Policy, PolicySpec, PolicyVersion, Refusal, SetPolicy,
-    Weights, limits,
+    BalanceMode, BuiltIn, Cause, CommandId, CommandOutcome, Happening, Policy, PolicySpec, PolicyVersion, Refusal,
+    SetPolicy, Weights, limits,
 };
 
 use crate::commands::{Done, invalid};
@@ -45,6 +45,11 @@ fn check(spec: &PolicySpec) -> Result<(), Refusal> {
     }
     if spec.pools.len() > limits::POOLS {
         return Err(invalid("pools", format!("{} pools", spec.pools.len()), "use at most 64"));
+    }
+    if let BalanceMode::On { at_most } = spec.balance
+        && !(1..=limits::BALANCE_MOST).contains(&at_most)
+    {
+        return Err(invalid("balance_max", format!("{at_most} moves at once"), "use 1 to 1000"));
     }
     check_weights("weights", &spec.weights)?;
     spec.pools.iter().try_for_each(|(pool, weights)| check_weights(&format!("pools.{pool}.weights"), weights))

@@ -118,6 +118,9 @@ fn what_breaks_a_rule_is_refused_with_a_place() {
     assert_eq!(refused(|spec| spec.weights = Weights::NONE).0, "weights");
     let too_much = refused(|spec| spec.weights = spec.weights.with(Term::Spread, 1_000_000_001));
     assert_eq!(too_much, ("weights".to_owned(), "use 0 to 1000000000".to_owned()));
+    let none = refused(|spec| spec.balance = BalanceMode::On { at_most: 0 });
+    let too_many = refused(|spec| spec.balance = BalanceMode::On { at_most: 1_001 });
+    assert_eq!((none.0.as_str(), too_many.1.as_str()), ("balance_max", "use 1 to 1000"));
     let in_pool = refused(|spec| spec.pools = [("gpu".parse().unwrap(), Weights::NONE)].into());
     assert_eq!(in_pool.0, "pools.gpu.weights");
     let many = refused(|spec| {
