@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use berth_model::{AllocId, DeviceId, GroupName, JobId, NodeId, Port, Priority, Resources, Thousandths};
 
 use crate::around::Around;
-use crate::board::{Ask, Board, Eligibility, Hold, Place, Seat, Standing};
+use crate::board::{Ask, Board, Eligibility, Going, Hold, Place, Seat, Standing};
 use crate::device::{FULLEST, Wishes, choose};
 use crate::filter::{self, Class};
 use bound::{Rest, rests};
@@ -120,8 +120,8 @@ enum Look {
 
 /// Nodes in the order of what it costs there at least to make room.
 ///
-/// Most are never asked for. So what the board's roll tells is enough at first: who goes first on each node, and where it may
-/// be enough that one goes. The other nodes are looked at when two of the cheapest would not be too dear. A node is looked
+/// Most are never asked for. So what the board's roll tells is enough at first: who goes first on each node and who next,
+/// and where it may be enough that the first goes, or another one. The other nodes are looked at when two of the cheapest would not be too dear. A node is looked
 /// at closely when it is the next.
 struct Hopes<'a, P> {
     board: &'a Board,
@@ -148,10 +148,11 @@ impl<'a, P: Prices> Hopes<'a, P> {
             hopes.heap = among.iter().filter_map(|node| hopes.on_seat(seats.place(*node).ok()?)).collect();
         } else if let Some(Below { priority, floor }) = prices.below() {
             let (ask, rows) = (Ask::of(wanted), seats.roll().rows());
-            let lanes =
-                rows.flat_map(|(first, row)| row.may_have_with_one_gone(&ask, priority).map(move |lane| first + lane));
-            let seen: Vec<Place> = lanes.collect();
-            hopes.heap = seen.iter().filter_map(|place| hopes.on_roll(*place, 1)).collect();
+            let lanes = rows.flat_map(|(first, row)| {
+                row.may_have_with_one_gone(&ask, priority).map(move |(lane, going)| (first + lane, going))
+            });
+            let (seen, going): (Vec<Place>, Vec<Going>) = lanes.unzip();
+            hopes.heap = seen.iter().zip(going).filter_map(|(place, going)| hopes.on_roll(*place, going)).collect();
             hopes.others = Others::Unseen { at_least: floor.saturating_mul(2), seen };
         } else {
             hopes.heap = (0..seats.len()).filter_map(|place| hopes.on_seat(place)).collect();
@@ -166,10 +167,16 @@ impl<'a, P: Prices> Hopes<'a, P> {
         Some(Reverse(Hope { at_least, place, look: Look::Rough }))
     }
 
-    /// By what the roll says where so many have to go.
-    fn on_roll(&self, place: Place, needed: u64) -> Option<Reverse<Hope>> {
-        let first = self.prices.least(self.board.seats().roll().first_to_go(place)?)?;
-        Some(Reverse(Hope { at_least: first.saturating_mul(needed), place, look: Look::Rough }))
+    /// By what the roll says where these have to go at least.
+    fn on_roll(&self, place: Place, going: Going) -> Option<Reverse<Hope>> {
+        let [first, second] = self.board.seats().roll().next_to_go(place);
+        let least = |of: Option<Standing>| self.prices.least(of?);
+        let at_least = match going {
+            Going::First => least(first)?,
+            Going::Another => least(second)?,
+            Going::Two => least(first)?.saturating_add(least(second)?),
+        };
+        Some(Reverse(Hope { at_least, place, look: Look::Rough }))
     }
 
     /// The next node.
@@ -179,7 +186,7 @@ impl<'a, P: Prices> Hopes<'a, P> {
             && known.is_none_or(|known| known >= *at_least)
         {
             let others = (0..self.board.seats().len()).filter(|place| seen.binary_search(place).is_err());
-            let hopes: Vec<_> = others.filter_map(|place| self.on_roll(place, 2)).collect();
+            let hopes: Vec<_> = others.filter_map(|place| self.on_roll(place, Going::Two)).collect();
             self.heap.extend(hopes);
             self.others = Others::Seen;
         }

@@ -17,7 +17,7 @@ use berth_model::{
 };
 
 pub(crate) use attributes::{Attributes, Column, Place};
-pub(crate) use roll::{Ask, Lanes, Row, Told, fullness_of};
+pub(crate) use roll::{Ask, Going, Lanes, Row, Told, fullness_of};
 pub use seats::Standing;
 pub(crate) use seats::{Seat, Seats};
 use shared::Shared;

@@ -2,6 +2,7 @@
 //! full it is. Both are rounded, so that the answers are *surely*, *surely not* or *look closely*; what follows from them is
 //! exact. Sixty-four nodes are asked at once by loops without branches, which compilers turn into vector instructions.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -116,8 +117,21 @@ pub(crate) struct Row {
     /// What would be free if the largest of those went who go for a higher priority than this: the largest of each
     /// dimension of all of this priority or a lower one.
     with_one_gone: BTreeMap<Priority, Table<i16>>,
-    /// Of each node, the youngest of the lowest priority that goes for a higher one.
-    first_to_go: [Option<Standing>; LANES],
+    /// Of each node, who goes first for a higher priority, and who next: the lowest priority, of it the youngest.
+    next_to_go: [[Option<Standing>; 2]; LANES],
+    /// What would be free if the first of those went.
+    with_first_gone: Table<i16>,
+}
+
+/// Who has to go from a node at least before there may be enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Going {
+    /// Whoever goes first.
+    First,
+    /// Another one, or others with the first.
+    Another,
+    /// Two.
+    Two,
 }
 
 impl Row {
@@ -131,7 +145,8 @@ impl Row {
             most: Resources::default(),
             scale: [[0; LANES]; DIMENSIONS],
             with_one_gone: BTreeMap::new(),
-            first_to_go: [None; LANES],
+            next_to_go: [[None; 2]; LANES],
+            with_first_gone: [[OVER; LANES]; DIMENSIONS],
         }
     }
 
@@ -159,7 +174,10 @@ impl Row {
 
     fn set_yield(&mut self, lane: usize, seat: &Seat) {
         let yielding = || seat.levels().iter().filter(|level| level.youngest.preemptible == Preemptible::Yes);
-        self.first_to_go[lane] = yielding().map(|level| level.youngest).next();
+        let [first, second] = next_to_go(seat);
+        self.next_to_go[lane] = [first, second].map(|next| next.map(|(standing, _)| standing));
+        let with_first_gone = first.map(|(_, held)| left(seat.capacity + held, seat.used));
+        put(&mut self.with_first_gone, lane, with_first_gone.unwrap_or([OVER; DIMENSIONS]));
         for level in yielding().map(|level| level.youngest.priority) {
             if !self.with_one_gone.contains_key(&level) {
                 // On the other nodes nobody of this priority goes.
@@ -197,11 +215,15 @@ impl Row {
     }
 
     /// The lanes of those nodes on which there may be enough when one goes for this priority, whether or not they are in
-    /// service.
-    pub(crate) fn may_have_with_one_gone(&self, ask: &Ask, priority: Priority) -> impl Iterator<Item = usize> {
+    /// service, and who that may be.
+    pub(crate) fn may_have_with_one_gone(&self, ask: &Ask, priority: Priority) -> impl Iterator<Item = (usize, Going)> {
+        let may = |told: i16| matches!(told, Told::FITS | Told::LOOK);
         let table = self.with_one_gone.range(..priority).next_back().map(|(_, table)| table);
-        let told = table.map(|table| tell(table, ask));
-        told.into_iter().flat_map(|told| (0..LANES).filter(move |lane| matches!(told[*lane], Told::FITS | Told::LOOK)))
+        let told = table.map(|table| (tell(table, ask), tell(&self.with_first_gone, ask)));
+        told.into_iter().flat_map(move |(with_one_gone, with_first_gone)| {
+            let lanes = (0..LANES).filter(move |lane| may(with_one_gone[*lane]));
+            lanes.map(move |lane| (lane, if may(with_first_gone[lane]) { Going::First } else { Going::Another }))
+        })
     }
 
     /// How full at least the fullest dimension of each node is with what is asked for, in sixteenths of a thousandth.
@@ -218,6 +240,22 @@ impl Row {
         }
         fullest
     }
+}
+
+/// Who goes first from a node for a higher priority and who next, with what they hold.
+fn next_to_go(seat: &Seat) -> [Option<(Standing, Resources)>; 2] {
+    let order = |(standing, _): (Standing, Resources)| (standing.priority, Reverse(standing.since));
+    let mut next = [None; 2];
+    let yielding = seat.standing().filter(|(_, standing, _)| standing.preemptible == Preemptible::Yes);
+    for own in yielding.map(|(_, standing, held)| (standing, held)) {
+        let [first, second] = next;
+        if first.is_none_or(|first| order(own) < order(first)) {
+            next = [Some(own), first];
+        } else if second.is_none_or(|second| order(own) < order(second)) {
+            next = [first, Some(own)];
+        }
+    }
+    next
 }
 
 /// What is left of an amount, as codes.
@@ -261,9 +299,9 @@ impl Roll {
         self.rows.iter().enumerate().map(|(number, row)| (number * LANES, &**row))
     }
 
-    /// Who goes first for a higher priority on the node at `place`: the youngest of the lowest priority.
-    pub(crate) fn first_to_go(&self, place: Place) -> Option<Standing> {
-        self.rows[place / LANES].first_to_go[place % LANES]
+    /// Who goes first for a higher priority from the node at `place`, and who next: the lowest priority, of it the youngest.
+    pub(crate) fn next_to_go(&self, place: Place) -> [Option<Standing>; 2] {
+        self.rows[place / LANES].next_to_go[place % LANES]
     }
 
     /// Something has changed about the node at `place`.
