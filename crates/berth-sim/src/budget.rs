@@ -38,10 +38,12 @@ impl World {
     }
 }
 
-/// How many slots have an instance of the newest version, and an older one that was not told to stop.
+/// How many slots have two instances that were not told to stop, or one of an older version and one of the newest.
 fn replacing<'a>(job: &Job, allocs: impl Iterator<Item = &'a Alloc>) -> usize {
     let mut newest: BTreeSet<Slot> = BTreeSet::new();
     let mut older: BTreeSet<Slot> = BTreeSet::new();
+    let mut wanted: BTreeSet<Slot> = BTreeSet::new();
+    let mut twice: BTreeSet<Slot> = BTreeSet::new();
     for alloc in allocs {
         let is_newest = alloc.version == job.version;
         let slot = (alloc.index, alloc.bound_to);
@@ -52,10 +54,14 @@ fn replacing<'a>(job: &Job, allocs: impl Iterator<Item = &'a Alloc>) -> usize {
                 } else {
                     older.insert(slot)
                 };
+                if !wanted.insert(slot) {
+                    twice.insert(slot);
+                }
             }
             AllocState::Stopping { .. } if is_newest => _ = newest.insert(slot),
             AllocState::Stopping { .. } | AllocState::Ended { .. } => {}
         }
     }
-    newest.intersection(&older).count()
+    twice.extend(newest.intersection(&older));
+    twice.len()
 }

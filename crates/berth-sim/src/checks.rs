@@ -99,6 +99,7 @@ impl World {
         }
         self.check_causes(mutations, now);
         self.check_budget(mutations);
+        self.check_moves(mutations);
         self.touched = touched(mutations);
     }
 
@@ -128,6 +129,7 @@ impl World {
                 let new = self.facts.made.insert(id) && id.counter <= self.next_meta.allocs;
                 self.holds(Invariant::IdsAreNew, new, format_args!("{id} is made a second time"));
                 self.facts.allocs += 1;
+                self.facts.moves += u64::from(alloc.moved_from().is_some());
             }
             Some(old) => {
                 let changed = old.is_ended() && (old.state != alloc.state);

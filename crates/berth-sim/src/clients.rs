@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use berth_control::{Event, RequestId};
 use berth_model::{
-    AllocId, AllocState, AtMost, BuiltIn, Bytes, Command, CommandOutcome, CommandRequest, CommandResult, Constraint,
-    CpuMillis, DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec, IdempotencyKey, JobId, JobKind, JobSpec,
-    KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Peer, PlanId, Port, PortSpec, Preemptible, Principal,
-    Priority, Refusal, Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength, TaskSpec, Term, Thousandths,
-    UpdatePolicy, Weight,
+    AllocId, AllocState, AtMost, BalanceMode, BuiltIn, Bytes, Command, CommandOutcome, CommandRequest, CommandResult,
+    Constraint, CpuMillis, DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec, IdempotencyKey, JobId, JobKind,
+    JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Peer, PlanId, PolicySpec, Port, PortSpec,
+    Preemptible, Principal, Priority, Refusal, Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength,
+    TaskSpec, Term, Thousandths, UpdatePolicy, Weight, Weights,
 };
 
 use crate::Invariant;
@@ -48,6 +48,10 @@ impl Clients {
         self.specs.get(job).map(|spec| spec.kind)
     }
 
+    fn has_set_policy(&self) -> bool {
+        self.asked.iter().any(|asked| matches!(asked.request.command, Command::SetPolicy { .. }))
+    }
+
     /// Whether every command has its answer.
     pub(crate) fn all_answered(&self) -> bool {
         self.asked.iter().all(|asked| asked.answer.is_some())
@@ -61,7 +65,11 @@ impl World {
             return;
         }
         let filling = self.clients.allocs < ALLOCS_ASKED;
-        let command = if filling { Some(self.new_job()) } else { self.random_command() };
+        let command = match self.profile.balance_max {
+            _ if filling => Some(self.new_job()),
+            at_most if at_most > 0 && !self.clients.has_set_policy() => Some(balancing(eager(), at_most)),
+            _ => self.random_command(),
+        };
         if let Some(command) = command {
             self.ask(command);
         }
@@ -164,7 +172,10 @@ impl World {
             spec.name = format!("mixed-{}", self.random.below(5)).parse().expect("a name");
             (spec.weights, spec.pools) = (weights, BTreeMap::from([("a".parse().expect("a name"), pool)]));
         }
-        Command::SetPolicy { spec: Box::new(spec), after: None }
+        match self.random.below(8) {
+            at_most @ 1..4 => balancing(spec, u32::try_from(at_most).expect("small")),
+            _ => Command::SetPolicy { spec: Box::new(spec), after: None },
+        }
     }
 
     fn ask(&mut self, command: Command) {
@@ -261,6 +272,21 @@ pub(crate) fn job_of(outcome: &CommandOutcome) -> Option<&JobId> {
     match outcome {
         CommandOutcome::JobVersion { job, .. } | CommandOutcome::Stopping(job) => Some(job),
         CommandOutcome::StoppingAlloc(_) | CommandOutcome::Policy { .. } => None,
+    }
+}
+/// Even load that counts for so much that small gains are worth a move.
+fn eager() -> PolicySpec {
+    let usual = BuiltIn::Balanced.spec();
+    let weights = usual.weights.terms().fold(Weights::NONE, |all, (term, weight)| all.with(term, 20 * weight));
+    PolicySpec { weights, ..usual }
+}
+
+/// The same policy under another name, with which services are moved.
+fn balancing(spec: PolicySpec, at_most: u32) -> Command {
+    let name = format!("{}-moving-{at_most}", spec.name).parse().expect("a name");
+    Command::SetPolicy {
+        spec: Box::new(PolicySpec { name, balance: BalanceMode::On { at_most }, ..spec }),
+        after: None,
     }
 }
 

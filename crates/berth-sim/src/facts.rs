@@ -25,6 +25,8 @@ pub(crate) struct Holding {
 pub(crate) struct Facts {
     /// Allocations that were ever made.
     pub(crate) allocs: u64,
+    /// Of these, those that were to take over from others for the sake of balance.
+    pub(crate) moves: u64,
     /// Which.
     pub(crate) made: BTreeSet<AllocId>,
     /// Entries of the ledger that were ever written.

@@ -18,6 +18,7 @@ mod healthy;
 mod journal;
 mod log;
 mod machine;
+mod moves;
 mod network;
 mod outcome;
 pub mod pack;

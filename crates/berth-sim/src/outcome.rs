@@ -48,6 +48,8 @@ pub enum Invariant {
     LossIsFollowed = 16,
     /// Only lower priorities are preempted, and what takes a victim's place is left alone until it has proven itself.
     PreemptsDownwards = 17,
+    /// No more is moved at once than the policy allows, and nothing goes before what takes over from it is ready.
+    MovesKeepRunning = 18,
 }
 
 impl Invariant {
@@ -76,6 +78,9 @@ impl Invariant {
             Invariant::AnsweredOnce => "a command is always answered alike",
             Invariant::ReplaceBudget => "replacements keep to their budget",
             Invariant::LossIsFollowed => "what was on a lost node is given up",
+            Invariant::MovesKeepRunning => {
+                "moves keep to their budget, and what is moved runs until the other is ready"
+            }
             Invariant::PreemptsDownwards => "only lower priorities are preempted, and not again and again",
         }
     }
@@ -107,6 +112,8 @@ pub struct Outcome {
     pub nodes: usize,
     /// Allocations that were made.
     pub allocs: u64,
+    /// Of these, those that were to take over from others for the sake of balance.
+    pub moves: u64,
     /// Commands that users asked for.
     pub commands: usize,
     /// Servers that led, one after another.
@@ -139,6 +146,7 @@ impl Outcome {
             profile: options.profile,
             nodes: world.machines.len(),
             allocs: world.facts.allocs,
+            moves: world.facts.moves,
             commands: world.clients.asked.len(),
             servers: world.servers_made,
             commits: world.store.revision.0,

@@ -17,6 +17,8 @@ pub enum ProfileName {
     Steady,
     /// Everything fails now and then, and users change the policy.
     Policies,
+    /// Everything fails now and then, and services, at first on few nodes, are moved for the sake of balance.
+    Balance,
 }
 
 /// The numbers of one simulation. Times are in milliseconds, chances in thousandths.
@@ -49,16 +51,28 @@ pub(crate) struct Profile {
     pub(crate) forgets: bool,
     /// Chance that a user who acts changes the policy.
     pub(crate) policies: u64,
+    /// How many moves for the sake of balance may be under way at once, when most has been asked for; 0 for none ever.
+    pub(crate) balance_max: u32,
+    /// For how long everything has to stay as it should be before a simulation ends.
+    pub(crate) stay: u64,
 }
+
+/// Longer than what was moved stays where it is: whoever is at rest for as long will not be moved again.
+const RESTED: u64 = 11 * 60_000;
 
 /// Longer than any simulation.
 const FOREVER: u64 = u64::MAX / 4;
 
 impl Profile {
     pub(crate) fn of(name: ProfileName, random: &mut Random) -> Profile {
+        if name == ProfileName::Balance {
+            let usual = Profile::of(ProfileName::Faults, random);
+            let balance_max = 1 + u32::try_from(random.below(4)).expect("small");
+            return Profile { balance_max, stay: RESTED, settle_within: 8 * RESTED, ..usual };
+        }
         let (machines, faults_until) = (5 + random.index(4), random.between(50_000, 90_000));
         match name {
-            ProfileName::Faults | ProfileName::Policies => Profile {
+            ProfileName::Faults | ProfileName::Policies | ProfileName::Balance => Profile {
                 machines,
                 calm: 10_000,
                 faults_until,
@@ -73,6 +87,8 @@ impl Profile {
                 batch_ends: true,
                 forgets: true,
                 policies: if name == ProfileName::Policies { 150 } else { 0 },
+                balance_max: 0,
+                stay: 5_000,
             },
             ProfileName::Calm => Profile {
                 machines,
@@ -89,6 +105,8 @@ impl Profile {
                 batch_ends: true,
                 forgets: true,
                 policies: 0,
+                balance_max: 0,
+                stay: 5_000,
             },
             ProfileName::Steady => Profile {
                 task_fails: 0,

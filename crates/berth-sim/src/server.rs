@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use berth_control::{Beginning, CommitError, CommitId, Core, Effect, Event, RequestId, Settings};
-use berth_model::{Epoch, Mutation, Plan, PlanRequest, Principal, Refusal, Revision, Timestamp};
+use berth_model::{BuiltIn, Epoch, Mutation, Plan, PlanRequest, Principal, Refusal, Revision, Timestamp};
 
 use crate::clock::Clock;
 use crate::journal::Decision;
@@ -43,7 +43,9 @@ pub(crate) fn settings(profile: &Profile) -> Settings {
         return Settings::default();
     }
     let keep_ended = berth_model::Millis::from_secs(30);
-    Settings { keep_ended, keep_ended_max: 20, keep_ledger: 1000, ..Settings::default() }
+    // Where much is to be moved, it is put together first.
+    let policy = if profile.balance_max > 0 { BuiltIn::Pack } else { BuiltIn::Balanced };
+    Settings { policy, keep_ended, keep_ended_max: 20, keep_ledger: 1000, ..Settings::default() }
 }
 
 impl World {

@@ -12,9 +12,6 @@ use crate::Invariant;
 use crate::clients::job_of;
 use crate::world::World;
 
-/// For how long everything has to stay as it should be before a simulation ends.
-const STAY: u64 = 5000;
-
 /// What is not yet as it should be.
 type Complaint = String;
 
@@ -24,7 +21,7 @@ impl World {
         match self.complaint() {
             Ok(()) => {
                 let since = *self.settled_since.get_or_insert(self.now);
-                if self.now >= since + STAY {
+                if self.now >= since + self.profile.stay {
                     self.check_acknowledged();
                     self.note(format_args!("settled"));
                     self.done = true;
