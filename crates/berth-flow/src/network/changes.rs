@@ -160,7 +160,7 @@ impl Network {
             self.nodes.push(node);
             self.excesses.push(supply);
             self.supplies.push(supply);
-            self.layout.ends.push(Ends::default());
+            self.layout.add_node(Ends::default());
         }
         self.supplied += supply.max(0);
         // A node that takes is no leaf: paths end there.
@@ -246,10 +246,10 @@ impl Network {
             self.layout.arcs.push(course);
         }
         self.set_lower(id, lower);
-        self.cost += i128::from(cost) * i128::from(flow);
-        self.excesses[tail.index()] -= flow;
-        self.excesses[head.index()] += flow;
         if flow != 0 {
+            self.cost += i128::from(cost) * i128::from(flow);
+            self.excesses[tail.index()] -= flow;
+            self.excesses[head.index()] += flow;
             self.pending.add_unbalanced([tail.0, head.0]);
         }
         self.pending.add_suspects([id]);

@@ -121,11 +121,8 @@ impl Layout {
                 layout.leaves.insert(node);
             }
             let into = entered[node as usize] - leaves;
-            layout.ends.push(Ends {
-                out: layout.out.span(out),
-                leaves: layout.into.span(leaves),
-                into: layout.into.span(into),
-            });
+            let (out, leaves, into) = (layout.out.span(out), layout.into.span(leaves), layout.into.span(into));
+            layout.add_node(Ends { out, leaves, into });
         }
         layout.arcs = arcs;
         layout
@@ -136,6 +133,11 @@ impl Layout {
         self.sole.reserve_exact(nodes + spare(nodes));
         self.out.reserve(arcs);
         self.into.reserve(arcs);
+    }
+
+    pub(super) fn add_node(&mut self, ends: Ends) {
+        self.ends.push(ends);
+        self.sole.push(NONE);
     }
 
     /// The arcs that are not listed yet.
@@ -226,7 +228,9 @@ impl Layout {
         self.out.insert(&mut self.ends[tail as usize].out, id, fill);
         self.into.insert(entries(&mut self.ends, &self.leaves, tail, head), id, fill);
         self.note_fill(id, fill);
-        self.note_live(tail);
+        if fill != Fill::Empty {
+            self.note_live(tail);
+        }
     }
 
     /// Takes an arc off the lists of its ends.
@@ -302,9 +306,6 @@ impl Layout {
     }
 
     fn note_live(&mut self, node: u32) {
-        if self.sole.len() <= node as usize {
-            self.sole.resize(self.ends.len(), NONE);
-        }
         self.sole[node as usize] = match self.out.live(self.ends[node as usize].out) {
             [] => NONE,
             [sole] => *sole,

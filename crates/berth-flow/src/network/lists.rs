@@ -137,6 +137,7 @@ impl<T: Slot> Lists<T> {
     }
 
     /// Adds an arc.
+    #[inline]
     pub(super) fn insert(&mut self, span: &mut Span, arc: u32, fill: Fill) {
         if span.len == span.room {
             self.widen(span);
@@ -147,7 +148,12 @@ impl<T: Slot> Lists<T> {
         self.pool[(span.start + span.len) as usize] = T::new(arc);
         self.places[arc as usize] = span.len;
         span.len += 1;
-        self.refill(span, arc, Fill::Fixed, fill);
+        // Most of a network's arcs come so, and where no fixed one is behind it, it is where it belongs.
+        if fill == Fill::Empty && span.ends[Fill::Empty as usize] + 1 == span.len {
+            span.ends[Fill::Empty as usize] = span.len;
+        } else {
+            self.refill(span, arc, Fill::Fixed, fill);
+        }
     }
 
     /// Moves the list to the end of the pool, with room for more.
