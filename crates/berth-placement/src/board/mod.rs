@@ -5,7 +5,6 @@
 mod attributes;
 mod roll;
 mod seats;
-mod shared;
 mod sorts;
 
 use std::collections::BTreeMap;
@@ -15,12 +14,12 @@ use berth_model::{
     AllocId, DeviceId, Domain, Fingerprint, GroupName, GroupSpec, JobId, NodeId, Peer, Placement, Port, Priority,
     Relation, Resources, Sense, Strength, Thousandths,
 };
+use imbl::OrdMap;
 
 pub(crate) use attributes::{Attributes, Column, Place};
 pub(crate) use roll::{Ask, Going, Lanes, Row, Told, fullness_of};
 pub use seats::Standing;
 pub(crate) use seats::{Seat, Seats};
-use shared::Shared;
 pub(crate) use sorts::SortId;
 use sorts::Sorts;
 
@@ -117,17 +116,17 @@ fn shunned(relation: &Relation) -> Option<(Peer, Domain)> {
 }
 
 /// How many allocations of something a node holds.
-pub(crate) type ByNode = Shared<NodeId, u32>;
+pub(crate) type ByNode = OrdMap<NodeId, u32>;
 
 /// Every node, and what is held on it. Copies share what none of them has changed: questions and plans make many.
 #[derive(Clone, Debug, Default)]
 pub struct Board {
     seats: Seats,
-    holds: Shared<AllocId, Arc<Hold>>,
+    holds: OrdMap<AllocId, Arc<Hold>>,
     /// How many allocations of each group a node holds.
-    groups: Shared<JobId, BTreeMap<GroupName, ByNode>>,
+    groups: OrdMap<JobId, BTreeMap<GroupName, ByNode>>,
     /// By the job that is shunned: by which job, whom of it and within what, and where that one is.
-    shunning: Shared<JobId, BTreeMap<(JobId, Peer, Domain), ByNode>>,
+    shunning: OrdMap<JobId, BTreeMap<(JobId, Peer, Domain), ByNode>>,
     attributes: Attributes,
     sorts: Sorts,
     /// Made by [`Board::emptied`]: where others would be is not known.
@@ -213,12 +212,12 @@ impl Board {
         if seated.is_none() {
             return;
         }
-        let groups = self.groups.or_default(&hold.job);
-        *groups.entry(hold.group.clone()).or_default().or_default(&hold.node) += 1;
+        let groups = self.groups.entry(hold.job.clone()).or_default();
+        *groups.entry(hold.group.clone()).or_default().entry(hold.node).or_default() += 1;
         for (peer, domain) in &hold.shuns {
             let key = (hold.job.clone(), peer.clone(), domain.clone());
-            let shunned = self.shunning.or_default(&hold.shunned_job(peer));
-            *shunned.entry(key).or_default().or_default(&hold.node) += 1;
+            let shunned = self.shunning.entry(hold.shunned_job(peer)).or_default();
+            *shunned.entry(key).or_default().entry(hold.node).or_default() += 1;
         }
         self.holds.insert(alloc, Arc::new(hold));
     }
@@ -316,7 +315,7 @@ fn take_one(counts: &mut ByNode, key: &NodeId) {
 
 /// One less on a node, and nothing kept of what is nowhere.
 fn take_from<A: Ord + Clone, B: Ord + Clone>(
-    all: &mut Shared<A, BTreeMap<B, ByNode>>,
+    all: &mut OrdMap<A, BTreeMap<B, ByNode>>,
     outer: &A,
     inner: &B,
     node: NodeId,

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use berth_model::{AllocId, DeviceId, Fingerprint, NodeId, Port, Preemptible, Priority, Resources, Timestamp};
+use imbl::OrdMap;
 
 use super::attributes::Place;
 use super::roll::Roll;
-use super::shared::Shared;
 use super::{Eligibility, Hold, SortId};
 use crate::filter;
 use crate::outlook::Stock;
@@ -144,7 +144,7 @@ impl Seat {
     }
 
     /// As another machine says that it is. Who holds what stays.
-    pub(super) fn refit(&mut self, fingerprint: Arc<Fingerprint>, sort: SortId, holds: &Shared<AllocId, Arc<Hold>>) {
+    pub(super) fn refit(&mut self, fingerprint: Arc<Fingerprint>, sort: SortId, holds: &OrdMap<AllocId, Arc<Hold>>) {
         // The devices may be others: what is held of them is counted anew.
         let (holders, levels) = (std::mem::take(&mut self.holders), std::mem::take(&mut self.levels));
         *self = Seat::new(fingerprint, sort, self.eligibility);
