@@ -2,10 +2,12 @@
 //!
 //! On every node that suits, the cheapest set of allocations without which there would be room; of all nodes the cheapest
 //! of these sets. Nodes are gone through in the order of what it costs there at least, until that is more than what was
-//! found: by who goes first, and when it is a node's turn by what all hold who may go ([`bound`]). On one node it is a branch and bound that begins with the set that a greedy choice finds. Sets are gone through in
-//! order of the price of their members; what cannot become cheaper than the best so far is given up, with as many more
-//! members as the largest of what is left would make necessary; of candidates that make the same room the cheaper go first.
-//! At most [`STEPS`] sets are tried in all: a node with very many different candidates may then be left with a set that is
+//! found: by who goes first, and when it is a node's turn by what all hold who may go ([`bound`]).
+//!
+//! On one node it is a branch and bound that begins with the set that a greedy choice finds. Sets are gone through in order
+//! of the price of their members; what cannot become cheaper than the best so far is given up, with as many more members
+//! as the largest of what is left would make necessary; of candidates that make the same room the cheaper go first. At most
+//! [`STEPS`] sets are tried in all: a node with very many different candidates may then be left with a set that is
 //! sufficient and not the cheapest.
 
 mod bound;
@@ -121,8 +123,8 @@ enum Look {
 /// Nodes in the order of what it costs there at least to make room.
 ///
 /// Most are never asked for. So what the board's roll tells is enough at first: who goes first on each node and who next,
-/// and where it may be enough that the first goes, or another one. The other nodes are looked at when two of the cheapest would not be too dear. A node is looked
-/// at closely when it is the next.
+/// and where it may be enough that the first goes, or another one. The other nodes are looked at when two of the cheapest
+/// would not be too dear. A node is looked at closely when it is the next.
 struct Hopes<'a, P> {
     board: &'a Board,
     wanted: Resources,
