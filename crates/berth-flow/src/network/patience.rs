@@ -48,7 +48,7 @@ fn are_slow(size: u64, steps: u64, routed: i64, units: i64) -> bool {
 
 impl Prospect {
     /// A repair is judged whenever it has taken such a part of the steps from scratch.
-    const JUDGED: u64 = 32;
+    const JUDGED: u64 = 48;
     /// What is left of it may take such a part of them. Half: repairs become slow near their end, and to give up late
     /// costs more than to give up.
     const WORTH: u64 = 2;
@@ -72,15 +72,15 @@ mod tests {
 
     #[test]
     fn a_repair_goes_on_while_it_is_expected_to_be_faster() {
-        let patience = Patience::with_repair(3200);
+        let patience = Patience::with_repair(4800);
         let is_over = |judged: &[(u64, i64)]| {
             let mut patience = patience;
             judged.iter().map(|(steps, routed)| patience.is_over(*steps, *routed, 100)).collect::<Vec<_>>()
         };
         assert_eq!(is_over(&[(100, 0)]), [false], "too early to say");
         assert_eq!(is_over(&[(101, 0)]), [true], "another 100 such are left at least");
-        assert_eq!(is_over(&[(101, 6)]), [false], "another 1,582 steps are expected");
-        assert_eq!(is_over(&[(101, 5)]), [true], "another 1,919 steps are expected");
+        assert_eq!(is_over(&[(101, 5)]), [false], "another 1,919 steps are expected");
+        assert_eq!(is_over(&[(101, 4)]), [true], "another 2,424 steps are expected");
         assert_eq!(is_over(&[(101, 20), (202, 22)]), [false, true], "it has become slow, and much is left");
         assert_eq!(is_over(&[(101, 90), (202, 92)]), [false, false], "it has become slow, and little is left");
     }

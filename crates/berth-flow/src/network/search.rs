@@ -57,6 +57,11 @@ impl<T: Copy> Queue<T> {
         self.entries.push(entry);
     }
 
+    /// What was not taken.
+    fn rest(&self) -> &[T] {
+        &self.entries[self.next..]
+    }
+
     fn pop(&mut self) -> Option<T> {
         let entry = *self.entries.get(self.next)?;
         self.next += 1;
@@ -312,7 +317,7 @@ impl Search {
         self.begin(nodes);
         self.start_forward(layout, nodes, source);
         let found = loop {
-            if self.is_settled() {
+            if self.is_settled() && (self.best.kind == Kind::Forward || self.is_closed(layout, nodes)) {
                 break Found::Path;
             }
             if self.ways == Ways::Forward
@@ -342,6 +347,24 @@ impl Search {
             Kind::Met => self.backward.level,
         };
         self.forward.level.saturating_add(behind) >= self.best.length
+    }
+
+    /// Looks at the hops that both searches have left out for later: one between two settled nodes may be part of a
+    /// shorter path, although it is too long for either end. Returns whether the best path still is one that both found:
+    /// what the forward search alone has found is settled by that search alone.
+    fn is_closed(&mut self, layout: &mut Layout, nodes: &mut [Inner]) -> bool {
+        let waiting = self.forward.leaves.rest().iter().map(|pass| (pass.node, pass.seen));
+        let put_off = self.forward.heap.iter().filter_map(|Reverse((then, node, seen))| {
+            let may_help = *seen > 0 && *then < self.best.length;
+            may_help.then_some((*node, i64::from(*seen)))
+        });
+        let mut passes: Vec<_> = waiting.chain(put_off).collect();
+        passes.sort_unstable();
+        for (node, seen) in passes {
+            let mut pass = Pass { seen, ..Pass::first(node) };
+            while !self.hops_forward(layout, nodes, &mut pass, self.best.length - 1) {}
+        }
+        self.best.kind == Kind::Met
     }
 
     fn start_forward(&mut self, layout: &Layout, nodes: &mut [Inner], source: u32) {
@@ -412,13 +435,20 @@ impl Search {
 
     /// From a node to which leaves send flow on to where else they could send it.
     fn pass_forward(&mut self, layout: &mut Layout, nodes: &mut [Inner], mut pass: Pass) {
+        let is_at_end = self.hops_forward(layout, nodes, &mut pass, self.forward.level);
+        let dist = nodes[pass.node as usize].label.dist;
+        self.forward.put_off(pass, is_at_end, dist, &self.best);
+    }
+
+    /// The next hops of a pass that lead no further than this. Returns whether these were the last.
+    fn hops_forward(&mut self, layout: &mut Layout, nodes: &mut [Inner], pass: &mut Pass, furthest: i64) -> bool {
         let from = pass.node;
         let leaves = layout.ends[from as usize].leaves;
         let places = layout.into.live_places(leaves);
         let Inner { price, label: Label { dist, .. } } = nodes[from as usize];
         let slacks = &self.slacks;
         let bound = |memo| slacks.bound_forward(memo, price);
-        let (mut hops, passed) = pass.gather(layout, places.clone(), self.forward.level - dist, bound);
+        let (mut hops, passed) = pass.gather(layout, places.clone(), furthest - dist, bound);
         hops.each(|hop| hop.next = layout.first_of_leaf(hop.arc));
         for Hop { arc, place, next, .. } in hops {
             let slack = self.hop_forward(layout, nodes, from, arc, next);
@@ -428,7 +458,7 @@ impl Search {
             }
         }
         self.forward.steps += passed;
-        self.forward.put_off(pass, pass.done == places.len(), dist, &self.best);
+        pass.done == places.len()
     }
 
     /// Labels where the leaf of this arc could send flow instead. Returns the least that is added to the
