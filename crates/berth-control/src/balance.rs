@@ -1,8 +1,8 @@
 //! Keeping the optimiser up to date, and asking it for rounds.
 //!
 //! A round says how far from the best everything is, and proposes moves, which are made where the policy says so, see
-//! [`crate::moves`]. It comes some time after a change, so that it sees many at once and an idle cluster none. A new leader begins with an optimiser that is
-//! told of everything anew, in order of id, as a replay does.
+//! [`crate::moves`]. It comes some time after a change, so that it sees many at once and an idle cluster none. A new leader
+//! begins with an optimiser that is told of everything anew, in order of id, as a replay does.
 
 use berth_model::{
     Alloc, AllocId, AllocState, Balance, JobKind, Millis, NodeId, Proposal, Relocation, Timestamp, Weights,

@@ -164,7 +164,8 @@ impl Core {
         Some(Granted { alloc, node: self.state.nodes.get(&alloc.occupies()?)?, job, group })
     }
 
-    /// Counted from the allocations themselves: slots in which an instance and its successor are both wanted. One that was told to stop is on its way, whoever told it.
+    /// Counted from the allocations themselves: slots in which an instance and its successor are both wanted. One that was
+    /// told to stop is on its way, whoever told it.
     fn budget<'a>(&'a self, job: &'a JobId, group: &'a GroupName) -> Option<Budget<'a>> {
         #[cfg(feature = "planted-bugs")]
         if self.state.bug == Some(crate::planted::Bug::BudgetIgnored) {

@@ -7,7 +7,9 @@
 //!
 //! Leaves, the nodes that nothing enters, are passed through in one hop, from an arc that carries flow to
 //! each other arc of the leaf: they need no label and no price, and they are most of a scheduler's nodes. A hop
-//! that is too long is left out unseen, as long as what was remembered of it says so.
+//! that is too long is left out unseen, as long as what was remembered of it says so. Between a node that one end has settled
+//! and one that the other has, both may have left it out though the path through it is the shortest: before a path between the
+//! two is taken, those are looked at.
 //!
 //! A search reads the network and changes nothing but its own labels and what it remembers.
 
@@ -317,7 +319,7 @@ impl Search {
         self.begin(nodes);
         self.start_forward(layout, nodes, source);
         let found = loop {
-            if self.is_settled() && (self.best.kind == Kind::Forward || self.is_closed(layout, nodes)) {
+            if self.is_settled() && (self.best.kind == Kind::Forward || self.close(layout, nodes)) {
                 break Found::Path;
             }
             if self.ways == Ways::Forward
@@ -352,7 +354,7 @@ impl Search {
     /// Looks at the hops that both searches have left out for later: one between two settled nodes may be part of a
     /// shorter path, although it is too long for either end. Returns whether the best path still is one that both found:
     /// what the forward search alone has found is settled by that search alone.
-    fn is_closed(&mut self, layout: &mut Layout, nodes: &mut [Inner]) -> bool {
+    fn close(&mut self, layout: &mut Layout, nodes: &mut [Inner]) -> bool {
         let waiting = self.forward.leaves.rest().iter().map(|pass| (pass.node, pass.seen));
         let put_off = self.forward.heap.iter().filter_map(|Reverse((then, node, seen))| {
             let may_help = *seen > 0 && *then < self.best.length;
