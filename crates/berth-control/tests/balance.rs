@@ -207,6 +207,29 @@ fn one_that_is_never_ready_is_given_up_and_the_old_one_stays() {
 }
 
 #[test]
+fn a_move_that_came_to_nothing_is_not_forgotten_while_the_old_one_runs() {
+    let mut w = World::with(Settings { keep_ended: Millis::from_secs(10), ..Settings::default() });
+    w.answer(policy(BalanceMode::On { at_most: 1 })).unwrap();
+    w.node(machine("a").cpu(8_000));
+    w.run(service("web").cpu(3_000).min_ready(0)).unwrap();
+    w.run(service("big").cpu(3_000).min_ready(0)).unwrap();
+    w.pass(2_000);
+    for later in 3..20 {
+        w.fates.insert(AllocId::new(Incarnation(1), later).to_string(), Fate::Fail);
+    }
+    w.node(machine("b").cpu(8_000));
+    w.pass(60_000);
+    // Something else happens, and the optimiser looks again.
+    for round in 0..4 {
+        w.node(machine(&format!("c{round}")).cpu(100));
+        w.pass(120_000);
+    }
+    let tried = w.core.allocs().keys().filter(|id| **id > AllocId::new(Incarnation(1), 2)).count();
+    assert_eq!(tried, 2, "both are still known: {:?}", w.core.allocs().keys());
+    w.check();
+}
+
+#[test]
 fn batch_work_stays_where_it_is() {
     let mut w = moving(4, batch("work").count(4).cpu(1_000));
     w.pass(60_000);
