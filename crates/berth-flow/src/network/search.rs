@@ -193,6 +193,9 @@ pub(super) enum Way {
 /// A search from one end alone stops for the other end's after so many arcs.
 const ALONE: u64 = 400;
 
+/// Steps forward for one backward: forward any deficit ends the search, backward all goes to one of them.
+const FORWARD_SHARE: u64 = 3;
+
 /// So many arcs of a node are looked at before the other nodes at its distance have their turn.
 const CHUNK: usize = 64;
 /// The slack of a leaf through which there is no hop.
@@ -319,7 +322,7 @@ impl Search {
         self.begin(nodes);
         self.start_forward(layout, nodes, source);
         let found = loop {
-            if self.is_settled() && (self.best.kind == Kind::Forward || self.close(layout, nodes)) {
+            if self.is_settled() && (self.is_closed() || self.close(layout, nodes)) {
                 break Found::Path;
             }
             if self.ways == Ways::Forward
@@ -329,7 +332,7 @@ impl Search {
                 self.ways = Ways::Both;
                 self.start_backward(&[deficit]);
             }
-            if self.ways == Ways::Both && self.backward.steps < self.forward.steps {
+            if self.ways == Ways::Both && self.backward.steps * FORWARD_SHARE < self.forward.steps {
                 if !self.go_backward(layout, nodes, Through::Leaves) {
                     self.ways = Ways::Exhausted;
                     self.backward.level = i64::MAX;
@@ -349,6 +352,12 @@ impl Search {
             Kind::Met => self.backward.level,
         };
         self.forward.level.saturating_add(behind) >= self.best.length
+    }
+
+    /// Whether one search alone has seen all that could be shorter: whatever it has left out for later is no nearer than its
+    /// level.
+    fn is_closed(&self) -> bool {
+        self.best.kind == Kind::Forward || self.forward.level.max(self.backward.level) >= self.best.length
     }
 
     /// Looks at the hops that both searches have left out for later: one between two settled nodes may be part of a
