@@ -180,6 +180,14 @@ pub enum Finding {
         /// The node.
         node: NodeId,
     },
+    /// The chosen node is being emptied.
+    #[error("allocation {alloc} is placed on node {node}, which is being drained")]
+    Draining {
+        /// The allocation.
+        alloc: AllocId,
+        /// The node.
+        node: NodeId,
+    },
     /// The chosen node has not the driver.
     #[error("allocation {alloc} is placed on node {node}, which has no driver {driver}")]
     DriverMissing {

@@ -166,6 +166,9 @@ fn check_granted(granted: &Granted<'_>, findings: &mut Vec<Finding>) {
     if granted.node.conditions.keys().any(|condition| *condition == NodeCondition::DiskFull) {
         findings.push(Finding::DiskFull { alloc, node });
     }
+    if granted.node.drain.is_some() {
+        findings.push(Finding::Draining { alloc, node });
+    }
     let attributes = &granted.node.fingerprint.attributes;
     for task in &granted.group.tasks {
         let driver = match task.driver {

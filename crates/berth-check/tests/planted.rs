@@ -33,6 +33,7 @@ fn beside(web: Spec, there: Spec, where_: fn(&mut Node)) -> Vec<Finding> {
         fingerprint: machine("a").attribute(Domain::RACK, "r1").0,
         state: NodeState::Ready { since: Timestamp(1) },
         conditions: BTreeMap::new(),
+        drain: None,
     };
     let (own, mut other) = (node(1), node(1));
     where_(&mut other);
@@ -163,6 +164,7 @@ fn sound() -> Case {
         fingerprint: machine("a").attribute("zone", "z").device("gpu", "g0", "t4").device("gpu", "g1", "a100").0,
         state: NodeState::Ready { since: Timestamp(1) },
         conditions: BTreeMap::new(),
+        drain: None,
     };
     let alloc = alloc(&job, 1, 80, 20_000);
     let what = Happening::AllocCreated { alloc: alloc.id, job: job.id.clone(), replaces: None };
@@ -286,6 +288,10 @@ fn every_planted_fault_is_found() {
     let mut case = sound();
     case.node.state = NodeState::Lost { since: Timestamp(1), cause };
     assert!(matches!(findings(&case)[..], [Finding::NodeLost { .. }]));
+    let drain = Drain { since: Timestamp(1), cause: case.allocs[0].cause.clone(), deadline: None, done: None };
+    let mut drained = sound();
+    drained.node.drain = Some(drain);
+    assert!(matches!(findings(&drained)[..], [Finding::Draining { .. }]));
     let full = plant(|c| c.node.conditions = [(NodeCondition::DiskFull, Timestamp(1))].into());
     assert!(matches!(full[..], [Finding::DiskFull { .. }]), "{full:?}");
     let bound = plant(|c| c.allocs[0].bound_to = Some(NodeId::new(LIFE, 9)));

@@ -24,6 +24,7 @@ fn node(at: u64) -> Node {
         fingerprint: machine(&format!("m{at}")).cpu(16_000).memory(64 << 10).0,
         state: NodeState::Ready { since: Timestamp(1) },
         conditions: BTreeMap::new(),
+        drain: None,
     }
 }
 

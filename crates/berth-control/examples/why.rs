@@ -31,6 +31,7 @@ fn node(at: u64) -> Node {
         fingerprint: machine.0,
         state: NodeState::Ready { since: Timestamp(1) },
         conditions: BTreeMap::new(),
+        drain: None,
     }
 }
 

@@ -64,10 +64,14 @@ impl Core {
             Command::Run(spec) => self.run(id, &command.namespace, *spec)?,
             Command::Stop(job) => self.stop_job(id, &command.namespace, job)?,
             Command::StopAlloc(alloc) => self.stop_alloc(id, &command.namespace, alloc)?,
+            Command::Drain { nodes, deadline } => self.drain(id, nodes, deadline)?,
+            Command::Enable(nodes) => self.enable(id, nodes)?,
             Command::SetPolicy { spec, after } => self.set_policy(id, *spec, after)?,
         };
         self.fall_out_of_step();
         if command.plan.is_some() {
+            // What the command itself has changed is what the plan is of.
+            self.state.dirty.unforeseen = false;
             self.keep_step();
         }
         self.state.meta.commands = id.counter;

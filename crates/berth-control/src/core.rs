@@ -106,6 +106,10 @@ impl Core {
                 self.links.insert(*id, Link::new(self.now));
             }
         }
+        let nodes: Vec<NodeId> = self.state.nodes.keys().copied().collect();
+        for node in nodes {
+            self.resume_drain(node);
+        }
         // Soon, or a cluster whose leaders do not last would never collect.
         self.timers.set(self.now + crate::collect::SOON, Due::Collect);
         self.resume_allocs();
@@ -126,6 +130,7 @@ impl Core {
             let slots = std::mem::take(&mut self.state.dirty.slots);
             let jobs = std::mem::take(&mut self.state.dirty.jobs);
             let due = !slots.is_empty() || !jobs.is_empty();
+            self.advance_drains();
             self.reconcile(slots, jobs);
             let placed = self.schedule();
             if !due && !placed && self.state.dirty.slots.is_empty() && !self.decided() {
@@ -192,6 +197,7 @@ impl Core {
                 Due::Proven => self.proven(),
                 Due::Move(alloc) => self.move_due(alloc, due),
                 Due::Rested(alloc) => self.rested(alloc),
+                Due::Drain(node) => self.drain_due(node),
                 Due::Collect => self.collect(due),
                 Due::Balance => self.balance_due(),
                 Due::OutOfPatience => self.out_of_patience(due),

@@ -10,6 +10,7 @@ mod collect;
 mod commands;
 mod core;
 mod digest;
+mod drain;
 mod index;
 mod journal;
 mod lifecycle;

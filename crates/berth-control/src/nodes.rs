@@ -129,7 +129,8 @@ impl Core {
                 let name = hello.fingerprint.name.clone();
                 let state = NodeState::Ready { since: self.now };
                 let conditions = BTreeMap::new();
-                self.state.put_node(Node { id, agent: hello.agent, fingerprint: hello.fingerprint, state, conditions });
+                let (agent, fingerprint) = (hello.agent, hello.fingerprint);
+                self.state.put_node(Node { id, agent, fingerprint, state, conditions, drain: None });
                 self.now_ready(id, name, 0);
             }
         }
@@ -157,6 +158,7 @@ impl Core {
         node.state = NodeState::Ready { since: self.now };
         self.state.put_node(node);
         self.recall_ghosts(id);
+        self.state.dirty.emptying.insert(id);
         self.now_ready(id, name, serial);
     }
 

@@ -6,7 +6,7 @@
 //! It works on slots. A slot is *outdated* when what runs in it is not what is wished for, and *busy* while a
 //! replacement is under way in it or its instance is not ready. [`Core::advance_replacements`] begins a wave: as many
 //! replacements as the budget, less the busy slots, allows, lowest slot first; [`Core::hand_over`] ends one. A slot
-//! becomes outdated by a new version of its job, and in a plan by the draining of its node.
+//! becomes outdated by a new version of its job, and by the draining of its node.
 //!
 //! A replacement that fails leaves the old instance alone, is tried again with a back-off, and keeps its part of the
 //! budget, as one does that waits for room; neither holds up the next wave. A broken version harms at most

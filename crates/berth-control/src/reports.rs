@@ -167,6 +167,9 @@ impl Core {
     fn ghost(&mut self, node: NodeId, observed: &ObservedAlloc) {
         match observed.phase {
             Phase::Ended(_) => {
+                if self.links.get_mut(&node).is_some_and(|link| link.ghosts.remove(&observed.id)) {
+                    self.state.dirty.emptying.insert(node);
+                }
                 self.state.release_ghost(observed.id);
                 self.state.exorcise(node, observed.id);
             }
@@ -205,6 +208,9 @@ impl Core {
     fn lay_ghosts(&mut self, node: NodeId, seen: &BTreeSet<AllocId>) {
         let Some(link) = self.links.get_mut(&node) else { return };
         let gone: Vec<AllocId> = link.ghosts.iter().filter(|id| !seen.contains(id)).copied().collect();
+        if !gone.is_empty() {
+            self.state.dirty.emptying.insert(node);
+        }
         for id in gone {
             link.ghosts.remove(&id);
             self.state.release_ghost(id);

@@ -28,7 +28,8 @@ pub(crate) fn estimate(mutation: &Mutation) -> usize {
             Mutation::PutJob(job) => of_spec(&job.spec),
             Mutation::PutJobVersion(_, spec) => of_spec(spec),
             Mutation::PutAlloc(alloc) => of_alloc(alloc),
-            Mutation::PutCommand(record) => match record.outcome {
+            Mutation::PutCommand(record) => match &record.outcome {
+                CommandOutcome::Draining(nodes) | CommandOutcome::Enabled(nodes) => SMALL + nodes.len() * ITEM,
                 CommandOutcome::JobVersion { .. }
                 | CommandOutcome::Stopping(_)
                 | CommandOutcome::StoppingAlloc(_)
@@ -161,6 +162,7 @@ fn of_filtered(filtered: &Filtered) -> usize {
             | Filter::DeviceMissing(_)
             | Filter::NodeLost
             | Filter::DiskFull
+            | Filter::Draining
             | Filter::PortTaken(_)
             | Filter::DynamicPortsExhausted
             | Filter::Exhausted(_)
@@ -189,6 +191,9 @@ fn of_entry(entry: &LedgerEntry) -> usize {
         | Happening::NodeReady { .. }
         | Happening::NodeLost { .. }
         | Happening::NodeCollected { .. }
+        | Happening::NodeDraining { .. }
+        | Happening::NodeDrained { .. }
+        | Happening::NodeEnabled { .. }
         | Happening::AllocCreated { .. }
         | Happening::AllocWaiting { .. }
         | Happening::AllocPlaced { .. }

@@ -35,6 +35,8 @@ pub(crate) struct Dirty {
     pub(crate) desired: BTreeSet<NodeId>,
     /// Nodes on which an allocation has changed in any way.
     pub(crate) touched: BTreeSet<NodeId>,
+    /// Nodes that are drained, on which something has changed.
+    pub(crate) emptying: BTreeSet<NodeId>,
     /// What was placed in this step, for the checker.
     pub(crate) placed: BTreeSet<AllocId>,
     /// Who was told to go in this step, and for whom, for the checker.
@@ -109,8 +111,6 @@ pub(crate) struct State {
     pub(crate) untold: Untold,
     /// Classes that would make others go if a budget allowed it, or if those had proven themselves.
     pub(crate) held_back: BTreeSet<ClassKey>,
-    /// Nodes of which a plan is to tell what would be without them. Only a copy has any.
-    pub(crate) drained: BTreeSet<NodeId>,
     #[cfg(feature = "planted-bugs")]
     pub(crate) bug: Option<crate::planted::Bug>,
 }
@@ -199,9 +199,7 @@ impl State {
     /// Whether an allocation is where, and runs what, it should, and nobody is to take over from it elsewhere: else it is
     /// to be replaced.
     pub(crate) fn is_in_place(&self, alloc: &Alloc) -> bool {
-        self.is_current(alloc)
-            && !self.index.moves.contains_key(&alloc.id)
-            && !alloc.occupies().is_some_and(|node| self.drained.contains(&node))
+        self.is_current(alloc) && !self.index.moves.contains_key(&alloc.id) && !self.has_to_leave(alloc)
     }
 
     /// Places by another policy from now on. Whoever waits is tried again: a gang may fit where others are put elsewhere.
@@ -215,20 +213,11 @@ impl State {
     }
 
     pub(crate) fn put_node(&mut self, node: Node) {
-        let eligibility = match (node.is_eligible(), node.takes_work()) {
-            (true, true) => Eligibility::Ready,
-            (true, false) => Eligibility::DiskFull,
-            (false, _) => Eligibility::Lost,
-        };
+        let eligibility = eligibility(&node);
         let old = self.nodes.get(&node.id);
         // Also less of it is worth a look: those who wait may do so for another reason now.
-        let room = old.is_none_or(|old| {
-            let same = old.is_eligible() == node.is_eligible() && old.takes_work() == node.takes_work();
-            !same || old.fingerprint != node.fingerprint
-        });
-        if !self.drained.contains(&node.id) {
-            self.board.put_node(node.id, &node.fingerprint, eligibility);
-        }
+        let room = old.is_none_or(|old| self::eligibility(old) != eligibility || old.fingerprint != node.fingerprint);
+        self.board.put_node(node.id, &node.fingerprint, eligibility);
         #[cfg(feature = "planted-bugs")]
         if self.bug == Some(crate::planted::Bug::CapacityOffByOne) {
             let mut larger = node.fingerprint.clone();
@@ -380,6 +369,9 @@ impl State {
         let node = new.placement().map(|p| p.node);
         if let Some(node) = node {
             self.dirty.touched.insert(node);
+            if self.drain_of(node).is_some() {
+                self.dirty.emptying.insert(node);
+            }
             if old.is_none_or(|old| is_wanted(old) != is_wanted(new)) {
                 self.dirty.desired.insert(node);
             }
@@ -593,5 +585,15 @@ pub(crate) fn outcome(alloc: &Alloc) -> Option<&Outcome> {
         | AllocState::Placed { .. }
         | AllocState::Running { .. }
         | AllocState::Stopping { .. } => None,
+    }
+}
+
+/// Whether a node may be given new allocations.
+fn eligibility(node: &Node) -> Eligibility {
+    match (&node.drain, node.takes_work()) {
+        _ if !node.is_eligible() => Eligibility::Lost,
+        (Some(_), _) => Eligibility::Draining,
+        (None, false) => Eligibility::DiskFull,
+        (None, true) => Eligibility::Ready,
     }
 }

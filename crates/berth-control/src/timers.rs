@@ -19,6 +19,8 @@ pub(crate) enum Due {
     Move(AllocId),
     /// The allocation may be moved again.
     Rested(AllocId),
+    /// What is left on a node that is drained is stopped.
+    Drain(NodeId),
     /// Old objects are collected.
     Collect,
     /// The optimiser looks at what has changed.

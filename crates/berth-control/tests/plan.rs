@@ -22,6 +22,10 @@ fn run(w: &World, spec: Spec) -> Plan {
     plan(w, &PlanRequest::Command(Command::Run(Box::new(spec.0))))
 }
 
+fn drain(nodes: BTreeSet<NodeId>) -> PlanRequest {
+    PlanRequest::Command(Command::Drain { nodes, deadline: None })
+}
+
 /// One line for each change, one for each that waits.
 fn lines(w: &World, plan: &Plan) -> Vec<String> {
     let to = |target: &Target| {
@@ -103,27 +107,40 @@ fn what_needs_the_place_of_the_old_says_that_more_is_missing_than_allowed_only_w
 }
 
 #[test]
-fn a_drained_node_is_emptied_within_the_budget_and_batch_work_is_done_again() {
+fn a_drained_node_is_emptied_within_the_budget_and_its_batch_work_goes_on() {
     let mut w = three_nodes();
     w.run(service("web").count(6)).unwrap();
     w.run(system("log")).unwrap();
     w.run(batch("sum").count(3)).unwrap();
     w.fates.insert("sum".to_owned(), world::Fate::Run);
     w.pass(3_000);
-    let told = plan(&w, &PlanRequest::Drain(node(&w, "a")));
+    let told = plan(&w, &drain(node(&w, "a")));
+    assert_eq!(lines(&w, &told), ["1 web[0] v1 move a b", "2 web[3] v1 move a c"]);
+    assert!(told.broken_budgets.is_empty());
+}
+
+#[test]
+fn a_drain_with_no_time_is_planned_to_its_end() {
+    let mut w = three_nodes();
+    w.run(service("web").count(3)).unwrap();
+    w.run(system("log")).unwrap();
+    w.run(batch("sum").count(3)).unwrap();
+    w.fates.insert("sum".to_owned(), world::Fate::Run);
+    w.pass(3_000);
+    let at_once = Command::Drain { nodes: node(&w, "a"), deadline: Some(Millis(0)) };
+    let told = plan(&w, &PlanRequest::Command(at_once.clone()));
     let mut found = lines(&w, &told);
     found.sort();
-    let services: Vec<&String> = found.iter().filter(|line| line.contains("web")).collect();
-    assert_eq!(
-        services,
-        ["1 web[0] v1 move a b", "3 web[3] v1 move a c"],
-        "wave 2 is the batch work, whose old instance stops first"
-    );
-    assert!(found.contains(&"1 log[0] v1 stop a".to_owned()), "{found:?}");
     let on_a = w.core.node_allocs(*node(&w, "a").first().unwrap()).filter(|a| a.job == job_id("sum")).count();
     let moved = found.iter().filter(|line| line.contains("sum") && line.contains("move a")).count();
     assert!(moved == on_a && moved > 0, "{found:?}");
-    assert!(told.broken_budgets.is_empty());
+    assert!(found.iter().any(|line| line.ends_with("log[0] v1 stop a")), "{found:?}");
+    w.answer(at_once).unwrap();
+    w.pass(20_000);
+    assert_eq!(w.core.node_allocs(*node(&w, "a").first().unwrap()).count(), 0);
+    let planned = |job: &str| found.iter().filter(|line| line.contains(job) && line.contains("move a")).count();
+    let on_others = |job: &str| w.live(job).iter().filter(|line| !line.ends_with(" a")).count();
+    assert_eq!((on_others("sum"), on_others("web"), planned("web")), (3, 3, 1));
 }
 
 #[test]
@@ -137,7 +154,7 @@ fn a_plan_changes_nothing() {
     for request in [
         PlanRequest::Command(Command::Run(Box::new(service("more").count(4).0))),
         PlanRequest::Command(Command::Stop(job_id("web"))),
-        PlanRequest::Drain(node(&w, "a")),
+        drain(node(&w, "a")),
         PlanRequest::Lose(node(&w, "b")),
     ] {
         let one = plan(&w, &request);

@@ -74,6 +74,7 @@ fn carry_out(w: &mut World, act: &Act) {
             let name = w.node_name(*node);
             match fault {
                 Fault::Lost => w.connect(&name),
+                Fault::Draining => drop(w.answer(Command::Enable([*node].into())).unwrap()),
                 Fault::DiskFull => w.agents.get_mut(&name).unwrap().conditions = BTreeSet::new(),
             }
         }
@@ -168,6 +169,11 @@ fn causes() -> Vec<Case> {
         w.cut("b");
         w.pass(10_000);
     };
+    let drained = |w: &mut World| {
+        let b = w.agents["b"].node.unwrap();
+        w.answer(Command::Drain { nodes: [b].into(), deadline: None }).unwrap();
+        w.pass(1_000);
+    };
     let disk_full = |w: &mut World| {
         w.agents.get_mut("b").unwrap().conditions.insert(NodeCondition::DiskFull);
         w.pass(1_000);
@@ -202,6 +208,9 @@ fn causes() -> Vec<Case> {
         )
         .on([machine("a"), machine("b").attribute("label.b", "1")])
         .then(cut),
+        case("drained node", vec![], service("waits").constraint("label.b", Operator::Set))
+            .on([machine("a"), machine("b").attribute("label.b", "1")])
+            .then(drained),
         case("full node", vec![], service("waits").constraint("label.b", Operator::Set))
             .on([machine("a"), machine("b").attribute("label.b", "1")])
             .then(disk_full),

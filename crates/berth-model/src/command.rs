@@ -1,8 +1,10 @@
 //! Commands: everything that changes the cluster from outside, and what came of it.
 
+use std::collections::BTreeSet;
+
 use crate::{
-    AllocId, CommandId, JobId, JobSpec, JobVersion, Namespace, PlanId, PolicyName, PolicySpec, PolicyVersion, Refusal,
-    Timestamp,
+    AllocId, CommandId, JobId, JobSpec, JobVersion, Millis, Namespace, NodeId, PlanId, PolicyName, PolicySpec,
+    PolicyVersion, Refusal, Timestamp,
 };
 
 /// Who asks, as authentication found out.
@@ -38,6 +40,15 @@ pub enum Command {
     Stop(JobId),
     /// Stop one allocation; a service's is replaced.
     StopAlloc(AllocId),
+    /// Empty nodes: nothing new is placed on them, and what is on them moves away.
+    Drain {
+        /// Which, at least one.
+        nodes: BTreeSet<NodeId>,
+        /// After how long what is still there is stopped; none: never. With 0 all is stopped at once.
+        deadline: Option<Millis>,
+    },
+    /// Place on these nodes again, at least one.
+    Enable(BTreeSet<NodeId>),
     /// Place by this policy from now on. What is placed stays where it is.
     SetPolicy {
         /// Which.
@@ -63,6 +74,10 @@ pub enum CommandOutcome {
     Stopping(JobId),
     /// The allocation is stopping, or had ended.
     StoppingAlloc(AllocId),
+    /// The nodes are being emptied, or have been.
+    Draining(BTreeSet<NodeId>),
+    /// The nodes take work.
+    Enabled(BTreeSet<NodeId>),
     /// The cluster has this policy now.
     Policy {
         /// Its name.

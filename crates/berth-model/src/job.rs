@@ -328,6 +328,8 @@ pub mod limits {
     pub const MESSAGE_BYTES: usize = 4 << 10;
     /// Nodes of a cluster, lost ones that are still kept among them.
     pub const NODES: usize = 100_000;
+    /// Nodes that a command names.
+    pub const NODES_OF_COMMAND: usize = 10_000;
     /// Processor time of a task.
     pub const CPU: CpuMillis = CpuMillis(1_024_000);
     /// The least memory of a task: with less, no program gets as far as its first line.

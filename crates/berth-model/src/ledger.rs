@@ -60,6 +60,27 @@ pub enum Happening {
         /// Its name.
         name: NodeName,
     },
+    /// A node is to be emptied.
+    NodeDraining {
+        /// Which.
+        node: NodeId,
+        /// Its name.
+        name: NodeName,
+    },
+    /// A node that was to be emptied is empty: its agent has confirmed that nothing is left.
+    NodeDrained {
+        /// Which.
+        node: NodeId,
+        /// Its name.
+        name: NodeName,
+    },
+    /// A node that was being emptied takes work again.
+    NodeEnabled {
+        /// Which.
+        node: NodeId,
+        /// Its name.
+        name: NodeName,
+    },
     /// An allocation was made.
     AllocCreated {
         /// Which.
@@ -156,6 +177,9 @@ impl Happening {
             | Happening::NodeReady { .. }
             | Happening::NodeLost { .. }
             | Happening::NodeCollected { .. }
+            | Happening::NodeDraining { .. }
+            | Happening::NodeDrained { .. }
+            | Happening::NodeEnabled { .. }
             | Happening::PolicyChanged { .. } => None,
         }
     }
@@ -178,6 +202,9 @@ impl Happening {
             Happening::NodeReady { .. }
             | Happening::NodeLost { .. }
             | Happening::NodeCollected { .. }
+            | Happening::NodeDraining { .. }
+            | Happening::NodeDrained { .. }
+            | Happening::NodeEnabled { .. }
             | Happening::PolicyChanged { .. } => None,
         }
     }

@@ -36,6 +36,29 @@ pub struct Node {
     pub state: NodeState,
     /// What is wrong with it, as its agent said last, and since when.
     pub conditions: BTreeMap<NodeCondition, Timestamp>,
+    /// Whether it is being emptied, or has been.
+    pub drain: Option<Drain>,
+}
+
+/// The emptying of a node: nothing new is placed on it, and what is on it moves away. It lasts until somebody enables the
+/// node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Drain {
+    /// Since when.
+    pub since: Timestamp,
+    /// The command.
+    pub cause: Cause,
+    /// When what is still there is stopped, whatever becomes of it; none: it may take as long as it likes.
+    pub deadline: Option<Timestamp>,
+    /// When its agent had confirmed that nothing is left; none: something is.
+    pub done: Option<Timestamp>,
+}
+
+impl Drain {
+    /// Whether the time of what is on the node is over.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
 }
 
 impl Node {
@@ -49,7 +72,7 @@ impl Node {
 
     /// Whether new allocations may be placed here.
     pub fn takes_work(&self) -> bool {
-        self.is_eligible() && !self.conditions.contains_key(&NodeCondition::DiskFull)
+        self.is_eligible() && self.drain.is_none() && !self.conditions.contains_key(&NodeCondition::DiskFull)
     }
 }
 

@@ -104,6 +104,8 @@ pub enum Filter {
     NodeLost,
     /// The node's disk is full.
     DiskFull,
+    /// The node is being emptied, or has been.
+    Draining,
     /// This driver (`container`, `exec`) is missing on the node.
     DriverMissing(String),
     /// This constraint does not hold.

@@ -39,8 +39,6 @@ impl FromStr for PlanId {
 pub enum PlanRequest {
     /// A command.
     Command(Command),
-    /// These nodes are given nothing new, and what is on them moves away.
-    Drain(BTreeSet<NodeId>),
     /// These nodes fall silent, all at once.
     Lose(BTreeSet<NodeId>),
 }

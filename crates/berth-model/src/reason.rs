@@ -158,6 +158,8 @@ pub enum Refusal {
     NoSuchJob(JobId),
     /// No such allocation.
     NoSuchAlloc(AllocId),
+    /// There is no such node.
+    NoSuchNode(NodeId),
     /// The idempotency key was used for another command before.
     KeyReused {
         /// For which.

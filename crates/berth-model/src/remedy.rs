@@ -104,6 +104,8 @@ pub enum Fault {
     Lost,
     /// Its disk is full.
     DiskFull,
+    /// It is being emptied, or has been.
+    Draining,
 }
 
 /// What a node has that work is placed by.

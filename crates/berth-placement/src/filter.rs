@@ -43,6 +43,7 @@ impl<'a> Class<'a> {
 pub(crate) enum Block<'a> {
     NodeLost,
     DiskFull,
+    Draining,
     DriverMissing(&'static str),
     Constraint(&'a Constraint),
     DeviceMissing(&'a DeviceKind),
@@ -69,6 +70,7 @@ impl Block<'_> {
         match self {
             Block::NodeLost => Filter::NodeLost,
             Block::DiskFull => Filter::DiskFull,
+            Block::Draining => Filter::Draining,
             Block::DriverMissing(driver) => Filter::DriverMissing((*driver).to_owned()),
             Block::Constraint(constraint) => Filter::Constraint((*constraint).clone()),
             Block::DeviceMissing(kind) => Filter::DeviceMissing((*kind).clone()),
@@ -180,6 +182,7 @@ pub(crate) fn out_of_service<'a>(seat: &Seat) -> Option<Block<'a>> {
         Eligibility::Ready => None,
         Eligibility::Lost => Some(Block::NodeLost),
         Eligibility::DiskFull => Some(Block::DiskFull),
+        Eligibility::Draining => Some(Block::Draining),
     }
 }
 

@@ -46,6 +46,7 @@ fn a_node() -> impl Strategy<Value = (Machine, Eligibility)> {
         Eligibility::Ready,
         Eligibility::Lost,
         Eligibility::DiskFull,
+        Eligibility::Draining,
     ]);
     (numbers, attributes, state).prop_map(|((cpu, memory, ports, models), (rack, zone, pool), state)| {
         let mut machine = machine("m").cpu(cpu * 1_000).memory(memory * 1_024).dynamic_ports(20_000, 20_000 + ports);

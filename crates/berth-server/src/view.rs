@@ -134,7 +134,10 @@ impl View {
     fn put_ledger(&mut self, entry: LedgerEntry) {
         if let Happening::NodeReady { node, name }
         | Happening::NodeLost { node, name }
-        | Happening::NodeCollected { node, name } = &entry.what
+        | Happening::NodeCollected { node, name }
+        | Happening::NodeDraining { node, name }
+        | Happening::NodeDrained { node, name }
+        | Happening::NodeEnabled { node, name } = &entry.what
         {
             self.former_names.insert(*node, name.clone());
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_control::Event;
 use berth_model::{
     Alloc, AllocId, AllocState, Cause, CommandResult, DeviceAmount, DeviceId, Goal, GroupSpec, LedgerEntry, Mutation,
-    NodeState, Order, Outcome, Placement, Port, Resources, TaskName, Timestamp,
+    Node, NodeState, Order, Outcome, Placement, Port, Resources, TaskName, Timestamp,
 };
 
 use crate::Invariant;
@@ -65,10 +65,11 @@ impl World {
         for mutation in mutations {
             match mutation {
                 Mutation::PutAlloc(alloc) => {
-                    self.check_alloc(alloc);
+                    self.check_alloc(alloc, mutations);
                     self.check_preemption(alloc, mutations, now);
                 }
                 Mutation::PutNode(node) => {
+                    self.check_drained(node, mutations);
                     self.facts.nodes.insert(node.agent.clone(), node.id);
                     self.facts.nodes_made.insert(node.id);
                 }
@@ -103,6 +104,22 @@ impl World {
         self.touched = touched(mutations);
     }
 
+    /// Of a node that is called drained nothing is stored as being there, and nothing runs on its machine.
+    fn check_drained(&mut self, node: &Node, mutations: &[Mutation]) {
+        let was = self.store.nodes.get(&node.id).and_then(|node| node.drain.as_ref()?.done);
+        let now = node.drain.as_ref().and_then(|drain| drain.done);
+        if now.is_none() || was.is_some() {
+            return;
+        }
+        let ends = |id: AllocId| {
+            mutations.iter().any(|m| matches!(m, Mutation::PutAlloc(alloc) if alloc.id == id && alloc.is_ended()))
+        };
+        let on = self.store.allocs.values().filter(|alloc| alloc.occupies() == Some(node.id));
+        let left = on.map(|alloc| alloc.id).find(|id| !ends(*id));
+        let what = format_args!("{} is called drained with {left:?} on it", node.id);
+        self.holds(Invariant::DrainedIsEmpty, left.is_none(), what);
+    }
+
     fn check_meta(&mut self, mutations: &[Mutation]) {
         let metas = mutations.iter().filter_map(|m| if let Mutation::PutMeta(meta) = m { Some(*meta) } else { None });
         let (old, metas) = (self.store.meta, metas.collect::<Vec<_>>());
@@ -122,7 +139,7 @@ impl World {
         self.next_meta = *new;
     }
 
-    fn check_alloc(&mut self, alloc: &Alloc) {
+    fn check_alloc(&mut self, alloc: &Alloc, mutations: &[Mutation]) {
         let id = alloc.id;
         match self.store.allocs.get(&id) {
             None => {
@@ -137,6 +154,14 @@ impl World {
             }
         }
         let Some(node) = alloc.placement().map(|placement| placement.node) else { return };
+        let is_new = self.store.allocs.get(&id).is_none_or(|old| old.placement().is_none());
+        let in_commit = mutations.iter().find_map(|mutation| match mutation {
+            Mutation::PutNode(put) if put.id == node => Some(put),
+            _ => None,
+        });
+        let is_drained = in_commit.or(self.store.nodes.get(&node)).is_some_and(|node| node.drain.is_some());
+        let comes = is_new && is_drained && matches!(alloc.state, AllocState::Placed { .. });
+        self.holds(Invariant::DrainedIsEmpty, !comes, format_args!("{id} is placed on {node}, which is drained"));
         let first = *self.facts.placed.entry(id).or_insert(node);
         self.holds(Invariant::OneNode, first == node, format_args!("{id} is placed on {first} and on {node}"));
     }
@@ -499,6 +524,7 @@ mod tests {
             fingerprint: world.machines[0].fingerprint.clone(),
             state: NodeState::Lost { since: Timestamp(1), cause },
             conditions: std::collections::BTreeMap::new(),
+            drain: None,
         };
         let counted = meta(&world, |meta| meta.nodes = 1);
         assert_eq!(breaks(&mut world, vec![counted, Mutation::PutNode(node)]), Some(2));

@@ -1,14 +1,14 @@
 //! Simulated users: what they ask for, how they repeat it until it is answered, and what they were promised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use berth_control::{Event, RequestId};
 use berth_model::{
     AllocId, AllocState, AtMost, BalanceMode, BuiltIn, Bytes, Command, CommandOutcome, CommandRequest, CommandResult,
     Constraint, CpuMillis, DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec, IdempotencyKey, JobId, JobKind,
-    JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Peer, PlanId, PolicySpec, Port, PortSpec,
-    Preemptible, Principal, Priority, Refusal, Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength,
-    TaskSpec, Term, Thousandths, UpdatePolicy, Weight, Weights,
+    JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, NodeId, Operator, Peer, PlanId, PolicySpec, Port,
+    PortSpec, Preemptible, Principal, Priority, Refusal, Relation, Resources, RestartPolicy, Rules, Sense, Spread,
+    Strength, TaskSpec, Term, Thousandths, UpdatePolicy, Weight, Weights,
 };
 
 use crate::Invariant;
@@ -81,6 +81,10 @@ impl World {
         // Where no user does so, nothing is drawn either.
         if self.profile.policies > 0 && self.random.chance(self.profile.policies) {
             return Some(self.set_policy());
+        }
+        if self.profile.drains > 0 && self.random.chance(self.profile.drains) {
+            let within = Some(Millis(self.random.between(1_000, 60_000)));
+            return self.drain_or_enable(&[None, Some(Millis(0)), within]);
         }
         match self.random.below(100) {
             0..20 if self.clients.jobs < MAX_JOBS => Some(self.new_job()),
@@ -159,6 +163,27 @@ impl World {
         None
     }
 
+    /// A node is to be emptied by one of these deadlines; or one that was is given work again.
+    pub(crate) fn drain_or_enable(&mut self, deadlines: &[Option<Millis>]) -> Option<Command> {
+        let ids: Vec<NodeId> = self.store.nodes.keys().copied().collect();
+        let node = *ids.get(self.random.index(ids.len().max(1)))?;
+        let is_drained = self.store.nodes[&node].drain.is_some();
+        if is_drained && self.random.chance(700) {
+            return Some(Command::Enable([node].into()));
+        }
+        let deadline = deadlines[self.random.index(deadlines.len())];
+        Some(Command::Drain { nodes: [node].into(), deadline })
+    }
+
+    /// Whatever was drained takes work again: at the end everything is to be as it should be everywhere.
+    pub(crate) fn enable_all(&mut self) {
+        let drained = self.store.nodes.values().filter(|node| node.drain.is_some());
+        let nodes: BTreeSet<NodeId> = drained.map(|node| node.id).collect();
+        if !nodes.is_empty() && self.clients.all_answered() {
+            self.ask(Command::Enable(nodes));
+        }
+    }
+
     /// Another policy: one that Berth brings along, or any mixture, with another one for a pool.
     fn set_policy(&mut self) -> Command {
         let brought = BuiltIn::ALL[self.random.index(BuiltIn::ALL.len())];
@@ -195,6 +220,8 @@ impl World {
             Command::Run(spec) => format!("run {} {:?}", spec.id, spec.kind),
             Command::Stop(job) => format!("stop {job}"),
             Command::StopAlloc(alloc) => format!("stop {alloc}"),
+            Command::Drain { nodes, deadline } => format!("drain {nodes:?} within {deadline:?}"),
+            Command::Enable(nodes) => format!("enable {nodes:?}"),
             Command::SetPolicy { spec, .. } => format!("place by {}", spec.name),
         };
         self.note(format_args!("user asks {} as command {index}: {what}", request.key.0));
@@ -271,7 +298,10 @@ impl World {
 pub(crate) fn job_of(outcome: &CommandOutcome) -> Option<&JobId> {
     match outcome {
         CommandOutcome::JobVersion { job, .. } | CommandOutcome::Stopping(job) => Some(job),
-        CommandOutcome::StoppingAlloc(_) | CommandOutcome::Policy { .. } => None,
+        CommandOutcome::StoppingAlloc(_)
+        | CommandOutcome::Draining(_)
+        | CommandOutcome::Enabled(_)
+        | CommandOutcome::Policy { .. } => None,
     }
 }
 /// Even load that counts for so much that small gains are worth a move.

@@ -48,6 +48,7 @@ impl World {
 
     /// Looks whether everything is as it should be.
     pub(crate) fn look(&mut self) {
+        self.enable_all();
         self.judge();
         self.after(LOOK_EVERY, What::Look);
     }

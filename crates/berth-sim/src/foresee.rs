@@ -93,6 +93,8 @@ impl Change {
             Change::Command(Command::Run(spec)) => format!("run {} {}", spec.kind, spec.id),
             Change::Command(Command::Stop(job)) => format!("stop {job}"),
             Change::Command(Command::StopAlloc(alloc)) => format!("stop {alloc}"),
+            Change::Command(Command::Drain { nodes, deadline }) => format!("drain {nodes:?} within {deadline:?}"),
+            Change::Command(Command::Enable(nodes)) => format!("enable {nodes:?}"),
             Change::Command(Command::SetPolicy { spec, .. }) => format!("set policy {}", spec.name),
             Change::Lose(machine) => format!("lose machine {machine}"),
         }
@@ -161,7 +163,9 @@ impl World {
             0..25 => Some(Change::Command(self.new_job())),
             25..60 => self.update().map(Change::Command),
             60..70 => self.forget_job().map(|job| Change::Command(Command::Stop(job))),
-            70..85 => self.pick_alloc().map(|alloc| Change::Command(Command::StopAlloc(alloc))),
+            70..78 => self.pick_alloc().map(|alloc| Change::Command(Command::StopAlloc(alloc))),
+            // A plan looks ahead to no deadline that is yet to come.
+            78..90 => self.drain_or_enable(&[None, Some(Millis(0))]).map(Change::Command),
             _ => Some(Change::Lose(self.random.index(self.machines.len()))),
         }
     }

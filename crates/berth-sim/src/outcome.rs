@@ -50,6 +50,8 @@ pub enum Invariant {
     PreemptsDownwards = 17,
     /// No more is moved at once than the policy allows, and nothing goes before what takes over from it is ready.
     MovesKeepRunning = 18,
+    /// Nothing new is placed on a node that is drained, and nothing is left on one that is called drained.
+    DrainedIsEmpty = 19,
 }
 
 impl Invariant {
@@ -80,6 +82,9 @@ impl Invariant {
             Invariant::LossIsFollowed => "what was on a lost node is given up",
             Invariant::MovesKeepRunning => {
                 "moves keep to their budget, and what is moved runs until the other is ready"
+            }
+            Invariant::DrainedIsEmpty => {
+                "nothing comes to a node that is drained, and in the end nothing is left there"
             }
             Invariant::PreemptsDownwards => "only lower priorities are preempted, and not again and again",
         }

@@ -17,6 +17,8 @@ pub enum ProfileName {
     Steady,
     /// Everything fails now and then, and users change the policy.
     Policies,
+    /// Everything fails now and then, and users drain nodes and enable them.
+    Drains,
     /// Everything fails now and then, and services, at first on few nodes, are moved for the sake of balance.
     Balance,
 }
@@ -51,6 +53,8 @@ pub(crate) struct Profile {
     pub(crate) forgets: bool,
     /// Chance that a user who acts changes the policy.
     pub(crate) policies: u64,
+    /// Chance that a user who acts drains a node, or enables it.
+    pub(crate) drains: u64,
     /// How many moves for the sake of balance may be under way at once, when most has been asked for; 0 for none ever.
     pub(crate) balance_max: u32,
     /// For how long everything has to stay as it should be before a simulation ends.
@@ -72,7 +76,7 @@ impl Profile {
         }
         let (machines, faults_until) = (5 + random.index(4), random.between(50_000, 90_000));
         match name {
-            ProfileName::Faults | ProfileName::Policies | ProfileName::Balance => Profile {
+            ProfileName::Faults | ProfileName::Policies | ProfileName::Drains | ProfileName::Balance => Profile {
                 machines,
                 calm: 10_000,
                 faults_until,
@@ -87,6 +91,7 @@ impl Profile {
                 batch_ends: true,
                 forgets: true,
                 policies: if name == ProfileName::Policies { 150 } else { 0 },
+                drains: if name == ProfileName::Drains { 250 } else { 0 },
                 balance_max: 0,
                 stay: 5_000,
             },
@@ -105,6 +110,7 @@ impl Profile {
                 batch_ends: true,
                 forgets: true,
                 policies: 0,
+                drains: 0,
                 balance_max: 0,
                 stay: 5_000,
             },

@@ -61,6 +61,11 @@ fn every_invariant_holds_while_the_policy_changes() {
 }
 
 #[test]
+fn every_invariant_holds_while_nodes_are_drained_and_enabled() {
+    run_seeds(1, 40, &Options::default().profile(ProfileName::Drains));
+}
+
+#[test]
 fn every_invariant_holds_while_services_are_moved_and_they_come_to_rest() {
     let done = run_seeds(1, 12, &Options::default().profile(ProfileName::Balance));
     let moves: u64 = done.iter().map(|outcome| outcome.moves).sum();

@@ -106,6 +106,26 @@ impl Client {
         self.call("stop allocation", Method::POST, &format!("/v1/allocs/{alloc}/stop")).key(key).fetch().await
     }
 
+    /// Empties nodes.
+    pub async fn drain(
+        &self,
+        request: &wire::DrainRequest,
+        key: &IdempotencyKey,
+    ) -> Result<wire::CommandOutcome, ClientError> {
+        let body = serde_json::to_value(request).expect("a choice of nodes is plain data");
+        self.call("drain nodes", Method::POST, "/v1/drain").key(key).json(&body).fetch().await
+    }
+
+    /// Lets nodes take work again.
+    pub async fn enable(
+        &self,
+        request: &wire::EnableRequest,
+        key: &IdempotencyKey,
+    ) -> Result<wire::CommandOutcome, ClientError> {
+        let body = serde_json::to_value(request).expect("a choice of nodes is plain data");
+        self.call("enable nodes", Method::POST, "/v1/enable").key(key).json(&body).fetch().await
+    }
+
     /// The jobs, of one namespace or of all.
     pub async fn jobs(&self, namespace: Option<&Namespace>) -> Result<Vec<wire::JobSummary>, ClientError> {
         self.pages("list jobs", "/v1/jobs", &[("namespace", namespace.map(Namespace::to_string))]).await

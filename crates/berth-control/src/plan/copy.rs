@@ -38,22 +38,6 @@ impl Core {
         }
     }
 
-    /// Takes nodes out of the choice of places. What is on them is to be replaced, wherever else it fits.
-    pub(crate) fn drain(&mut self, nodes: &BTreeSet<NodeId>) {
-        self.fall_out_of_step();
-        for node in nodes {
-            self.state.board.remove_node(*node);
-            self.state.drained.insert(*node);
-            let on: Vec<_> = self.node_allocs(*node).map(|a| (a.job.clone(), a.group.clone())).collect();
-            for (job, group) in on {
-                let slots = self.state.index.group(&job, &group).into_iter().flat_map(|g| g.slots.keys().copied());
-                let slots: Vec<_> = slots.map(|slot| (job.clone(), group.clone(), slot)).collect();
-                self.state.dirty.slots.extend(slots);
-            }
-            self.mark_system_slots(*node);
-        }
-    }
-
     /// Nodes that were not heard of for too long, all found silent when the core wakes next.
     pub(crate) fn silence(&mut self, nodes: &BTreeSet<NodeId>) {
         for node in nodes {
@@ -77,7 +61,6 @@ impl State {
             board: self.board.clone(),
             policy: self.policy.clone(),
             policy_changed: self.policy_changed.clone(),
-            drained: self.drained.clone(),
             held_back: self.held_back.clone(),
             // In step, what has been reported has its consequences yet to come.
             dirty: self.dirty.clone(),

@@ -73,11 +73,6 @@ impl Future {
         }
     }
 
-    pub(super) fn drain(&mut self, nodes: &BTreeSet<NodeId>) {
-        self.core.drain(nodes);
-        self.step(Event::Woke);
-    }
-
     pub(super) fn lose(&mut self, nodes: &BTreeSet<NodeId>) {
         self.core.now = self.now;
         self.core.silence(nodes);

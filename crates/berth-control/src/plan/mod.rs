@@ -52,7 +52,6 @@ impl Core {
         let mut future = Future::new(self.copy(), now);
         match request {
             PlanRequest::Command(command) => future.command(self.request(principal, command)?)?,
-            PlanRequest::Drain(nodes) => future.drain(nodes),
             PlanRequest::Lose(nodes) => future.lose(nodes),
         }
         let end = future.come_to_rest();
@@ -86,7 +85,7 @@ impl Core {
             Command::Run(spec) => spec.id.namespace.clone(),
             Command::Stop(job) => job.namespace.clone(),
             Command::StopAlloc(alloc) => self.namespace_of(*alloc)?,
-            Command::SetPolicy { .. } => Namespace::default(),
+            Command::SetPolicy { .. } | Command::Drain { .. } | Command::Enable(_) => Namespace::default(),
         };
         Ok(CommandRequest {
             principal: principal.clone(),

@@ -115,7 +115,7 @@ fn wait(alloc: &Alloc, replaces: Option<Source>, reason: WaitReason) -> PlannedW
 impl Core {
     /// What is promised of the nodes that take work.
     pub(crate) fn utilisation(&self) -> Utilisation {
-        let taking = self.state.nodes.values().filter(|n| n.takes_work() && !self.state.drained.contains(&n.id));
+        let taking = self.state.nodes.values().filter(|n| n.takes_work());
         let mut sum = Utilisation::default();
         for node in taking {
             let used: Resources = self.node_allocs(node.id).filter_map(|alloc| self.resources_of(alloc)).sum();

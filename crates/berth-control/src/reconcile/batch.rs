@@ -53,7 +53,7 @@ impl Core {
         }
         match outcome(alloc)? {
             Outcome::Complete => Some(Work::Complete),
-            Outcome::Stopped if alloc.placement().is_some_and(|p| self.state.drained.contains(&p.node)) => None,
+            Outcome::Stopped if self.state.was_drained(alloc) => None,
             Outcome::Stopped => Some(Work::Stopped),
             Outcome::Failed(_) => (alloc.failures + 1 >= BATCH_TRIES).then_some(Work::Failed),
             Outcome::Lost(_) | Outcome::Preempted { .. } => None,

@@ -89,7 +89,7 @@ impl Core {
             (JobKind::Service | JobKind::Batch, Slot::Index(index)) => index < group.count,
             (JobKind::System, Slot::Node(node)) => self.state.nodes.get(&node).is_some_and(|node| {
                 node.is_eligible()
-                    && !self.state.drained.contains(&node.id)
+                    && !self.state.is_closed_to_system_jobs(node.id)
                     && admits(&node.fingerprint, Class { job: &job.spec, group })
             }),
             (JobKind::System, Slot::Index(_)) | (JobKind::Service | JobKind::Batch, Slot::Node(_)) => false,

@@ -73,14 +73,18 @@ impl Core {
         let current = |id: &AllocId| self.state.is_in_place(self.alloc(*id));
         let stopping = |id: &AllocId| matches!(self.alloc(*id).state, AllocState::Stopping { .. });
         let newcomer = live.iter().copied().find(|id| current(id) && !stopping(id));
-        let outdated = newcomer.is_none() && live.iter().any(|id| !current(id) && !stopping(id));
+        let remains = newcomer.is_none() && live.iter().any(|id| !current(id) && !stopping(id));
+        // One that was to take over and was told to stop, as its own node is drained, is on its way until it is gone.
+        let given_up = remains && live.iter().any(|id| stopping(id) && self.state.is_current(self.alloc(*id)));
+        let outdated = remains && !given_up;
         let unready = newcomer.is_some_and(|id| !self.is_ready(id));
         let leaving = live.iter().any(|id| !current(id)) && newcomer.is_some();
         let index = self.state.index.group_mut(job, group);
         set(&mut index.outdated, slot, outdated);
         let was_busy = index.busy.contains(&slot);
-        set(&mut index.busy, slot, unready || leaving);
-        if was_busy && !(unready || leaving) {
+        let busy = unready || leaving || given_up;
+        set(&mut index.busy, slot, busy);
+        if was_busy && !busy {
             self.state.budget_freed();
         }
     }

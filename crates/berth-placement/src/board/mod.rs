@@ -35,6 +35,8 @@ pub enum Eligibility {
     Lost,
     /// Its disk is full.
     DiskFull,
+    /// It is being emptied, or has been.
+    Draining,
 }
 
 /// What one allocation holds on its node.

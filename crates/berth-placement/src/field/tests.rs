@@ -134,7 +134,8 @@ fn change(board: &mut Board, chance: &mut Chance, held: &mut Vec<AllocId>, step:
     match chance.below(12) {
         0 => board.remove_node(node),
         1 | 2 => {
-            let eligibility = chance.one_of(&[Eligibility::Ready, Eligibility::Lost, Eligibility::DiskFull]);
+            let eligibility =
+                chance.one_of(&[Eligibility::Ready, Eligibility::Lost, Eligibility::DiskFull, Eligibility::Draining]);
             board.put_node(node, &some_machine(chance, step).0, eligibility);
         }
         3 => {

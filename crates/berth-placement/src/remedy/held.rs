@@ -31,6 +31,7 @@ pub(super) fn near(board: &Board, class: Class<'_>, only: Option<NodeId>) -> Vec
             }
             Block::NodeLost
             | Block::DiskFull
+            | Block::Draining
             | Block::DriverMissing(_)
             | Block::Constraint(_)
             | Block::DeviceMissing(_)

@@ -48,6 +48,7 @@ fn fault(seat: &Seat) -> Option<Fault> {
         Eligibility::Ready => None,
         Eligibility::Lost => Some(Fault::Lost),
         Eligibility::DiskFull => Some(Fault::DiskFull),
+        Eligibility::Draining => Some(Fault::Draining),
     }
 }
 

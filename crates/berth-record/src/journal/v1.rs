@@ -31,6 +31,8 @@ stored! {
         Run(spec: Box<JobSpec>),
         Stop(job: JobId),
         StopAlloc(alloc: String),
+        Drain { nodes: Vec<String>, deadline: Option<u64> },
+        Enable(nodes: Vec<String>),
         SetPolicy { spec: Box<PolicySpec>, after: Option<u64> },
     }
 
@@ -51,6 +53,7 @@ stored! {
         NotAuthorized { needed: String },
         NoSuchJob(job: JobId),
         NoSuchAlloc(alloc: String),
+        NoSuchNode(node: String),
         KeyReused { command: String },
         Invalid { place: String, problem: String, remedy: String },
         PlanChanged { plan: String, now: String },

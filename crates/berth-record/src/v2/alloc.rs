@@ -110,6 +110,7 @@ stored! {
     enum Filter = Filter {
         NodeLost,
         DiskFull,
+        Draining,
         DriverMissing(driver: String),
         Constraint(constraint: Constraint),
         DeviceMissing(kind: String),

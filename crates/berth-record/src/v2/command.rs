@@ -18,6 +18,8 @@ stored! {
         JobVersion { job: JobId, version: u64, changed: bool },
         Stopping(job: JobId),
         StoppingAlloc(alloc: String),
+        Draining(nodes: Vec<String>),
+        Enabled(nodes: Vec<String>),
         Policy { name: String, version: u64, changed: bool },
     }
 }

@@ -14,7 +14,11 @@ stored! {
         state: NodeState,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         conditions: Vec<(NodeCondition, u64)>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        drain: Option<Drain>,
     }
+
+    struct Drain = Drain { since: u64, cause: Cause, deadline: Option<u64>, done: Option<u64> }
 
     enum NodeCondition = NodeCondition { DiskFull }
 

@@ -289,13 +289,16 @@ fn node() -> BoxedStrategy<Node> {
         },
     );
     let conditions = btree_map(Just(NodeCondition::DiskFull), time(), 0..2);
-    (node_id(), text(), fingerprint, state, conditions)
-        .prop_map(|(id, agent, fingerprint, state, conditions)| Node {
+    let drain = of((time(), cause(), of(time()), of(time())))
+        .prop_map(|drain| drain.map(|(since, cause, deadline, done)| Drain { since, cause, deadline, done }));
+    (node_id(), text(), fingerprint, state, conditions, drain)
+        .prop_map(|(id, agent, fingerprint, state, conditions, drain)| Node {
             id,
             agent: AgentKey(agent),
             fingerprint,
             state,
             conditions,
+            drain,
         })
         .boxed()
 }
@@ -314,6 +317,7 @@ fn filtered() -> BoxedStrategy<Filtered> {
     let filter = prop_oneof![
         Just(Filter::NodeLost),
         Just(Filter::DiskFull),
+        Just(Filter::Draining),
         text().prop_map(Filter::DriverMissing),
         constraint().prop_map(Filter::Constraint),
         name().prop_map(Filter::DeviceMissing),
@@ -469,6 +473,8 @@ fn command() -> BoxedStrategy<CommandRecord> {
         }),
         job_id().prop_map(CommandOutcome::Stopping),
         alloc_id().prop_map(CommandOutcome::StoppingAlloc),
+        prop::collection::btree_set(node_id(), 0..4).prop_map(CommandOutcome::Draining),
+        prop::collection::btree_set(node_id(), 0..4).prop_map(CommandOutcome::Enabled),
         (name(), any::<u64>(), any::<bool>()).prop_map(|(name, version, changed)| {
             CommandOutcome::Policy { name, version: PolicyVersion(version), changed }
         }),
@@ -502,6 +508,9 @@ fn happening() -> BoxedStrategy<Happening> {
         named().prop_map(|(node, name)| Happening::NodeReady { node, name }),
         named().prop_map(|(node, name)| Happening::NodeLost { node, name }),
         named().prop_map(|(node, name)| Happening::NodeCollected { node, name }),
+        named().prop_map(|(node, name)| Happening::NodeDraining { node, name }),
+        named().prop_map(|(node, name)| Happening::NodeDrained { node, name }),
+        named().prop_map(|(node, name)| Happening::NodeEnabled { node, name }),
     ];
     let of_placing = prop_oneof![
         (of_alloc(), of(alloc_id())).prop_map(|((alloc, job), replaces)| Happening::AllocCreated {

@@ -314,7 +314,15 @@ fn node(state: NodeState) -> Mutation {
         },
         state,
         conditions: BTreeMap::new(),
+        drain: None,
     })
+}
+
+fn drained_node(since: Timestamp) -> Mutation {
+    let Mutation::PutNode(node) = node(NodeState::Ready { since }) else { unreachable!("that is what it makes") };
+    let (deadline, done) = (Some(Timestamp(since.0 + 60_000)), Some(Timestamp(since.0 + 5_000)));
+    let drain = Some(Drain { since, cause: by_command(), deadline, done });
+    Mutation::PutNode(Node { drain, ..node })
 }
 
 fn full_node(since: Timestamp) -> Mutation {
@@ -395,6 +403,12 @@ fn allocs() -> Vec<(String, Mutation)> {
         Shortfall { dimension: Dimension::Memory, wanted: 1 << 40, free: 1 << 30, capacity: 9_007_199_254_740_993 };
     let no_fit =
         |verdict, nearest| WaitReason::NoNodeFits { decision: decision(13), filtered: filtered(), nearest, verdict };
+    let drained = WaitReason::NoNodeFits {
+        decision: decision(13),
+        filtered: Filtered::from([(Filter::Draining, 2)]),
+        nearest: None,
+        verdict: Verdict::Waiting,
+    };
     let disk_full = WaitReason::NoNodeFits {
         decision: decision(13),
         filtered: Filtered::from([(Filter::DiskFull, 2)]),
@@ -413,6 +427,7 @@ fn allocs() -> Vec<(String, Mutation)> {
         ("waiting-never".to_owned(), waiting(no_fit(Verdict::Never, None))),
         ("waiting-back-off".to_owned(), waiting(back_off)),
         ("waiting-disk-full".to_owned(), waiting(disk_full)),
+        ("waiting-drained".to_owned(), waiting(drained)),
         ("placed".to_owned(), placed),
         ("running".to_owned(), running(None)),
         ("ready".to_owned(), running(Some(Timestamp(1_700_000_012_000)))),
@@ -476,7 +491,10 @@ fn ledger() -> Vec<(&'static str, Mutation)> {
         ("event-job-collected", entry(by_timer(Timer::Collect), Happening::JobCollected(job.clone()))),
         ("event-node-ready", of(Happening::NodeReady { node, name: name.clone() })),
         ("event-node-lost", entry(by_timer(Timer::Heartbeat), Happening::NodeLost { node, name: name.clone() })),
-        ("event-node-collected", of(Happening::NodeCollected { node, name })),
+        ("event-node-collected", of(Happening::NodeCollected { node, name: name.clone() })),
+        ("event-node-draining", entry(by_command(), Happening::NodeDraining { node, name: name.clone() })),
+        ("event-node-drained", entry(by_command(), Happening::NodeDrained { node, name: name.clone() })),
+        ("event-node-enabled", entry(by_command(), Happening::NodeEnabled { node, name })),
         ("event-alloc-created", of(Happening::AllocCreated { alloc, job: job.clone(), replaces: Some(alloc_id(11)) })),
         ("event-alloc-waiting", of(Happening::AllocWaiting { alloc, job: job.clone() })),
         ("event-alloc-placed", of(Happening::AllocPlaced { alloc, job: job.clone(), node })),
@@ -546,6 +564,7 @@ pub fn samples() -> Vec<(String, Mutation)> {
         ("meta", Mutation::PutMeta(meta)),
         ("node-ready", node(NodeState::Ready { since })),
         ("node-disk-full", full_node(since)),
+        ("node-drained", drained_node(since)),
         ("node-devices", node_with_devices(since)),
         ("job-devices", job_with_devices()),
         ("job-rules", job_with_rules()),
@@ -570,6 +589,8 @@ pub fn samples() -> Vec<(String, Mutation)> {
             command(CommandOutcome::Policy { name: policy_name(), version: PolicyVersion(5), changed: true }),
         ),
         ("command-stopping-alloc", command(CommandOutcome::StoppingAlloc(alloc_id(23)))),
+        ("command-draining", command(CommandOutcome::Draining([node_id(7), node_id(8)].into()))),
+        ("command-enabled", command(CommandOutcome::Enabled([node_id(7)].into()))),
     ];
     let named = single.into_iter().chain(jobs()).chain(ledger()).map(|(name, sample)| (name.to_owned(), sample));
     named.chain(allocs()).collect()

@@ -104,6 +104,8 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(streams::exec))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show))
+        .routes(routes!(nodes::drain))
+        .routes(routes!(nodes::enable))
         .routes(routes!(plans::make))
         .routes(routes!(plans::show))
         .routes(routes!(events::list))

@@ -1,16 +1,24 @@
-//! Nodes: list, show.
+//! Nodes: list, show, drain, enable.
+
+use std::collections::BTreeSet;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
-use berth_api::wire::v1::{self as wire, ToWire as _};
-use berth_model::Node;
+use axum::http::HeaderMap;
+use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
+use berth_model::{Command, CommandRequest, Millis, Namespace, Node, NodeId};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::Api;
 use super::allocs::no_such_node;
-use super::error::ApiError;
-use super::extract::{Params, Segments, page, page_items};
+use super::auth::operator;
+use super::body::read;
+use super::error::{ApiError, shortened};
+use super::extract::{Params, Segments, idempotency_key, page, page_items};
+use super::jobs::command_outcome;
 use crate::view::View;
 
 /// Which nodes are listed.
@@ -45,6 +53,85 @@ pub async fn show(State(api): State<Api>, Segments(text): Segments<String>) -> R
     let view = api.shared.view();
     let node = view.node(&text).ok_or_else(|| no_such_node(&text))?;
     Ok(Json(wire_node(node, &view)))
+}
+
+/// Empties nodes: nothing new is placed on them, and what is on them moves away.
+#[utoipa::path(post, path = "/v1/drain", tag = "nodes",
+    params(("Idempotency-Key" = String, Header, description = "The client's own key for this command.")),
+    request_body = wire::DrainRequest,
+    responses((status = 200, body = wire::CommandOutcome), (status = "4XX", body = wire::ErrorBody),
+        (status = 503, body = wire::ErrorBody)))]
+pub async fn drain(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<wire::CommandOutcome>, ApiError> {
+    let request: wire::DrainRequest = asked(body, "DrainRequest").await?;
+    let nodes = selected(&api.shared.view(), &request.nodes)?;
+    let deadline = request.deadline_ms.map(|wire::Number(millis)| Millis(millis));
+    command(&api, &headers, Command::Drain { nodes, deadline }).await
+}
+
+/// Lets nodes take work again.
+#[utoipa::path(post, path = "/v1/enable", tag = "nodes",
+    params(("Idempotency-Key" = String, Header, description = "The client's own key for this command.")),
+    request_body = wire::EnableRequest,
+    responses((status = 200, body = wire::CommandOutcome), (status = "4XX", body = wire::ErrorBody),
+        (status = 503, body = wire::ErrorBody)))]
+pub async fn enable(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<wire::CommandOutcome>, ApiError> {
+    let request: wire::EnableRequest = asked(body, "EnableRequest").await?;
+    let nodes = selected(&api.shared.view(), &request.nodes)?;
+    command(&api, &headers, Command::Enable(nodes)).await
+}
+
+async fn asked<T: DeserializeOwned>(body: Body, schema: &str) -> Result<T, ApiError> {
+    let bytes = read(body, wire::NODES_REQUEST_BYTES).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        ApiError::new(ErrorKind::BadRequest, format!("not a choice of nodes: {error}"))
+            .at("body")
+            .remedy(format!("`{schema}` of GET /v1/openapi.json tells what it may hold"))
+    })
+}
+
+/// Nodes are the whole cluster's: they are in no namespace.
+async fn command(api: &Api, headers: &HeaderMap, command: Command) -> Result<Json<wire::CommandOutcome>, ApiError> {
+    let key = idempotency_key(headers)?;
+    let (principal, namespace) = (operator(), Namespace::default());
+    command_outcome(api, CommandRequest { principal, namespace, key, plan: None, command }).await
+}
+
+/// The nodes that are meant: by id, by name, by an attribute, or by their rack.
+pub fn selected(view: &View, texts: &[String]) -> Result<BTreeSet<NodeId>, ApiError> {
+    if texts.is_empty() || texts.len() > wire::NODE_SELECTORS {
+        let message = format!("{} nodes or attributes at once", texts.len());
+        let remedy = format!("name 1 to {}; `ATTRIBUTE=VALUE` names all that have it", wire::NODE_SELECTORS);
+        return Err(ApiError::new(ErrorKind::BadRequest, message).at("body.nodes").remedy(remedy));
+    }
+    let mut nodes = BTreeSet::new();
+    for text in texts {
+        if let Some(node) = view.node(text) {
+            nodes.insert(node.id);
+            continue;
+        }
+        let (attribute, value) = text.split_once('=').unwrap_or(("node.rack", text));
+        let having = view.nodes.values().filter(|node| {
+            let found = node.fingerprint.attributes.get(attribute);
+            found.is_some_and(|found| found == value)
+        });
+        let before = nodes.len();
+        nodes.extend(having.map(|node| node.id));
+        if nodes.len() == before {
+            let message = format!("no node is `{0}`, is named so, or has {attribute}={value}", shortened(text));
+            return Err(ApiError::new(ErrorKind::NotFound, message)
+                .at("body.nodes")
+                .remedy("`berth node list` lists the nodes, `berth node show NODE` the attributes of one"));
+        }
+    }
+    Ok(nodes)
 }
 
 /// A node, with what is held of it.

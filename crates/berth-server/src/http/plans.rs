@@ -1,6 +1,5 @@
 //! Plans: what a change would do.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -8,17 +7,17 @@ use axum::body::Body;
 use axum::extract::State;
 use berth_api::jobfile::{self, policy as policyfile};
 use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
-use berth_model::{Command, NodeId, Plan, PlanId, PlanRequest, Refusal};
+use berth_model::{Command, Plan, PlanId, PlanRequest, Refusal};
 
 use super::Api;
 use super::auth::operator;
 use super::body::read;
-use super::error::{ApiError, shortened};
+use super::error::ApiError;
 use super::extract::{Segments, parse};
 use super::jobs::{JOB_FILES, faults};
+use super::nodes::selected;
 use super::policy::POLICY_FILES;
 use crate::plans::difference;
-use crate::view::View;
 
 /// Plans that are made at once; each holds a copy of the state.
 pub const AT_ONCE: usize = 2;
@@ -92,41 +91,13 @@ fn meant(api: &Api, request: wire::PlanRequest) -> Result<PlanRequest, ApiError>
         }
         wire::PlanRequest::Stop { job } => PlanRequest::Command(Command::Stop(job.0)),
         wire::PlanRequest::StopAlloc { alloc } => PlanRequest::Command(Command::StopAlloc(alloc.0)),
-        wire::PlanRequest::Drain { nodes } => PlanRequest::Drain(selected(&view, &nodes)?),
+        wire::PlanRequest::Drain { nodes } => {
+            PlanRequest::Command(Command::Drain { nodes: selected(&view, &nodes)?, deadline: None })
+        }
         wire::PlanRequest::Policy { policy } => {
             let spec = policyfile::parse_json(&policy.to_string()).map_err(|errors| faults(&errors, POLICY_FILES))?;
             PlanRequest::Command(Command::SetPolicy { spec: Box::new(spec), after: None })
         }
         wire::PlanRequest::Lose { nodes } => PlanRequest::Lose(selected(&view, &nodes)?),
     })
-}
-
-/// The nodes that are meant: by id, by name, by an attribute, or by their rack.
-fn selected(view: &View, texts: &[String]) -> Result<BTreeSet<NodeId>, ApiError> {
-    if texts.is_empty() || texts.len() > wire::PLAN_SELECTORS {
-        let message = format!("{} nodes or attributes at once", texts.len());
-        let remedy = format!("name 1 to {}; `ATTRIBUTE=VALUE` names all that have it", wire::PLAN_SELECTORS);
-        return Err(ApiError::new(ErrorKind::BadRequest, message).at("body.nodes").remedy(remedy));
-    }
-    let mut nodes = BTreeSet::new();
-    for text in texts {
-        if let Some(node) = view.node(text) {
-            nodes.insert(node.id);
-            continue;
-        }
-        let (attribute, value) = text.split_once('=').unwrap_or(("node.rack", text));
-        let having = view.nodes.values().filter(|node| {
-            let found = node.fingerprint.attributes.get(attribute);
-            found.is_some_and(|found| found == value)
-        });
-        let before = nodes.len();
-        nodes.extend(having.map(|node| node.id));
-        if nodes.len() == before {
-            let message = format!("no node is `{0}`, is named so, or has {attribute}={value}", shortened(text));
-            return Err(ApiError::new(ErrorKind::NotFound, message)
-                .at("body.nodes")
-                .remedy("`berth node list` lists the nodes, `berth node show NODE` the attributes of one"));
-        }
-    }
-    Ok(nodes)
 }

@@ -64,6 +64,7 @@ fn of_filter(filter: &Filter) -> Lack {
         Filter::Constraint(_) => Lack::Role,
         Filter::NodeLost
         | Filter::DiskFull
+        | Filter::Draining
         | Filter::DriverMissing(_)
         | Filter::PortTaken(_)
         | Filter::DynamicPortsExhausted

@@ -4,7 +4,7 @@ use berth_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AllocId, CommandId, EventId, JobId, Namespace, Number, PolicyName, Time};
+use super::{AllocId, CommandId, EventId, JobId, Namespace, NodeId, Number, PolicyName, Time};
 
 /// What came of an accepted command. What it tells is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -29,6 +29,16 @@ pub enum CommandOutcome {
         /// Which allocation.
         alloc: AllocId,
     },
+    /// The nodes are being emptied, or have been.
+    Draining {
+        /// Which.
+        nodes: Vec<NodeId>,
+    },
+    /// The nodes take work.
+    Enabled {
+        /// Which.
+        nodes: Vec<NodeId>,
+    },
     /// The cluster has this policy now.
     Policy {
         /// Its name.
@@ -38,6 +48,25 @@ pub enum CommandOutcome {
         /// Whether the command changed anything.
         changed: bool,
     },
+}
+
+/// Which nodes are to be emptied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DrainRequest {
+    /// Ids or names of nodes, or `ATTRIBUTE=VALUE` for every node with it; 1 to 1000 texts, and 10,000 nodes at most.
+    pub nodes: Vec<String>,
+    /// After how many milliseconds what is still there is stopped; with 0 all is stopped at once. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_ms: Option<Number>,
+}
+
+/// Which nodes are to take work again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EnableRequest {
+    /// As in [`DrainRequest`].
+    pub nodes: Vec<String>,
 }
 
 /// An accepted command, as a chain of causes tells it.
@@ -75,6 +104,12 @@ impl From<model::CommandOutcome> for CommandOutcome {
             }
             model::CommandOutcome::Stopping(job) => CommandOutcome::Stopping { job: job.into() },
             model::CommandOutcome::StoppingAlloc(alloc) => CommandOutcome::StoppingAlloc { alloc: alloc.into() },
+            model::CommandOutcome::Draining(nodes) => {
+                CommandOutcome::Draining { nodes: nodes.into_iter().map(NodeId::from).collect() }
+            }
+            model::CommandOutcome::Enabled(nodes) => {
+                CommandOutcome::Enabled { nodes: nodes.into_iter().map(NodeId::from).collect() }
+            }
             model::CommandOutcome::Policy { name, version, changed } => {
                 CommandOutcome::Policy { name: name.into(), version: Number(version.0), changed }
             }

@@ -224,6 +224,12 @@ impl ToWire for model::Node {
                 .iter()
                 .map(|(kind, since)| NodeCondition { kind: (*kind).into(), since: (*since).into() })
                 .collect(),
+            drain: self.drain.as_ref().map(|drain| Drain {
+                since: drain.since.into(),
+                cause: drain.cause.to_wire(names),
+                deadline: drain.deadline.map(Time::from),
+                done: drain.done.map(Time::from),
+            }),
             resources: fingerprint.resources.into(),
             used: model::Resources::default().into(),
             allocs: 0,
@@ -265,6 +271,9 @@ impl ToWire for model::Happening {
             Model::NodeReady { node: id, name } => Happening::NodeReady { node: node(id, name) },
             Model::NodeLost { node: id, name } => Happening::NodeLost { node: node(id, name) },
             Model::NodeCollected { node: id, name } => Happening::NodeCollected { node: node(id, name) },
+            Model::NodeDraining { node: id, name } => Happening::NodeDraining { node: node(id, name) },
+            Model::NodeDrained { node: id, name } => Happening::NodeDrained { node: node(id, name) },
+            Model::NodeEnabled { node: id, name } => Happening::NodeEnabled { node: node(id, name) },
             Model::AllocCreated { alloc, job, replaces } => Happening::AllocCreated {
                 alloc: (*alloc).into(),
                 job: job.clone().into(),

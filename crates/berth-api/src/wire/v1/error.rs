@@ -146,6 +146,8 @@ impl From<model::Refusal> for ErrorInfo {
                 .remedy("`berth status` lists the jobs; old ones are forgotten after a while"),
             model::Refusal::NoSuchAlloc(alloc) => ErrorInfo::new(ErrorKind::NotFound, format!("no allocation {alloc}"))
                 .remedy("`berth status JOB` lists the allocations of a job; old ones are forgotten after a while"),
+            model::Refusal::NoSuchNode(node) => ErrorInfo::new(ErrorKind::NotFound, format!("no node {node}"))
+                .remedy("`berth node list` lists the nodes"),
             model::Refusal::KeyReused { command } => ErrorInfo::new(
                 ErrorKind::Conflict,
                 format!("the idempotency key was used for another request before, command {command}"),

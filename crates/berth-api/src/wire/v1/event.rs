@@ -61,6 +61,21 @@ pub enum Happening {
         /// Which.
         node: NodeRef,
     },
+    /// A node is to be emptied.
+    NodeDraining {
+        /// Which.
+        node: NodeRef,
+    },
+    /// A node that was to be emptied is empty, as its agent has confirmed.
+    NodeDrained {
+        /// Which.
+        node: NodeRef,
+    },
+    /// A node that was being emptied takes work again.
+    NodeEnabled {
+        /// Which.
+        node: NodeRef,
+    },
     /// An allocation was made.
     AllocCreated {
         /// Which.

@@ -23,6 +23,9 @@ pub struct Node {
     /// What is wrong with it, as its agent said last; none of it is news of a node that is lost.
     #[serde(default)]
     pub conditions: Vec<NodeCondition>,
+    /// Whether it is being emptied, or has been; absent while it takes work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
     /// What may be given to allocations.
     pub resources: Resources,
     /// What allocations hold of it.
@@ -56,6 +59,21 @@ pub enum NodeState {
         /// What told.
         cause: Cause,
     },
+}
+
+/// The emptying of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Drain {
+    /// Since when.
+    pub since: Time,
+    /// The command.
+    pub cause: Cause,
+    /// When what is still there is stopped; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Time>,
+    /// Since when nothing is left on the node, as its agent has confirmed; absent: something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub done: Option<Time>,
 }
 
 /// Something that is wrong with a node.

@@ -84,6 +84,9 @@ impl fmt::Display for Act {
                 write!(f, "stop {}", allocs.join(", "))
             }
             Act::Repair { broken, fault: Fault::Lost } => write!(f, "bring node {broken} back, which is lost"),
+            Act::Repair { broken, fault: Fault::Draining } => {
+                write!(f, "let node {broken}, which is drained, take work again: `berth enable {broken}`")
+            }
             Act::Repair { broken, fault: Fault::DiskFull } => write!(f, "free disk on node {broken}, which is full"),
             Act::AddNodes { count: 1, shape } => write!(f, "add a node with {shape}"),
             Act::AddNodes { count, shape } => write!(f, "add {count} nodes, each with {shape}"),
@@ -159,6 +162,7 @@ impl fmt::Display for Filter {
         match self {
             Filter::NodeLost => f.write_str("node is lost"),
             Filter::DiskFull => f.write_str("disk is full"),
+            Filter::Draining => f.write_str("node is drained"),
             Filter::DriverMissing { driver } => write!(f, "driver `{driver}` is missing"),
             Filter::Constraint { attribute, operator, values } => {
                 let (attribute, operator, values) = (attribute.clone(), operator.clone(), values.clone());
@@ -328,6 +332,9 @@ impl fmt::Display for Happening {
             Happening::NodeReady { node } => write!(f, "node {node} is ready"),
             Happening::NodeLost { node } => write!(f, "node {node} was lost"),
             Happening::NodeCollected { node } => write!(f, "node {node} was forgotten"),
+            Happening::NodeDraining { node } => write!(f, "node {node} is to be emptied"),
+            Happening::NodeDrained { node } => write!(f, "node {node} is drained: nothing is left on it"),
+            Happening::NodeEnabled { node } => write!(f, "node {node} takes work again"),
             Happening::AllocCreated { alloc, job, replaces: None } => write!(f, "{alloc} of {job} was made"),
             Happening::AllocCreated { alloc, job, replaces: Some(old) } => {
                 write!(f, "{alloc} of {job} was made in place of {old}")

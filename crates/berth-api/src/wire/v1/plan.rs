@@ -15,8 +15,10 @@ use super::{
 
 /// The most bytes of a request for a plan.
 pub const PLAN_REQUEST_BYTES: usize = model::limits::JOB_BYTES + (64 << 10);
-/// The most nodes that a plan may be asked about by name or attribute at once.
-pub const PLAN_SELECTORS: usize = 256;
+/// The most texts with which nodes may be named at once.
+pub const NODE_SELECTORS: usize = 1_000;
+/// The most bytes of a request that names nodes.
+pub const NODES_REQUEST_BYTES: usize = 256 << 10;
 
 /// A change to plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -161,6 +161,8 @@ pub enum Filter {
     NodeLost,
     /// The node's disk is full.
     DiskFull,
+    /// The node is being drained, or has been.
+    Draining,
     /// The node lacks a driver.
     DriverMissing {
         /// Which.
@@ -386,6 +388,7 @@ impl From<&model::Filter> for Filter {
         match filter {
             model::Filter::NodeLost => Filter::NodeLost,
             model::Filter::DiskFull => Filter::DiskFull,
+            model::Filter::Draining => Filter::Draining,
             model::Filter::DriverMissing(driver) => Filter::DriverMissing { driver: driver.clone() },
             model::Filter::Constraint(constraint) => {
                 let (operator, values) = operator(&constraint.operator);

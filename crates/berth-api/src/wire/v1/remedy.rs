@@ -131,9 +131,11 @@ pub enum Fault {
     Lost,
     /// Its disk is full.
     DiskFull,
+    /// It is being drained, or has been.
+    Draining,
 }
 
-same!(Fault, model::Fault { Lost, DiskFull });
+same!(Fault, model::Fault { Lost, DiskFull, Draining });
 
 /// What a node has that work is placed by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
