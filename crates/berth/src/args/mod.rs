@@ -5,12 +5,13 @@ mod roles;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use berth_model::BuiltIn;
+use berth_model::{BuiltIn, Millis};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use roles::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
 
 use crate::config::BuiltInName;
+use crate::quantity::Quantity;
 
 /// Turns a set of machines into one computer.
 #[derive(Debug, Parser)]
@@ -67,6 +68,16 @@ pub enum Command {
         target: String,
         #[command(flatten)]
         wait: WaitArgs,
+    },
+    /// Empty nodes: nothing new comes to them, what is on them moves away
+    #[command(after_help = DRAIN_HELP)]
+    Drain(DrainArgs),
+    /// Give drained nodes work again; what has moved stays where it is
+    #[command(after_help = "Example: berth enable node-1")]
+    Enable {
+        /// Names or ids of nodes, or ATTRIBUTE=VALUE for every node with it
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
     },
     /// Show the cluster, a job, a node or an allocation
     #[command(after_help = "Example: berth status web")]
@@ -291,6 +302,38 @@ pub enum PlanCommand {
         nodes: Vec<String>,
     },
 }
+
+/// `berth drain`
+#[derive(Clone, Debug, Args)]
+pub struct DrainArgs {
+    /// Names or ids of nodes, or ATTRIBUTE=VALUE for every node with it
+    #[arg(required = true, value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// After how long what is still there is stopped, such as `30m` [default: never]
+    #[arg(long, value_name = "DURATION")]
+    pub deadline: Option<Quantity<Millis>>,
+    /// Stop everything at once, also what has nowhere to go
+    #[arg(long, conflicts_with = "deadline")]
+    pub force: bool,
+    /// Do not wait: end when the command is durable
+    #[arg(long)]
+    pub detach: bool,
+    /// How long to wait, in seconds; the drain goes on without being followed [default: for as long as it takes]
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u32>,
+}
+
+const DRAIN_HELP: &str = "\
+A service is started elsewhere first and stopped here when it is ready there, within its update budget; where it fits
+nowhere, it stays. Batch work may finish. System jobs go last. What is still there at the deadline is stopped, and made
+anew elsewhere. A node is drained when its agent has confirmed that nothing is left, and stays so until `berth enable`.
+The drain goes on if this command is interrupted.
+
+Exit status: 0 when all nodes are drained, 4 when they were not within --timeout.
+
+Example: berth drain node-1
+         berth drain node.rack=r7 --deadline 30m
+         berth drain node-1 --force --detach";
 
 /// How long a command waits for what it has asked for.
 #[derive(Clone, Copy, Debug, Args)]

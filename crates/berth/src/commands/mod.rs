@@ -1,6 +1,7 @@
 //! What each command does: asks the cluster through the API and shows what it says.
 
 pub mod capture;
+pub mod drain;
 pub mod events;
 pub mod exec;
 pub mod lab;
@@ -113,6 +114,8 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&context()?, args).await.and(done),
         Command::Plan(args) => plan::plan(&context()?, args).await.and(done),
         Command::Stop { target, wait } => stop::stop(&context()?, &target, wait).await.and(done),
+        Command::Drain(args) => drain::drain(&context()?, args).await.and(done),
+        Command::Enable { nodes } => drain::enable(&context()?, nodes).await.and(done),
         Command::Status { target } => status::status(&context()?, target.as_deref()).await.and(done),
         Command::Logs(args) => logs::logs(&context()?, args).await.and(done),
         Command::Exec(args) => exec::exec(&context()?, args).await,

@@ -1,7 +1,7 @@
 //! `berth node`: the machines.
 
 use berth_api::client::AllocFilter;
-use berth_api::wire::v1::{Alloc, Node, NodeCondition, NodeConditionKind, NodeDevice, NodeState, parts};
+use berth_api::wire::v1::{Alloc, Drain, Node, NodeCondition, NodeConditionKind, NodeDevice, NodeState, parts};
 use serde::Serialize;
 
 use super::{Context, status};
@@ -61,10 +61,27 @@ fn words(node: &Node) -> String {
     match node.state {
         NodeState::Ready { .. } => {
             let wrong = node.conditions.iter().map(|condition| format!(", {}", condition.kind));
-            std::iter::once("ready".to_owned()).chain(wrong).collect()
+            let stands = match &node.drain {
+                None => "ready",
+                Some(Drain { done: None, .. }) => "draining",
+                Some(Drain { done: Some(_), .. }) => "drained",
+            };
+            std::iter::once(stands.to_owned()).chain(wrong).collect()
         }
+        NodeState::Lost { .. } if node.drain.is_some() => "lost, draining".to_owned(),
         NodeState::Lost { .. } => "lost".to_owned(),
     }
+}
+
+/// How far the emptying of a node is.
+fn drained(drain: &Drain, node: &Node) -> String {
+    let Drain { since, cause, deadline, done } = drain;
+    let rest = match (done, deadline) {
+        (Some(done), _) => format!("nothing is left since {done}; `berth enable {}` gives it work again", node.name),
+        (None, Some(deadline)) => format!("{} allocations are left; they are stopped at {deadline}", node.allocs),
+        (None, None) => format!("{} allocations are left", node.allocs),
+    };
+    format!("\ndrained since {since} by {cause}: {rest}\n")
 }
 
 /// A node with what is on it.
@@ -83,6 +100,9 @@ pub async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
         let mut text = rows(std::slice::from_ref(&whole.node));
         if let NodeState::Lost { since, cause } = &whole.node.state {
             text += &format!("\nlost since {since}: {cause}\n");
+        }
+        if let Some(drain) = &whole.node.drain {
+            text += &drained(drain, &whole.node);
         }
         for NodeCondition { kind, since } in &whole.node.conditions {
             let what_follows = match kind {

@@ -30,7 +30,10 @@ pub async fn plan(context: &Context, args: PlanArgs) -> anyhow::Result<()> {
             };
             (request, Some(format!("berth stop {job}")))
         }
-        (Some(PlanCommand::Drain { nodes }), _) => (PlanRequest::Drain { nodes }, None),
+        (Some(PlanCommand::Drain { nodes }), _) => {
+            let advice = format!("berth drain {}", nodes.join(" "));
+            (PlanRequest::Drain { nodes }, Some(advice))
+        }
         (Some(PlanCommand::Policy { policy: file }), _) => {
             let spec = policy::read(&file)?;
             let request = PlanRequest::Policy { policy: policyfile::to_json(&spec) };
