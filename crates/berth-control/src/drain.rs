@@ -179,6 +179,11 @@ impl State {
         is_drained && self.jobs.get(&alloc.job).is_some_and(|job| job.spec.kind == JobKind::Service)
     }
 
+    /// What empties the node that this allocation is on.
+    pub(crate) fn drain_cause(&self, alloc: &Alloc) -> Option<Cause> {
+        Some(self.drain_of(alloc.occupies()?)?.cause.clone())
+    }
+
     /// Whether an allocation was told to stop because of its node's drain, and not by somebody who wanted it gone.
     pub(crate) fn was_drained(&self, alloc: &Alloc) -> bool {
         alloc.placement().is_some_and(|placement| self.drain_of(placement.node).is_some())

@@ -58,6 +58,8 @@ fn a_single_instance_is_ready_elsewhere_before_it_stops() {
     let told: Vec<String> = w.disk.ledger.values().map(|entry| format!("{:?}", entry.what)).collect();
     let about = |what: &str| told.iter().filter(|told| told.starts_with(what)).count();
     assert_eq!((about("NodeDraining"), about("NodeDrained"), about("NodeEnabled")), (1, 1, 0));
+    let made = w.core.job_allocs(&job_id("web")).into_iter().find(|alloc| !alloc.is_ended()).unwrap();
+    assert_eq!(made.cause, drain_of(&w, "a").unwrap().cause);
 }
 
 #[test]
@@ -169,6 +171,10 @@ fn what_fits_nowhere_stays_and_says_why_and_enabling_ends_the_search() {
     enable(&mut w, "a");
     w.pass(1_000);
     assert_eq!(w.live("web"), ["web[0] v1 ready a"]);
+    let enabled =
+        w.disk.commands.values().find(|record| matches!(record.outcome, CommandOutcome::Enabled(_))).unwrap().id;
+    let given_up = w.core.allocs()[&waiting].clone();
+    assert!(matches!(given_up.state, AllocState::Ended { cause: Cause::Command(id), .. } if id == enabled));
 }
 
 #[test]

@@ -198,7 +198,8 @@ impl Core {
             Some(Outcome::Complete | Outcome::Stopped) if of_wish => new.cause = cause_of(&self.state, old),
             // Over and done with before the job was asked for anew: nobody's place is taken.
             Some(Outcome::Complete | Outcome::Stopped) => new.replaces = replaces,
-            None if current => new.cause = cause_of(&self.state, old),
+            // It is where it is to leave: because of the drain of its node.
+            None if current => new.cause = self.state.drain_cause(old).unwrap_or_else(|| cause_of(&self.state, old)),
             None => {}
         }
         self.create(new)

@@ -30,7 +30,10 @@ impl Core {
     fn keep_best(&mut self, of: &[AllocId]) -> Option<AllocId> {
         let best = of.iter().copied().min_by_key(|id| (!self.is_ready(*id), *id))?;
         for id in of.iter().filter(|id| **id != best) {
-            let cause = self.job_cause(self.alloc(*id));
+            let alloc = self.alloc(*id);
+            // What runs what it should was overtaken by no version, but by whatever is done about its node.
+            let of_node = self.root.clone().filter(|_| self.state.is_current(alloc));
+            let cause = of_node.unwrap_or_else(|| self.job_cause(alloc));
             self.stop(*id, cause);
         }
         Some(best)
