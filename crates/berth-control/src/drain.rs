@@ -184,7 +184,8 @@ impl State {
         Some(self.drain_of(alloc.occupies()?)?.cause.clone())
     }
 
-    /// Whether an allocation was told to stop because of its node's drain, and not by somebody who wanted it gone.
+    /// Whether an allocation that was stopped counts as stopped by a drain: its node is drained by now. What really stopped
+    /// it is not stored with it; `docs/drain.md` tells where that differs.
     pub(crate) fn was_drained(&self, alloc: &Alloc) -> bool {
         alloc.placement().is_some_and(|placement| self.drain_of(placement.node).is_some())
     }

@@ -104,7 +104,7 @@ impl World {
         self.touched = touched(mutations);
     }
 
-    /// Of a node that is called drained nothing is stored as being there, and nothing runs on its machine.
+    /// Of a node that is called drained nothing is stored as being there.
     fn check_drained(&mut self, node: &Node, mutations: &[Mutation]) {
         let was = self.store.nodes.get(&node.id).and_then(|node| node.drain.as_ref()?.done);
         let now = node.drain.as_ref().and_then(|drain| drain.done);

@@ -193,7 +193,7 @@ pub(super) enum Way {
 /// A search from one end alone stops for the other end's after so many arcs.
 const ALONE: u64 = 400;
 
-/// Steps forward for one backward: forward any deficit ends the search, backward all goes to one of them.
+/// Steps forward for one backward. Measured where slots are scarce, from one to thirty: `docs/benchmarks.md`.
 const FORWARD_SHARE: u64 = 3;
 
 /// So many arcs of a node are looked at before the other nodes at its distance have their turn.
