@@ -288,7 +288,13 @@ fn every_planted_fault_is_found() {
     let mut case = sound();
     case.node.state = NodeState::Lost { since: Timestamp(1), cause };
     assert!(matches!(findings(&case)[..], [Finding::NodeLost { .. }]));
-    let drain = Drain { since: Timestamp(1), cause: case.allocs[0].cause.clone(), deadline: None, done: None };
+    let drain = Drain {
+        since: Timestamp(1),
+        asked: Timestamp(1),
+        cause: case.allocs[0].cause.clone(),
+        deadline: None,
+        done: None,
+    };
     let mut drained = sound();
     drained.node.drain = Some(drain);
     assert!(matches!(findings(&drained)[..], [Finding::Draining { .. }]));

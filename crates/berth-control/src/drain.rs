@@ -35,7 +35,7 @@ impl Core {
     ) -> Result<Done, Refusal> {
         let first = self.known_nodes(&nodes)?;
         for node in &nodes {
-            self.begin_drain(*node, deadline, &Cause::Command(id));
+            self.begin_drain(*node, deadline, Cause::Command(id));
         }
         Ok((CommandOutcome::Draining(nodes), first))
     }
@@ -70,24 +70,41 @@ impl Core {
         }
     }
 
-    fn begin_drain(&mut self, id: NodeId, deadline: Option<Millis>, cause: &Cause) {
+    fn begin_drain(&mut self, id: NodeId, deadline: Option<Millis>, cause: Cause) {
         let mut node = self.state.nodes[&id].clone();
         let name = node.fingerprint.name.clone();
         let deadline = deadline.map(|after| self.now + after);
-        let is_new = node.drain.is_none();
-        let drain = node.drain.get_or_insert(Drain { since: self.now, cause: cause.clone(), deadline, done: None });
-        drain.deadline = deadline;
+        let before = node.drain.take();
+        let (since, done) = before.as_ref().map_or((self.now, None), |drain| (drain.since, drain.done));
+        node.drain = Some(Drain { since, asked: self.now, cause: cause.clone(), deadline, done });
         self.state.put_node(node);
-        if is_new {
-            let what = Happening::NodeDraining { node: id, name };
-            self.state.note(self.now, Key::Node(id), cause.clone(), what);
+        if before.as_ref().is_none_or(|drain| drain.deadline != deadline) {
+            let what = Happening::NodeDraining { node: id, name, deadline };
+            self.state.note(self.now, Key::Node(id), cause, what);
+        }
+        if before.is_none() {
             self.mark_node(id);
         }
-        self.resume_drain(id);
+        self.wait_for_deadline(id);
     }
 
-    /// Sets the timer that a drain asks for, also after a change of leader.
+    /// Goes on with a drain after a change of leader.
     pub(crate) fn resume_drain(&mut self, id: NodeId) {
+        self.clamp_deadline(id);
+        self.wait_for_deadline(id);
+    }
+
+    /// A clock that was set back between two leaders makes a deadline no later than it would be from now on.
+    fn clamp_deadline(&mut self, id: NodeId) {
+        let Some(mut node) = self.state.nodes.get(&id).cloned() else { return };
+        let Some(drain) = node.drain.as_mut().filter(|drain| drain.asked > self.now) else { return };
+        drain.deadline = drain.deadline.map(|deadline| self.now + deadline.since(drain.asked));
+        drain.asked = self.now;
+        self.state.put_node(node);
+    }
+
+    /// Stops what is left if the time of a drain is over, and sets the timer if it is yet to be.
+    fn wait_for_deadline(&mut self, id: NodeId) {
         let Some(drain) = self.state.drain_of(id).filter(|drain| drain.done.is_none()) else { return };
         let deadline = drain.deadline;
         self.state.dirty.emptying.insert(id);
@@ -107,9 +124,8 @@ impl Core {
     }
 
     fn stop_all_on(&mut self, id: NodeId) {
-        let Some(cause) = self.state.drain_of(id).map(|drain| drain.cause.clone()) else { return };
         for alloc in self.live_on(id) {
-            self.stop(alloc, cause.clone());
+            self.stop(alloc, Cause::Drain { node: id });
         }
     }
 
@@ -179,15 +195,10 @@ impl State {
         is_drained && self.jobs.get(&alloc.job).is_some_and(|job| job.spec.kind == JobKind::Service)
     }
 
-    /// What empties the node that this allocation is on.
+    /// The drain of the node that this allocation is on, as a cause.
     pub(crate) fn drain_cause(&self, alloc: &Alloc) -> Option<Cause> {
-        Some(self.drain_of(alloc.occupies()?)?.cause.clone())
-    }
-
-    /// Whether an allocation that was stopped counts as stopped by a drain: its node is drained by now. What really stopped
-    /// it is not stored with it; `docs/drain.md` tells where that differs.
-    pub(crate) fn was_drained(&self, alloc: &Alloc) -> bool {
-        alloc.placement().is_some_and(|placement| self.drain_of(placement.node).is_some())
+        let node = alloc.occupies()?;
+        self.drain_of(node).map(|_| Cause::Drain { node })
     }
 
     pub(crate) fn remains_on(&self, id: NodeId) -> Remains {

@@ -177,7 +177,7 @@ impl State {
         later.map(|id| &self.allocs[id]).filter(|other| other.moved_from() == Some(alloc.id)).any(
             |other| match outcome(other) {
                 Some(Outcome::Failed(_) | Outcome::Stopped | Outcome::Complete) => true,
-                Some(Outcome::Lost(_) | Outcome::Preempted { .. }) | None => false,
+                Some(Outcome::Lost(_) | Outcome::Preempted { .. } | Outcome::Drained(_)) | None => false,
             },
         )
     }

@@ -268,6 +268,7 @@ fn stopped(alloc: &Alloc) -> Outcome {
         AllocState::Stopping { cause: Cause::Preemption { by, job }, .. } => {
             Outcome::Preempted { by: *by, job: job.clone() }
         }
+        AllocState::Stopping { cause: Cause::Drain { node }, .. } => Outcome::Drained(*node),
         AllocState::Stopping { .. }
         | AllocState::Waiting { .. }
         | AllocState::Placed { .. }

@@ -218,7 +218,9 @@ impl Core {
         let ended = slot.into_iter().flat_map(|slot| slot.ended.iter().rev());
         let failed = ended.take(AVOIDED).map(|id| self.alloc(*id)).take_while(|old| match outcome(old) {
             Some(Outcome::Failed(_) | Outcome::Lost(_)) => true,
-            Some(Outcome::Complete | Outcome::Stopped | Outcome::Preempted { .. }) | None => false,
+            Some(Outcome::Complete | Outcome::Stopped | Outcome::Preempted { .. } | Outcome::Drained(_)) | None => {
+                false
+            }
         });
         let nodes: BTreeSet<NodeId> = failed.filter_map(|old| old.placement().map(|p| p.node)).collect();
         nodes.into_iter().collect()

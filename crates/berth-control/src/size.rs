@@ -176,7 +176,7 @@ fn of_filtered(filtered: &Filtered) -> usize {
 fn of_outcome(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Failed(failure) => failure.message.len(),
-        Outcome::Complete | Outcome::Stopped | Outcome::Preempted { .. } | Outcome::Lost(_) => 0,
+        Outcome::Complete | Outcome::Stopped | Outcome::Preempted { .. } | Outcome::Drained(_) | Outcome::Lost(_) => 0,
     }
 }
 

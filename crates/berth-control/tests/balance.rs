@@ -325,3 +325,14 @@ fn what_was_planned_is_carried_out_before_the_next_move() {
     assert!(w.live("slow").iter().all(|line| line.contains("v2 ready")), "{:?}", w.live("slow"));
     assert_ne!(on(&w, "web", "b"), 0);
 }
+
+#[test]
+fn nothing_is_moved_to_a_node_that_is_drained() {
+    let mut w = moving(4, service("web").count(4).cpu(1_000).min_ready(0));
+    let nodes = w.core.nodes().keys().skip(1).copied().collect();
+    w.answer(Command::Drain { nodes, deadline: None }).unwrap();
+    w.pass(30_000);
+    assert_eq!((on(&w, "web", "a"), on(&w, "web", "b")), (4, 0), "{:?}", w.live("web"));
+    let proposed = balance(&w).proposals.iter().map(|proposal| proposal.moves.len()).sum::<usize>();
+    assert_eq!(proposed, 0);
+}

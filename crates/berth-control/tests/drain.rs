@@ -59,7 +59,7 @@ fn a_single_instance_is_ready_elsewhere_before_it_stops() {
     let about = |what: &str| told.iter().filter(|told| told.starts_with(what)).count();
     assert_eq!((about("NodeDraining"), about("NodeDrained"), about("NodeEnabled")), (1, 1, 0));
     let made = w.core.job_allocs(&job_id("web")).into_iter().find(|alloc| !alloc.is_ended()).unwrap();
-    assert_eq!(made.cause, drain_of(&w, "a").unwrap().cause);
+    assert_eq!(made.cause, Cause::Drain { node: id(&w, "a") });
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn at_the_deadline_everything_stops_and_batch_work_is_done_again_elsewhere() {
     w.pass(20_000);
     assert_eq!(w.live("sum"), ["sum[1] v1 ready b", "sum[0] v1 ready b"]);
     assert!(is_drained(&w, "a"));
-    let cause = drain_of(&w, "a").unwrap().cause;
+    let cause = Cause::Drain { node: id(&w, "a") };
     let stopped = w.disk.ledger.values().find(|entry| matches!(entry.what, Happening::AllocStopping { .. })).unwrap();
     assert_eq!(stopped.cause, cause);
 }
@@ -216,4 +216,90 @@ fn asked_again_a_drain_has_another_deadline_and_what_is_no_node_is_refused() {
     assert!(drain_of(&w, "a").is_some(), "nothing is half done");
     let none = w.answer(Command::Drain { nodes: [].into(), deadline: None });
     assert!(matches!(none, Err(Refusal::Invalid { .. })));
+}
+
+/// The nodes of which the ledger says that they are to be emptied, with the deadlines.
+fn begun(w: &World) -> Vec<Option<Timestamp>> {
+    let entries = w.disk.ledger.values().filter_map(|entry| match &entry.what {
+        Happening::NodeDraining { deadline, .. } => Some(*deadline),
+        _ => None,
+    });
+    entries.collect()
+}
+
+#[test]
+fn batch_work_that_a_drain_stops_is_done_again_though_its_node_is_enabled_meanwhile() {
+    let mut w = cluster(&["a"]);
+    w.run(batch("sum")).unwrap();
+    w.pass(1_000);
+    w.cut("a");
+    drain(&mut w, "a", Some(0));
+    assert_eq!(w.live("sum"), ["sum[0] v1 stopping a"]);
+    enable(&mut w, "a");
+    w.connect("a");
+    w.pass(5_000);
+    assert_eq!(w.live("sum"), ["sum[0] v1 ready a"]);
+    assert_eq!(w.all("sum")[0], "sum[0] v1 drained a");
+}
+
+#[test]
+fn batch_work_that_somebody_stopped_stays_stopped_when_its_node_is_drained_later() {
+    let mut w = cluster(&["a", "b"]);
+    w.run(batch("sum").count(2)).unwrap();
+    w.pass(1_000);
+    let on_a = w.core.job_allocs(&job_id("sum")).into_iter().find(|alloc| w.line(alloc).ends_with(" a")).unwrap().id;
+    w.answer(Command::StopAlloc(on_a)).unwrap();
+    w.pass(1_000);
+    drain(&mut w, "a", Some(0));
+    w.lead_anew();
+    w.pass(5_000);
+    assert_eq!(w.all("sum"), ["sum[0] v1 stopped a", "sum[1] v1 ready b"]);
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_deadline_later_than_it_would_be_from_now_on() {
+    let mut w = cluster(&["a", "b"]);
+    drain(&mut w, "b", None);
+    w.run(batch("sum")).unwrap();
+    w.pass(1_000);
+    drain(&mut w, "a", None);
+    w.pass(10_000);
+    drain(&mut w, "a", Some(20_000));
+    w.now = Timestamp(w.now.0 - 900_000);
+    w.lead_anew();
+    w.pass(19_000);
+    assert_eq!(w.live("sum"), ["sum[0] v1 ready a"]);
+    w.pass(2_000);
+    assert_eq!(w.live("sum"), ["sum[0] v1 waiting no-room -"]);
+}
+
+#[test]
+fn every_change_of_a_deadline_is_told_and_blamed_on_whoever_asked_for_it() {
+    let mut w = cluster(&["a"]);
+    w.run(batch("sum")).unwrap();
+    w.pass(1_000);
+    drain(&mut w, "a", None);
+    drain(&mut w, "a", None);
+    drain(&mut w, "a", Some(2_000));
+    let deadline = w.now + Millis(2_000);
+    assert_eq!(begun(&w), [None, Some(deadline)]);
+    let last = w.disk.commands.values().map(|record| record.id).max().unwrap();
+    assert_eq!(drain_of(&w, "a").unwrap().cause, Cause::Command(last));
+    w.pass(3_000);
+    assert_eq!(w.all("sum")[0], "sum[0] v1 drained a");
+    let stopping = |entry: &&LedgerEntry| matches!(entry.what, Happening::AllocStopping { .. });
+    let stopped = w.disk.ledger.values().find(stopping).unwrap();
+    assert_eq!(stopped.cause, Cause::Drain { node: id(&w, "a") });
+}
+
+#[test]
+fn preemption_makes_no_room_on_a_node_that_is_drained() {
+    let mut w = cluster(&["a", "b"]);
+    w.run(service("low").count(2).cpu(4_000).priority(10).max_parallel(2)).unwrap();
+    w.pass(20_000);
+    drain(&mut w, "a", None);
+    w.run(service("high").count(2).cpu(4_000).priority(90)).unwrap();
+    w.pass(20_000);
+    let on_a: Vec<String> = w.live("high").into_iter().filter(|line| line.ends_with(" a")).collect();
+    assert_eq!((on_a.len(), ready(&w, "high")), (0, 1), "{:?}", w.live("high"));
 }

@@ -130,6 +130,8 @@ pub enum Outcome {
         /// Of which job.
         job: JobId,
     },
+    /// It was told to stop when the time that its drained node had was over.
+    Drained(NodeId),
     /// It failed beyond its restart policy.
     Failed(Failure),
     /// Its node was lost.

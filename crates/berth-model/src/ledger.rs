@@ -60,12 +60,14 @@ pub enum Happening {
         /// Its name.
         name: NodeName,
     },
-    /// A node is to be emptied.
+    /// A node is to be emptied, or by another time than was asked for before.
     NodeDraining {
         /// Which.
         node: NodeId,
         /// Its name.
         name: NodeName,
+        /// When what is still there is stopped; none: never.
+        deadline: Option<Timestamp>,
     },
     /// A node that was to be emptied is empty: its agent has confirmed that nothing is left.
     NodeDrained {

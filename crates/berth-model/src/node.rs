@@ -46,7 +46,9 @@ pub struct Node {
 pub struct Drain {
     /// Since when.
     pub since: Timestamp,
-    /// The command.
+    /// When it was asked for the last time. What was set then counts from there.
+    pub asked: Timestamp,
+    /// The command that asked last.
     pub cause: Cause,
     /// When what is still there is stopped, whatever becomes of it; none: it may take as long as it likes.
     pub deadline: Option<Timestamp>,

@@ -27,6 +27,11 @@ pub enum Cause {
         /// Of which job.
         job: JobId,
     },
+    /// Its node is drained.
+    Drain {
+        /// Which.
+        node: NodeId,
+    },
     /// A time had come.
     Timer {
         /// Which.
@@ -52,6 +57,7 @@ impl fmt::Display for Cause {
             Cause::Event(id) => write!(f, "event {id}"),
             Cause::Report { node, serial } => write!(f, "report {serial} of node {node}"),
             Cause::Preemption { by, job } => write!(f, "preempted by {by} of job {job}"),
+            Cause::Drain { node } => write!(f, "drain of node {node}"),
             Cause::Timer { timer, .. } => write!(f, "timer: {timer}"),
             Cause::Balance { from, .. } => write!(f, "moved from {from} by balancing"),
         }

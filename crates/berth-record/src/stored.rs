@@ -52,7 +52,7 @@ macro_rules! stored {
             $(
                 $(#[$variant_meta:meta])*
                 $variant:ident
-                $( { $($field:ident: $type:ty),* $(,)? } )?
+                $( { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? } )?
                 $( ( $($item:ident: $item_type:ty),* ) )?
             ),* $(,)?
         }
@@ -62,7 +62,9 @@ macro_rules! stored {
         #[derive(serde::Serialize, serde::Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "snake_case")]
         pub(crate) enum $name {
-            $( $(#[$variant_meta])* $variant $( { $($field: $type),* } )? $( ( $($item_type),* ) )? ),*
+            $( $(#[$variant_meta])* $variant
+                $( { $($(#[$field_meta])* $field: $type),* } )?
+                $( ( $($item_type),* ) )? ),*
         }
 
         impl crate::stored::Stored<berth_model::$domain> for $name {

@@ -135,7 +135,7 @@ impl View {
         if let Happening::NodeReady { node, name }
         | Happening::NodeLost { node, name }
         | Happening::NodeCollected { node, name }
-        | Happening::NodeDraining { node, name }
+        | Happening::NodeDraining { node, name, .. }
         | Happening::NodeDrained { node, name }
         | Happening::NodeEnabled { node, name } = &entry.what
         {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use berth_api::wire::v1::{self as wire, ToWire as _};
-use berth_model::{Alloc, AllocState, Cause, Job, JobState, LedgerEntry, WaitReason};
+use berth_model::{Alloc, AllocState, Cause, Happening, Job, JobState, LedgerEntry, NodeId, WaitReason};
 
 use crate::view::View;
 
@@ -77,6 +77,10 @@ fn waiting(view: &View, job: &Job) -> Vec<wire::WaitingGroup> {
     groups
 }
 
+fn asks_to_drain(entry: &LedgerEntry, node: NodeId) -> bool {
+    matches!(entry.what, Happening::NodeDraining { node: of, .. } if of == node)
+}
+
 /// A cause, and its cause, and so on, nearest first.
 fn chain(view: &View, cause: &Cause) -> Vec<wire::CauseLink> {
     let mut links = Vec::new();
@@ -89,6 +93,7 @@ fn chain(view: &View, cause: &Cause) -> Vec<wire::CauseLink> {
             Cause::Event(id) => (None, view.ledger.get(id)),
             // The one that took the place exists because somebody asked for it.
             Cause::Preemption { by, .. } => (None, view.ledger.values().find(|entry| entry.what.alloc() == Some(*by))),
+            Cause::Drain { node } => (None, view.ledger.values().rev().find(|entry| asks_to_drain(entry, *node))),
             Cause::Report { .. } | Cause::Timer { .. } | Cause::Balance { .. } => (None, None),
         };
         links.push(wire::CauseLink {

@@ -250,7 +250,7 @@ impl World {
             Cause::Report { node, .. } => self.facts.nodes_made.contains(node),
             Cause::Preemption { by, .. } => self.facts.made.contains(by),
             Cause::Timer { due, .. } => due.0 <= now.0 + CLOCKS_APART,
-            Cause::Balance { from, .. } => self.facts.nodes_made.contains(from),
+            Cause::Balance { from: node, .. } | Cause::Drain { node } => self.facts.nodes_made.contains(node),
         };
         self.holds(Invariant::Caused, holds, format_args!("{of} is caused by {cause}, which never was"));
     }

@@ -377,7 +377,7 @@ fn work_is_over<'a>(at_index: impl Iterator<Item = &'a Alloc>) -> bool {
     at_index.max_by_key(|alloc| alloc.id).is_some_and(|newest| match &newest.state {
         AllocState::Ended { outcome, .. } => match outcome {
             Outcome::Complete | Outcome::Stopped | Outcome::Failed(_) => true,
-            Outcome::Lost(_) | Outcome::Preempted { .. } => false,
+            Outcome::Lost(_) | Outcome::Preempted { .. } | Outcome::Drained(_) => false,
         },
         AllocState::Waiting { .. }
         | AllocState::Placed { .. }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use support::lab::Lab;
-use support::picture::{expected, json, name, picture, wait_for_nodes, wait_for_rest};
-use support::{processes_with, root, text};
+use support::picture::{SOON, expected, json, name, picture, wait_for_nodes, wait_for_rest};
+use support::{processes_with, root, text, until};
 
 /// What nobody else on this machine sleeps for.
 const WEB: &str = "100417";
@@ -79,9 +79,21 @@ fn batch_work_holds_a_drain_up_until_it_is_forced(lab: &Lab) {
     assert_eq!(held_up.status.code(), Some(4), "{told}");
     assert!(told.contains("1 node is not empty yet: ") && told.contains("1 of default/sum"), "{told}");
     assert!(lab.ok(&["node", "list"]).contains("draining"));
+    who_follows_is_told_that_somebody_has_enabled_the_node(lab, &node);
     lab.ok(&["drain", &node, "--force"]);
     wait_for_rest(lab, &BTreeSet::from(["sum"]));
     let running: Vec<_> = lab.allocs("sum").into_iter().filter(|alloc| alloc["state"]["kind"] == "running").collect();
     assert_eq!(running.len(), 1, "{running:#?}");
     assert_ne!(name(&running[0]["state"]["placement"]["node"]), node);
+}
+
+fn who_follows_is_told_that_somebody_has_enabled_the_node(lab: &Lab, node: &str) {
+    let mut follower = lab.command(&["drain", node, "--deadline", "1h"]);
+    let follower = follower.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    until("a deadline", SOON, || json(lab, &["node", "show", node])["node"]["drain"]["deadline"].as_str().map(drop));
+    lab.ok(&["enable", node]);
+    let ended = follower.wait_with_output().unwrap();
+    let told = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(4), "{told}");
+    assert!(told.contains(&format!("not drained: somebody has enabled {node} meanwhile")), "{told}");
 }

@@ -1,5 +1,5 @@
-//! Batch: every slot's work is done once. What failed is tried again elsewhere a few times; what was lost with its node
-//! is done again; what somebody stopped stays stopped. A new version begins all work anew, and the old instances stop
+//! Batch: every slot's work is done once. What failed is tried again elsewhere a few times; what was lost with its node,
+//! made room for another or was drained is done again; what somebody stopped stays stopped. A new version begins all work anew, and the old instances stop
 //! first: two at once would do the same work. Instances that the new version leaves as they were go on, and count.
 
 use berth_model::{AllocState, Cause, GroupName, JobId, JobOutcome, Outcome};
@@ -53,10 +53,9 @@ impl Core {
         }
         match outcome(alloc)? {
             Outcome::Complete => Some(Work::Complete),
-            Outcome::Stopped if self.state.was_drained(alloc) => None,
             Outcome::Stopped => Some(Work::Stopped),
             Outcome::Failed(_) => (alloc.failures + 1 >= BATCH_TRIES).then_some(Work::Failed),
-            Outcome::Lost(_) | Outcome::Preempted { .. } => None,
+            Outcome::Lost(_) | Outcome::Preempted { .. } | Outcome::Drained(_) => None,
         }
     }
 

@@ -191,7 +191,7 @@ impl Core {
             }
             // A new version begins with a clean slate.
             Some(Outcome::Failed(_)) => {}
-            Some(Outcome::Lost(_) | Outcome::Preempted { .. }) => {
+            Some(Outcome::Lost(_) | Outcome::Preempted { .. } | Outcome::Drained(_)) => {
                 new.failures = if current { old.failures } else { 0 };
                 new.cause = cause_of(&self.state, old);
             }

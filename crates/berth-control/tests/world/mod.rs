@@ -318,6 +318,7 @@ impl World {
                 Outcome::Complete => "complete".to_owned(),
                 Outcome::Stopped => "stopped".to_owned(),
                 Outcome::Preempted { .. } => "preempted".to_owned(),
+                Outcome::Drained(_) => "drained".to_owned(),
                 Outcome::Failed(_) => "failed".to_owned(),
                 Outcome::Lost(_) => "lost".to_owned(),
             },

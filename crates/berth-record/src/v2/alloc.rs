@@ -34,6 +34,7 @@ stored! {
         Complete,
         Stopped,
         Preempted { by: String, job: JobId },
+        Drained(node: String),
         Failed(failure: Failure),
         Lost(node: String),
     }

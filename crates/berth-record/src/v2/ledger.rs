@@ -16,7 +16,12 @@ stored! {
         NodeReady { node: String, name: String },
         NodeLost { node: String, name: String },
         NodeCollected { node: String, name: String },
-        NodeDraining { node: String, name: String },
+        NodeDraining {
+            node: String,
+            name: String,
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            deadline: Option<u64>,
+        },
         NodeDrained { node: String, name: String },
         NodeEnabled { node: String, name: String },
         AllocCreated { alloc: String, job: JobId, replaces: Option<String> },

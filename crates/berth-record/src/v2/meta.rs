@@ -22,6 +22,7 @@ stored! {
         Event(id: String),
         Report { node: String, serial: u64 },
         Preemption { by: String, job: JobId },
+        Drain { node: String },
         Timer { timer: Timer, due: u64 },
         Balance { from: String, cost: i64, gain: i64 },
     }

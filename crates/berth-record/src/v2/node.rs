@@ -18,7 +18,15 @@ stored! {
         drain: Option<Drain>,
     }
 
-    struct Drain = Drain { since: u64, cause: Cause, deadline: Option<u64>, done: Option<u64> }
+    struct Drain = Drain {
+        since: u64,
+        // Missing from what the first program that could drain has stored.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        asked: u64,
+        cause: Cause,
+        deadline: Option<u64>,
+        done: Option<u64>,
+    }
 
     enum NodeCondition = NodeCondition { DiskFull }
 
@@ -39,4 +47,9 @@ stored! {
         Ready { since: u64 },
         Lost { since: u64, cause: Cause },
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes what it asks about by reference")]
+fn is_zero(time: &u64) -> bool {
+    *time == 0
 }

@@ -74,6 +74,7 @@ fn cause() -> BoxedStrategy<Cause> {
         id(EventId::new).prop_map(Cause::Event),
         (node_id(), number()).prop_map(|(node, serial)| Cause::Report { node, serial }),
         (alloc_id(), job_id()).prop_map(|(by, job)| Cause::Preemption { by, job }),
+        node_id().prop_map(|node| Cause::Drain { node }),
         (timer, time()).prop_map(|(timer, due)| Cause::Timer { timer, due }),
         (node_id(), any::<i64>(), any::<i64>()).prop_map(|(from, cost, gain)| Cause::Balance { from, cost, gain }),
     ]
@@ -289,8 +290,9 @@ fn node() -> BoxedStrategy<Node> {
         },
     );
     let conditions = btree_map(Just(NodeCondition::DiskFull), time(), 0..2);
-    let drain = of((time(), cause(), of(time()), of(time())))
-        .prop_map(|drain| drain.map(|(since, cause, deadline, done)| Drain { since, cause, deadline, done }));
+    let drain = of((time(), time(), cause(), of(time()), of(time()))).prop_map(|drain| {
+        drain.map(|(since, asked, cause, deadline, done)| Drain { since, asked, cause, deadline, done })
+    });
     (node_id(), text(), fingerprint, state, conditions, drain)
         .prop_map(|(id, agent, fingerprint, state, conditions, drain)| Node {
             id,
@@ -402,6 +404,7 @@ fn outcome() -> BoxedStrategy<Outcome> {
         Just(Outcome::Complete),
         Just(Outcome::Stopped),
         (alloc_id(), job_id()).prop_map(|(by, job)| Outcome::Preempted { by, job }),
+        node_id().prop_map(Outcome::Drained),
         failure().prop_map(Outcome::Failed),
         node_id().prop_map(Outcome::Lost),
     ]
@@ -508,7 +511,11 @@ fn happening() -> BoxedStrategy<Happening> {
         named().prop_map(|(node, name)| Happening::NodeReady { node, name }),
         named().prop_map(|(node, name)| Happening::NodeLost { node, name }),
         named().prop_map(|(node, name)| Happening::NodeCollected { node, name }),
-        named().prop_map(|(node, name)| Happening::NodeDraining { node, name }),
+        (named(), prop::option::of(time())).prop_map(|((node, name), deadline)| Happening::NodeDraining {
+            node,
+            name,
+            deadline
+        }),
         named().prop_map(|(node, name)| Happening::NodeDrained { node, name }),
         named().prop_map(|(node, name)| Happening::NodeEnabled { node, name }),
     ];

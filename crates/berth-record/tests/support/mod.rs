@@ -251,6 +251,14 @@ fn allocs_preempted() -> [Mutation; 2] {
     [stopping, ended].map(|state| Mutation::PutAlloc(Box::new(alloc(state, by_event()))))
 }
 
+fn allocs_drained() -> [Mutation; 2] {
+    let (since, placement) = (Timestamp(1_700_000_002_000), placement("pack"));
+    let (cause, outcome) = (Cause::Drain { node: node_id(2) }, Outcome::Drained(node_id(2)));
+    let stopping = AllocState::Stopping { placement: placement.clone(), since, cause };
+    let ended = AllocState::Ended { placement: Some(placement), at: since, outcome, cause: by_report() };
+    [stopping, ended].map(|state| Mutation::PutAlloc(Box::new(alloc(state, by_event()))))
+}
+
 fn job_with_rules() -> Mutation {
     let spec = JobSpec { groups: vec![GroupSpec { rules: rules(), ..group() }], ..spec(JobKind::Service) };
     let changed = (Timestamp(1_700_000_000_123), by_command());
@@ -318,10 +326,10 @@ fn node(state: NodeState) -> Mutation {
     })
 }
 
-fn drained_node(since: Timestamp) -> Mutation {
+fn drained_node(since: Timestamp, asked: Timestamp) -> Mutation {
     let Mutation::PutNode(node) = node(NodeState::Ready { since }) else { unreachable!("that is what it makes") };
     let (deadline, done) = (Some(Timestamp(since.0 + 60_000)), Some(Timestamp(since.0 + 5_000)));
-    let drain = Some(Drain { since, cause: by_command(), deadline, done });
+    let drain = Some(Drain { since, asked, cause: by_command(), deadline, done });
     Mutation::PutNode(Node { drain, ..node })
 }
 
@@ -484,6 +492,7 @@ fn ledger() -> Vec<(&'static str, Mutation)> {
         Mutation::PutLedger(LedgerEntry { id, at: Timestamp(1_700_000_004_000), cause, what })
     };
     let of = |what| entry(by_event(), what);
+    let draining = |deadline| Happening::NodeDraining { node, name: name.clone(), deadline };
     vec![
         ("event-job-version", entry(by_command(), Happening::JobVersion { job: job.clone(), version: JobVersion(4) })),
         ("event-job-stopping", of(Happening::JobStopping(job.clone()))),
@@ -492,7 +501,8 @@ fn ledger() -> Vec<(&'static str, Mutation)> {
         ("event-node-ready", of(Happening::NodeReady { node, name: name.clone() })),
         ("event-node-lost", entry(by_timer(Timer::Heartbeat), Happening::NodeLost { node, name: name.clone() })),
         ("event-node-collected", of(Happening::NodeCollected { node, name: name.clone() })),
-        ("event-node-draining", entry(by_command(), Happening::NodeDraining { node, name: name.clone() })),
+        ("event-node-draining", entry(by_command(), draining(None))),
+        ("event-node-draining-by-then", entry(by_command(), draining(Some(Timestamp(1_700_000_100_000))))),
         ("event-node-drained", entry(by_command(), Happening::NodeDrained { node, name: name.clone() })),
         ("event-node-enabled", entry(by_command(), Happening::NodeEnabled { node, name })),
         ("event-alloc-created", of(Happening::AllocCreated { alloc, job: job.clone(), replaces: Some(alloc_id(11)) })),
@@ -559,12 +569,14 @@ pub fn samples() -> Vec<(String, Mutation)> {
     let changed = CommandOutcome::JobVersion { job: job_id(), version: JobVersion(4), changed: true };
     let since = Timestamp(1_700_000_000_000);
     let [preempted_stopping, preempted_ended] = allocs_preempted();
+    let [drained_stopping, drained_ended] = allocs_drained();
     let [moved, moved_in_vain] = allocs_moved();
     let single = vec![
         ("meta", Mutation::PutMeta(meta)),
         ("node-ready", node(NodeState::Ready { since })),
         ("node-disk-full", full_node(since)),
-        ("node-drained", drained_node(since)),
+        ("node-drained", drained_node(since, Timestamp(0))),
+        ("node-drained-again", drained_node(since, Timestamp(since.0 + 1_000))),
         ("node-devices", node_with_devices(since)),
         ("job-devices", job_with_devices()),
         ("job-rules", job_with_rules()),
@@ -572,6 +584,8 @@ pub fn samples() -> Vec<(String, Mutation)> {
         ("alloc-waiting-preempting", alloc_preempting()),
         ("alloc-stopping-preempted", preempted_stopping),
         ("alloc-ended-preempted", preempted_ended),
+        ("alloc-stopping-drained", drained_stopping),
+        ("alloc-ended-drained", drained_ended),
         ("alloc-waiting-gang", alloc_in_a_gang()),
         ("alloc-placed-preferences", alloc_by_preferences()),
         ("alloc-placed-devices", alloc_with_devices()),

@@ -103,8 +103,10 @@ pub fn wire_alloc(api: &Api, view: &View, alloc: &Alloc) -> wire::Alloc {
     if let AllocState::Placed { placement, .. } = &alloc.state {
         told.progress = api.shared.agents.progress(placement.node, alloc.id).map(wire::Progress::from);
     }
-    if let AllocState::Ended { outcome: Outcome::Failed(_) | Outcome::Lost(_) | Outcome::Preempted { .. }, .. } =
-        &alloc.state
+    if let AllocState::Ended {
+        outcome: Outcome::Failed(_) | Outcome::Lost(_) | Outcome::Preempted { .. } | Outcome::Drained(_),
+        ..
+    } = &alloc.state
     {
         told.followed_by = view.followed_by(alloc).map(|next| successor(next));
     }

@@ -19,7 +19,7 @@ pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     let too_large = || {
         ApiError::new(ErrorKind::TooLarge, format!("the body is over the limit of {limit} bytes"))
             .at("body")
-            .remedy("split the job, or keep large data outside the job file")
+            .remedy("send less at once; large data belongs outside a job file")
     };
     // Said to be too large: there is no need to see it.
     if body.size_hint().lower() > limit as u64 {

@@ -125,7 +125,8 @@ pub fn selected(view: &View, texts: &[String]) -> Result<BTreeSet<NodeId>, ApiEr
         let before = nodes.len();
         nodes.extend(having.map(|node| node.id));
         if nodes.len() == before {
-            let message = format!("no node is `{0}`, is named so, or has {attribute}={value}", shortened(text));
+            let [text, attribute, value] = [text, attribute, value].map(shortened);
+            let message = format!("no node is `{text}`, is named so, or has {attribute}={value}");
             return Err(ApiError::new(ErrorKind::NotFound, message)
                 .at("body.nodes")
                 .remedy("`berth node list` lists the nodes, `berth node show NODE` the attributes of one"));

@@ -329,7 +329,7 @@ nowhere, it stays. Batch work may finish. System jobs go last. What is still the
 anew elsewhere. A node is drained when its agent has confirmed that nothing is left, and stays so until `berth enable`.
 The drain goes on if this command is interrupted.
 
-Exit status: 0 when all nodes are drained, 4 when they were not within --timeout.
+Exit status: 0 when all nodes are drained, 4 when they were not within --timeout or somebody has enabled one meanwhile.
 
 Example: berth drain node-1
          berth drain node.rack=r7 --deadline 30m

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use berth_api::client::{AllocFilter, new_key};
-use berth_api::wire::v1::{AllocState, CommandOutcome, DrainRequest, EnableRequest, Node, NodeId, NodeState, Number};
+use berth_api::wire::v1::{
+    AllocId, AllocState, CommandOutcome, DrainRequest, EnableRequest, JobId, Node, NodeId, NodeState, Number,
+};
 use berth_model::Millis;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -17,6 +19,9 @@ use crate::quantity::Quantity;
 
 /// How often to ask what is left.
 const PACE: Duration = Duration::from_millis(250);
+
+/// Of so many jobs it is told what holds them up.
+const EXPLAINED: usize = 3;
 
 /// The nodes, as they stand when the command ends.
 #[derive(Serialize)]
@@ -61,7 +66,12 @@ async fn until_drained(context: &Context, ids: &[NodeId], timeout: Option<u32>) 
     let progress = Progress::start(context.format);
     loop {
         let nodes = these(context, ids).await?;
-        // Somebody who enables a node meanwhile has ended its drain.
+        if let Some(enabled) = nodes.iter().find(|node| node.drain.is_none()) {
+            let name = &enabled.name.0;
+            let message =
+                format!("not drained: somebody has enabled {name} meanwhile; `berth events` tells who and when");
+            return Err(failed(Status::NotReached, message));
+        }
         let waits = |node: &Node| node.drain.as_ref().is_some_and(|drain| drain.done.is_none());
         let left: Vec<&Node> = nodes.iter().filter(|node| waits(node)).collect();
         if left.is_empty() {
@@ -85,16 +95,21 @@ async fn until_drained(context: &Context, ids: &[NodeId], timeout: Option<u32>) 
 
 /// What is left on the nodes, job by job, and why some of it is.
 async fn what_is_left(context: &Context, nodes: &[&Node]) -> anyhow::Result<String> {
-    let mut of_job: BTreeMap<String, usize> = BTreeMap::new();
+    let mut of_job: BTreeMap<JobId, Vec<AllocId>> = BTreeMap::new();
     for node in nodes {
         let filter = AllocFilter { node: Some(node.id.to_string()), ..AllocFilter::default() };
         for alloc in context.client.allocs(&filter).await? {
             if !matches!(alloc.state, AllocState::Ended { .. } | AllocState::Waiting { .. }) {
-                *of_job.entry(alloc.job.to_string()).or_default() += 1;
+                of_job.entry(alloc.job).or_default().push(alloc.id);
             }
         }
     }
-    let mut parts: Vec<String> = of_job.iter().map(|(job, count)| format!("{count} of {job}")).collect();
+    let mut parts = Vec::new();
+    for (at, (job, left)) in of_job.iter().enumerate() {
+        let why = if at < EXPLAINED { what_holds_up(context, job, left).await? } else { None };
+        let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+        parts.push(format!("{} of {job}{why}", left.len()));
+    }
     let lost: Vec<&str> = nodes
         .iter()
         .filter(|node| matches!(node.state, NodeState::Lost { .. }))
@@ -108,4 +123,16 @@ async fn what_is_left(context: &Context, nodes: &[&Node]) -> anyhow::Result<Stri
     }
     let (count, verb) = (nodes.len(), if nodes.len() == 1 { "node is" } else { "nodes are" });
     Ok(format!("{count} {verb} not empty yet: {}", parts.join(", ")))
+}
+
+/// Why those that are to take over from what is left of a job do not yet, if one of them waits for a place.
+async fn what_holds_up(context: &Context, job: &JobId, left: &[AllocId]) -> anyhow::Result<Option<String>> {
+    let filter = AllocFilter { job: Some(job.0.clone()), ..AllocFilter::default() };
+    let next = context.client.allocs(&filter).await?.into_iter().find_map(|alloc| match alloc.state {
+        AllocState::Waiting { reason, .. } if alloc.replaces.is_some_and(|old| left.contains(&old)) => {
+            Some(format!("{} is to take over and waits: {reason}", alloc.id))
+        }
+        _ => None,
+    });
+    Ok(next)
 }

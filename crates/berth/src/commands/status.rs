@@ -150,7 +150,11 @@ fn reason(alloc: &Alloc) -> Option<String> {
     match &alloc.state {
         AllocState::Waiting { reason, .. } => Some(reason.to_string()),
         AllocState::Ended {
-            outcome: outcome @ (Outcome::Failed { .. } | Outcome::Lost { .. } | Outcome::Preempted { .. }),
+            outcome:
+                outcome @ (Outcome::Failed { .. }
+                | Outcome::Lost { .. }
+                | Outcome::Preempted { .. }
+                | Outcome::Drained { .. }),
             ..
         } => Some(match &alloc.followed_by {
             Some(next) => format!("{outcome}; {next}"),

@@ -150,6 +150,7 @@ impl AllocState {
                 Outcome::Complete => "complete",
                 Outcome::Stopped => "stopped",
                 Outcome::Preempted { .. } => "preempted",
+                Outcome::Drained { .. } => "drained",
                 Outcome::Failed { .. } => "failed",
                 Outcome::Lost { .. } => "lost",
             },
@@ -182,6 +183,11 @@ pub enum Outcome {
         by: AllocId,
         /// Of which job.
         job: JobId,
+    },
+    /// It was told to stop when the time that its drained node had was over.
+    Drained {
+        /// Which.
+        node: NodeRef,
     },
     /// It failed beyond its restart policy.
     Failed {

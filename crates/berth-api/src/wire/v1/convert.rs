@@ -36,6 +36,7 @@ impl ToWire for model::Cause {
                 Cause::Report { node: names.node_ref(*node), serial: Number(*serial) }
             }
             model::Cause::Preemption { by, job } => Cause::Preemption { by: (*by).into(), job: job.clone().into() },
+            model::Cause::Drain { node } => Cause::Drain { node: names.node_ref(*node) },
             model::Cause::Timer { timer, due } => Cause::Timer { timer: (*timer).into(), due: (*due).into() },
             model::Cause::Balance { from, cost, gain } => {
                 Cause::Balance { from: names.node_ref(*from), cost: number(*cost), gain: number(*gain) }
@@ -134,6 +135,7 @@ impl ToWire for model::Outcome {
             model::Outcome::Complete => Outcome::Complete,
             model::Outcome::Stopped => Outcome::Stopped,
             model::Outcome::Preempted { by, job } => Outcome::Preempted { by: (*by).into(), job: job.clone().into() },
+            model::Outcome::Drained(node) => Outcome::Drained { node: names.node_ref(*node) },
             model::Outcome::Failed(failure) => Outcome::Failed { failure: failure.clone().into() },
             model::Outcome::Lost(node) => Outcome::Lost { node: names.node_ref(*node) },
         }
@@ -271,7 +273,9 @@ impl ToWire for model::Happening {
             Model::NodeReady { node: id, name } => Happening::NodeReady { node: node(id, name) },
             Model::NodeLost { node: id, name } => Happening::NodeLost { node: node(id, name) },
             Model::NodeCollected { node: id, name } => Happening::NodeCollected { node: node(id, name) },
-            Model::NodeDraining { node: id, name } => Happening::NodeDraining { node: node(id, name) },
+            Model::NodeDraining { node: id, name, deadline } => {
+                Happening::NodeDraining { node: node(id, name), deadline: deadline.map(Time::from) }
+            }
             Model::NodeDrained { node: id, name } => Happening::NodeDrained { node: node(id, name) },
             Model::NodeEnabled { node: id, name } => Happening::NodeEnabled { node: node(id, name) },
             Model::AllocCreated { alloc, job, replaces } => Happening::AllocCreated {

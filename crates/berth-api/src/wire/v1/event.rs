@@ -61,10 +61,13 @@ pub enum Happening {
         /// Which.
         node: NodeRef,
     },
-    /// A node is to be emptied.
+    /// A node is to be emptied, or by another time than was asked for before.
     NodeDraining {
         /// Which.
         node: NodeRef,
+        /// When what is still there is stopped; absent: never.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deadline: Option<Time>,
     },
     /// A node that was to be emptied is empty, as its agent has confirmed.
     NodeDrained {

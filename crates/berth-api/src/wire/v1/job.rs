@@ -71,6 +71,9 @@ pub struct AllocCounts {
     /// Stopped to make room for others of higher priority.
     #[serde(default)]
     pub preempted: u32,
+    /// Stopped when the time that their drained nodes had was over.
+    #[serde(default)]
+    pub drained: u32,
     /// Failed beyond their restart policy.
     pub failed: u32,
     /// Lost with their node.
@@ -92,6 +95,7 @@ impl AllocCounts {
                 model::Outcome::Complete => self.complete += 1,
                 model::Outcome::Stopped => self.stopped += 1,
                 model::Outcome::Preempted { .. } => self.preempted += 1,
+                model::Outcome::Drained(_) => self.drained += 1,
                 model::Outcome::Failed(_) => self.failed += 1,
                 model::Outcome::Lost(_) => self.lost += 1,
             },

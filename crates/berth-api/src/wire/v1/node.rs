@@ -66,7 +66,7 @@ pub enum NodeState {
 pub struct Drain {
     /// Since when.
     pub since: Time,
-    /// The command.
+    /// The command that asked last.
     pub cause: Cause,
     /// When what is still there is stopped; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -20,6 +20,7 @@ impl fmt::Display for Cause {
             Cause::Event { event } => write!(f, "event {event}"),
             Cause::Report { node, serial } => write!(f, "report {serial} of node {node}"),
             Cause::Preemption { by, job } => write!(f, "preempted by {by} of job {job}"),
+            Cause::Drain { node } => write!(f, "drain of node {node}"),
             Cause::Timer { timer, due } => {
                 write!(f, "timer due {due}: {}", berth_model::Timer::from(*timer))
             }
@@ -279,6 +280,7 @@ impl fmt::Display for Outcome {
             Outcome::Complete => f.write_str("complete"),
             Outcome::Stopped => f.write_str("stopped"),
             Outcome::Preempted { by, job } => write!(f, "preempted by {by} of job {job}"),
+            Outcome::Drained { node } => write!(f, "stopped by the drain of node {node}"),
             Outcome::Failed { failure } => write!(f, "failed: {}", failure.message),
             Outcome::Lost { node } => write!(f, "lost with node {node}"),
         }
@@ -332,7 +334,10 @@ impl fmt::Display for Happening {
             Happening::NodeReady { node } => write!(f, "node {node} is ready"),
             Happening::NodeLost { node } => write!(f, "node {node} was lost"),
             Happening::NodeCollected { node } => write!(f, "node {node} was forgotten"),
-            Happening::NodeDraining { node } => write!(f, "node {node} is to be emptied"),
+            Happening::NodeDraining { node, deadline: None } => write!(f, "node {node} is to be emptied"),
+            Happening::NodeDraining { node, deadline: Some(deadline) } => {
+                write!(f, "node {node} is to be emptied by {deadline}")
+            }
             Happening::NodeDrained { node } => write!(f, "node {node} is drained: nothing is left on it"),
             Happening::NodeEnabled { node } => write!(f, "node {node} takes work again"),
             Happening::AllocCreated { alloc, job, replaces: None } => write!(f, "{alloc} of {job} was made"),

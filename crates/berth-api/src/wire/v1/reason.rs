@@ -46,6 +46,11 @@ pub enum Cause {
         /// Of which job.
         job: JobId,
     },
+    /// Its node is drained.
+    Drain {
+        /// Which.
+        node: NodeRef,
+    },
     /// A time had come.
     Timer {
         /// Which.
