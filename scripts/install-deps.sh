@@ -17,6 +17,10 @@ needed=(
   "umoci|/usr/bin/umoci|makes images of several layers for tests"
   "openssl|/usr/bin/openssl|certificates of test registries"
   "jq|/usr/bin/jq|reads what --json prints, in the demo and the figures"
+  "protobuf-compiler|/usr/bin/protoc|compiles the definitions of etcd's API"
+  "libprotobuf-dev|/usr/include/google/protobuf/empty.proto|definitions that etcd's API builds on"
+  "etcd-server|/usr/bin/etcd|a real etcd, for tests"
+  "etcd-client|/usr/bin/etcdctl|looks into that etcd, in tests"
   "time|/usr/bin/time|tells the memory of a solve, in the figures"
 )
 

@@ -64,7 +64,7 @@ impl Ledger {
         let mut all = Contents::default();
         let mut start = key::FIRST.to_vec();
         loop {
-            let (page, _) = store.range(&start, key::END, PAGE).await.map_err(|e| failed(e.into()))?;
+            let (page, _) = store.range(&start, key::END, PAGE, None).await.map_err(|e| failed(e.into()))?;
             let Some(last) = page.last() else { return Ok(all) };
             start = [last.key.as_slice(), b"\0"].concat();
             for row in page {

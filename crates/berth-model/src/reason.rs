@@ -194,7 +194,7 @@ pub enum Refusal {
     },
     /// This server does not lead, or has just lost the lead; ask again.
     NotLeader,
-    /// The store refused or failed; nothing was changed.
+    /// The store failed. Whether the command was carried out is not known.
     StoreUnavailable,
     /// Too many commands are waiting for the store; ask again later.
     Overloaded,

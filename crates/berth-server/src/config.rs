@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use berth_control::Settings;
 use berth_model::Bytes;
+use berth_store::EtcdOptions;
 
 use crate::Clock;
 
@@ -55,10 +56,12 @@ impl Default for ConnectionLimits {
 }
 
 /// Where the cluster's state is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreKind {
     /// In this process, and gone with it.
     Memory,
     /// In `store.redb` in the data folder.
     Embedded,
+    /// In an etcd, which outlives the loss of any machine.
+    Etcd(EtcdOptions),
 }

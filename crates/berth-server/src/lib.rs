@@ -19,6 +19,7 @@ mod view;
 mod why;
 
 pub use berth_control::Settings;
+pub use berth_store::EtcdOptions;
 pub use clock::Clock;
 pub use config::{Config, ConnectionLimits, StoreKind};
 pub use error::ServerError;

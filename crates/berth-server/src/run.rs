@@ -34,9 +34,10 @@ pub async fn run(
     let bind = |source| ServerError::Bind { addr: config.bind, source };
     let listener = TcpListener::bind(config.bind).await.map_err(bind)?;
     let addr = listener.local_addr().map_err(bind)?;
-    let place = match config.store {
+    let place = match config.store.clone() {
         StoreKind::Memory => StorePlace::Memory,
         StoreKind::Embedded => StorePlace::Embedded(folder.store_path()),
+        StoreKind::Etcd(options) => StorePlace::Etcd(options),
     };
     let store = place.open().await.map_err(ServerError::Open)?;
     let lead = take_lead(&store).await?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use berth_model::Revision;
 
-use crate::{MAX_BYTES, MAX_OPERATIONS};
+use crate::{EtcdError, MAX_BYTES, MAX_OPERATIONS};
 
 /// What can go wrong with an open store.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,10 +31,10 @@ pub enum StoreError {
     /// There are as many watchers as may be.
     #[error("too many watchers of the store")]
     TooManyWatchers,
-    /// The changes from that revision on are no longer kept: list anew.
-    #[error("changes before revision {} are compacted", .oldest.0)]
+    /// The changes from that revision on, or the state at it, are no longer kept: list anew.
+    #[error("what was before revision {} is compacted", .oldest.0)]
     Compacted {
-        /// The oldest revision that can be watched from.
+        /// The oldest revision that can be watched from, as far as is known.
         oldest: Revision,
     },
     /// The engine failed. Whether the transaction was carried out is not known.
@@ -44,7 +44,7 @@ pub enum StoreError {
         operation: &'static str,
         /// Why it failed.
         #[source]
-        source: std::sync::Arc<redb::Error>,
+        source: std::sync::Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The store was closed, or has closed itself because its engine failed: open it again.
     #[error("the store is closed")]
@@ -104,6 +104,15 @@ pub enum OpenError {
         /// Why it failed.
         #[source]
         source: Box<redb::Error>,
+    },
+    /// An etcd does not answer, or not as it should.
+    #[error("cannot open the store in the etcd at {members}")]
+    Etcd {
+        /// Its members.
+        members: String,
+        /// Why.
+        #[source]
+        source: EtcdError,
     },
     /// The system refused a thread.
     #[error("cannot start a thread for store {}", .path.display())]

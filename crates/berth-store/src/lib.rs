@@ -1,15 +1,18 @@
 //! One trait over every store: get, range, bounded atomic transactions with guards, and watch.
 //!
 //! Keys and values are bytes; what they mean is `berth-record`'s affair, and who may write is the
-//! affair of whoever puts guards into its transactions. Two backends: [`Memory`], for tests and for
-//! clusters that need not outlive their process, and [`Embedded`], one file on this machine. Both
-//! pass the conformance cases of `berth-model`'s `testkit`, and both share the code that decides what
-//! a transaction does (`transaction.rs`) and what a watcher sees (`feed.rs`).
+//! affair of whoever puts guards into its transactions. Three backends: [`Memory`], for tests and for
+//! clusters that need not outlive their process, [`Embedded`], one file on this machine, and [`Etcd`], which
+//! outlives machines. All pass the conformance cases of `berth-model`'s `testkit`; the first two share the code
+//! that decides what a transaction does (`transaction.rs`) and what a watcher sees (`feed.rs`).
 
 mod embedded;
 mod error;
+mod etcd;
 mod feed;
 mod memory;
+#[cfg(feature = "testkit")]
+pub mod testkit;
 mod transaction;
 
 use std::future::Future;
@@ -18,6 +21,7 @@ use berth_model::Revision;
 
 pub use embedded::Embedded;
 pub use error::{OpenError, StoreError};
+pub use etcd::{Etcd, EtcdError, EtcdOptions};
 pub use feed::{HISTORY_BYTES, HISTORY_REVISIONS, WATCHER_BACKLOG, WATCHERS};
 pub use memory::Memory;
 
@@ -62,6 +66,14 @@ impl Operation {
     pub fn key(&self) -> &[u8] {
         match self {
             Operation::Put(key, _) | Operation::Delete(key) => key,
+        }
+    }
+
+    /// The bytes of its key and value.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Operation::Put(key, value) => key.len() + value.len(),
+            Operation::Delete(key) => key.len(),
         }
     }
 }
@@ -112,24 +124,33 @@ impl Change {
 /// A batch of changes of one revision, in order of keys.
 pub type Changes = (Revision, Vec<Change>);
 
+/// Refuses to tell how things were at a revision, where only the newest state is known.
+pub(crate) fn only_newest(at: Option<Revision>, newest: Revision) -> Result<(), StoreError> {
+    match at {
+        Some(at) if at != newest => Err(StoreError::Compacted { oldest: newest }),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// What a watch hands out. It ends after an error, and when the store is closed.
 pub type Watch = tokio::sync::mpsc::Receiver<Result<Changes, StoreError>>;
 
-/// The store. An empty one is at revision 0; the first change is revision 1.
-///
-/// No backend needs a runtime: every future can be awaited in any executor.
+/// The store. An empty one is at revision 0; the first change is revision 1. A later change has a later revision,
+/// and there may be revisions that change nothing here.
 pub trait Store: Send + Sync + 'static {
     /// One key, with the newest revision of the store at which this was true.
     fn get(&self, key: &[u8]) -> impl Future<Output = Result<(Option<KeyValue>, Revision), StoreError>> + Send;
 
-    /// The keys from `start` up to but not including `end`, in order, at most `limit`, with the newest
-    /// revision of the store at which this was true. Pages of one listing that tell the same revision
-    /// are of one state.
+    /// The keys from `start` up to but not including `end`, in order, at most `limit`, as they were at revision `at`,
+    /// or are now; with that revision. [`StoreError::Compacted`] where it is no longer known how they were: a backend
+    /// may know no other state than the newest. A listing asks for its further pages as they were at its first one's
+    /// revision.
     fn range(
         &self,
         start: &[u8],
         end: &[u8],
         limit: usize,
+        at: Option<Revision>,
     ) -> impl Future<Output = Result<(Vec<KeyValue>, Revision), StoreError>> + Send;
 
     /// Carries out a transaction, durably.

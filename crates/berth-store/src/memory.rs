@@ -9,7 +9,7 @@ use berth_model::Revision;
 
 use crate::feed::Feed;
 use crate::transaction::{Outcome, Row, Rows, carry_out, validate};
-use crate::{Applied, KeyValue, Store, StoreError, Transaction, Watch};
+use crate::{Applied, KeyValue, Store, StoreError, Transaction, Watch, only_newest};
 
 /// The store in memory.
 #[derive(Debug)]
@@ -86,8 +86,15 @@ impl Store for Memory {
         Ok((state.rows.get(key).map(|row| key_value(key, row)), state.revision))
     }
 
-    async fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<(Vec<KeyValue>, Revision), StoreError> {
+    async fn range(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<(Vec<KeyValue>, Revision), StoreError> {
         let state = self.state();
+        only_newest(at, state.revision)?;
         let from = state.rows.range::<[u8], _>((std::ops::Bound::Included(start), std::ops::Bound::Unbounded));
         let found = from.take_while(|(key, _)| key.as_slice() < end).take(limit);
         Ok((found.map(|(key, row)| key_value(key, row)).collect(), state.revision))

@@ -60,10 +60,11 @@ pub(crate) fn validate(transaction: &Transaction) -> Result<(), StoreError> {
 /// The bytes of keys and values.
 pub(crate) fn bytes(transaction: &Transaction) -> usize {
     transaction.guards.iter().map(guard_bytes).sum::<usize>()
-        + transaction.operations.iter().map(operation_bytes).sum::<usize>()
+        + transaction.operations.iter().map(Operation::bytes).sum::<usize>()
 }
 
-fn guard_key(guard: &Guard) -> &[u8] {
+/// The key that a guard looks at.
+pub(crate) fn guard_key(guard: &Guard) -> &[u8] {
     match guard {
         Guard::ModifiedAt(key, _) | Guard::ValueIs(key, _) | Guard::Absent(key) => key,
     }
@@ -73,13 +74,6 @@ fn guard_bytes(guard: &Guard) -> usize {
     match guard {
         Guard::ModifiedAt(key, _) | Guard::Absent(key) => key.len(),
         Guard::ValueIs(key, value) => key.len() + value.len(),
-    }
-}
-
-fn operation_bytes(operation: &Operation) -> usize {
-    match operation {
-        Operation::Put(key, value) => key.len() + value.len(),
-        Operation::Delete(key) => key.len(),
     }
 }
 

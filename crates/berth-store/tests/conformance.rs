@@ -3,7 +3,10 @@
 
 use berth_model::Revision;
 use berth_model::testkit::store_cases::{Answer, CASES, Case, Check, Seen, Step, Write};
-use berth_store::{Applied, Change, Embedded, Guard, Memory, Operation, Store, StoreError, Transaction, Watch};
+use berth_store::testkit::TestEtcd;
+use berth_store::{
+    Applied, Change, Embedded, Etcd, Guard, KeyValue, Memory, Operation, Store, StoreError, Transaction, Watch,
+};
 use tokio::sync::mpsc::error::TryRecvError;
 
 fn transaction(guards: &[Check], writes: &[Write]) -> Transaction {
@@ -49,6 +52,10 @@ fn is_seen(change: &Change, at: u64, expected: &Seen) -> bool {
         (Change::Delete { key, revision }, Seen::Delete(expected)) => key == expected.as_bytes() && revision.0 == at,
         (Change::Put(_), Seen::Delete(_)) | (Change::Delete { .. }, Seen::Put(..)) => false,
     }
+}
+
+fn keys(rows: Vec<KeyValue>) -> Vec<String> {
+    rows.into_iter().map(|row| String::from_utf8(row.key).unwrap()).collect()
 }
 
 async fn expect_too_slow(watch: &mut Watch, place: &str) {
@@ -102,12 +109,21 @@ async fn take(store: &impl Store, watch: &mut Option<Watch>, step: &Step, place:
         Step::Lacks(key) => assert_eq!(store.get(key.as_bytes()).await.unwrap().0, None, "{place}"),
         Step::Revision(revision) => {
             assert_eq!(store.get(b"some key").await.unwrap().1.0, revision, "{place}");
-            assert_eq!(store.range(b"a", b"b", 1).await.unwrap().1.0, revision, "{place}");
+            assert_eq!(store.range(b"a", b"b", 1, None).await.unwrap().1.0, revision, "{place}");
         }
         Step::Range(start, end, limit, expected) => {
-            let (rows, _) = store.range(start.as_bytes(), end.as_bytes(), limit).await.unwrap();
-            let keys: Vec<String> = rows.into_iter().map(|row| String::from_utf8(row.key).unwrap()).collect();
-            assert_eq!(keys, expected, "{place}");
+            let (rows, _) = store.range(start.as_bytes(), end.as_bytes(), limit, None).await.unwrap();
+            assert_eq!(keys(rows), expected, "{place}");
+        }
+        Step::RangeAt(start, end, at, expected) => {
+            match store.range(start.as_bytes(), end.as_bytes(), 9, Some(Revision(at))).await {
+                Ok((rows, revision)) => {
+                    assert_eq!(keys(rows), expected, "{place}");
+                    assert_eq!(revision.0, at, "{place}");
+                }
+                Err(StoreError::Compacted { oldest }) => assert!(oldest.0 > at, "{place}"),
+                Err(error) => panic!("{place}: {error}"),
+            }
         }
         Step::Watch(prefix, from) => *watch = Some(store.watch(prefix.as_bytes(), Revision(from)).await.unwrap()),
         Step::WatchCompacted(prefix, from) => {
@@ -150,5 +166,13 @@ async fn embedded_passes_every_case() {
     for case in CASES {
         let folder = tempfile::tempdir().unwrap();
         run(case, &Embedded::open(&folder.path().join("store.redb")).unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn etcd_passes_every_case() {
+    for case in CASES {
+        let etcd = TestEtcd::start(1, &[]);
+        run(case, &Etcd::open(etcd.options()).await.unwrap()).await;
     }
 }

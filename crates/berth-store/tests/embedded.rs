@@ -58,7 +58,7 @@ fn a_second_opening_is_refused_while_the_first_lasts() {
 
 /// Every row of the store.
 async fn all(store: &Embedded) -> Vec<KeyValue> {
-    store.range(b"\0", b"\xff", usize::MAX).await.unwrap().0
+    store.range(b"\0", b"\xff", usize::MAX, None).await.unwrap().0
 }
 
 /// Flips bytes of a file that was closed in good order. Whatever is opened must be what was closed.

@@ -85,7 +85,7 @@ fn write_and_kill(store: &Path, first: u64, after: usize) -> Vec<(u64, u64)> {
 /// The transactions in the store with their revisions; each is whole.
 async fn held(store: &Embedded) -> BTreeMap<u64, u64> {
     let mut found: BTreeMap<u64, Vec<(u64, Operation)>> = BTreeMap::new();
-    for row in store.range(b"0", b"9", usize::MAX).await.unwrap().0 {
+    for row in store.range(b"0", b"9", usize::MAX, None).await.unwrap().0 {
         let number = str::from_utf8(&row.key[2..]).unwrap().parse().unwrap();
         found.entry(number).or_default().push((row.modified.0, Operation::Put(row.key, row.value)));
     }

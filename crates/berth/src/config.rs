@@ -8,7 +8,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail, ensure};
 use berth_agent::{Config as AgentConfig, Offer, RegistryCredential, Token};
 use berth_model::{BuiltIn, Bytes, CpuMillis, Device, DeviceKind, Mbits, Millis, NodeName, Port, limits};
-use berth_server::{Clock, Config as ServerConfig, ConnectionLimits, Settings, StoreKind};
+use berth_server::{Clock, Config as ServerConfig, ConnectionLimits, EtcdOptions, Settings, StoreKind};
 use serde::Deserialize;
 
 use crate::args::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
@@ -29,9 +29,10 @@ const SHORTEST_MEASURE: Millis = Millis(100);
 
 /// What `berth server` is told.
 pub fn server(args: &ServerArgs) -> anyhow::Result<(ServerConfig, Taken)> {
-    let mut layers = layers(&args.config, args.cluster.given())?;
+    let mut layers = layers(&args.config, args.cluster.given().chain(args.store.given()))?;
     let data_dir = layers.take("data_dir", "/var/lib/berth/server")?;
-    let config = server_config(&mut layers, data_dir)?;
+    let store = store_kind(&mut layers)?;
+    let config = ServerConfig { store, ..server_config(&mut layers, data_dir)? };
     Ok((config, layers.finish()?))
 }
 
@@ -109,6 +110,36 @@ fn server_config(layers: &mut Layers, data_dir: PathBuf) -> anyhow::Result<Serve
         journal_max,
         connections: ConnectionLimits::default(),
     })
+}
+
+/// Where a server of its own keeps the cluster's state.
+fn store_kind(layers: &mut Layers) -> anyhow::Result<StoreKind> {
+    let members: Option<String> = layers.take_optional("etcd")?;
+    let prefix: String = layers.take("etcd_prefix", "berth/")?;
+    let ca: Option<PathBuf> = layers.take_optional("etcd_ca")?;
+    let certificate: Option<PathBuf> = layers.take_optional("etcd_cert")?;
+    let key: Option<PathBuf> = layers.take_optional("etcd_key")?;
+    let user: Option<String> = layers.take_optional("etcd_user")?;
+    let password_file: Option<PathBuf> = layers.take_optional("etcd_password_file")?;
+    let Some(members) = members else { return Ok(StoreKind::Embedded) };
+    let endpoints: Vec<String> = members.split(',').map(|member| member.trim().to_owned()).collect();
+    for endpoint in &endpoints {
+        let is_known = endpoint.starts_with("http://") || endpoint.starts_with("https://");
+        ensure!(is_known, "setting `etcd` names `{endpoint}`: expected `http://HOST:PORT` or `https://HOST:PORT`");
+    }
+    let identity = both("etcd_cert", certificate, "etcd_key", key)?;
+    let user = both("etcd_user", user, "etcd_password_file", password_file)?;
+    Ok(StoreKind::Etcd(EtcdOptions { endpoints, prefix, ca, identity, user }))
+}
+
+/// Two settings that mean something together only.
+fn both<A, B>(one: &str, a: Option<A>, other: &str, b: Option<B>) -> anyhow::Result<Option<(A, B)>> {
+    match (a, b) {
+        (Some(a), Some(b)) => Ok(Some((a, b))),
+        (None, None) => Ok(None),
+        (Some(_), None) => bail!("setting `{one}` needs `{other}` beside it"),
+        (None, Some(_)) => bail!("setting `{other}` needs `{one}` beside it"),
+    }
 }
 
 /// Without a server and its token.

@@ -40,6 +40,8 @@ pub enum Step {
     Revision(u64),
     /// The keys from the first up to but not including the second, at most so many.
     Range(&'static str, &'static str, usize, &'static [&'static str]),
+    /// The same as it was at a revision; a store that keeps no past may say so instead.
+    RangeAt(&'static str, &'static str, u64, &'static [&'static str]),
     /// Watch keys with the prefix from the revision on; the watch is the newest from here on.
     Watch(&'static str, u64),
     /// Such a watch is refused as compacted.
@@ -99,7 +101,7 @@ pub enum Seen {
 use Answer::{At, DuplicateKey, EmptyKey, Refused, TooLarge};
 use Check::{Absent, ModifiedAt, ValueIs};
 use Step::{
-    Commit, Holds, Lacks, Range, Repeat, Revision, Sees, SeesNothing, SeesThatItWasTooSlow, Sized, Watch,
+    Commit, Holds, Lacks, Range, RangeAt, Repeat, Revision, Sees, SeesNothing, SeesThatItWasTooSlow, Sized, Watch,
     WatchCompacted,
 };
 use Write::{Delete, Put};
@@ -269,6 +271,16 @@ pub const CASES: &[Case] = &[
             Range("b", "a", 9, &[]),
             Range("b", "b", 9, &[]),
             Range("", "~", 9, &["a", "a/", "a/10", "a/2", "b"]),
+        ],
+    },
+    Case {
+        name: "a listing goes on as it began, or is told that it cannot",
+        steps: &[
+            Commit(&[], &[Put("a", "1"), Put("b", "1")], At(1)),
+            RangeAt("a", "z", 1, &["a", "b"]),
+            Commit(&[], &[Delete("a"), Put("c", "1")], At(2)),
+            RangeAt("a", "z", 1, &["a", "b"]),
+            RangeAt("a", "z", 2, &["b", "c"]),
         ],
     },
     Case {

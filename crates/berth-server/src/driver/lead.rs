@@ -66,17 +66,18 @@ async fn load(store: &AnyStore) -> Result<Snapshot, ServerError> {
     Err(ServerError::Contended { attempts: ATTEMPTS })
 }
 
-/// Everything, page by page. None: somebody wrote between two pages, which only a new leader can.
+/// Everything, page by page. None: it changed between two pages, in a store that knows no other state than the newest.
 async fn load_once(store: &AnyStore) -> Result<Option<Snapshot>, ServerError> {
     let mut builder = SnapshotBuilder::new();
     let mut start = key::FIRST.to_vec();
     let mut state = None;
     loop {
-        let page = store.range(&start, key::END, PAGE).await;
-        let (rows, revision) = page.map_err(|source| ServerError::Store { operation: "read the store", source })?;
-        if *state.get_or_insert(revision) != revision {
-            return Ok(None);
-        }
+        let (rows, revision) = match store.range(&start, key::END, PAGE, state).await {
+            Ok(page) => page,
+            Err(StoreError::Compacted { .. }) => return Ok(None),
+            Err(source) => return Err(ServerError::Store { operation: "read the store", source }),
+        };
+        state = Some(revision);
         for row in &rows {
             builder.add(&row.key, &row.value);
         }

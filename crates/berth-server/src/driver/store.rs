@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_model::Revision;
-use berth_store::{Applied, Embedded, KeyValue, Memory, OpenError, Store, StoreError, Transaction};
+use berth_store::{Applied, Embedded, Etcd, EtcdOptions, KeyValue, Memory, OpenError, Store, StoreError, Transaction};
 
 /// A store of whichever kind.
 #[derive(Debug)]
@@ -13,6 +13,8 @@ pub enum AnyStore {
     Memory(Arc<Memory>),
     /// In a file.
     Embedded(Embedded),
+    /// In an etcd.
+    Etcd(Arc<Etcd>),
     /// Closed; it did not open again.
     Closed,
 }
@@ -24,6 +26,8 @@ pub enum StorePlace {
     Memory,
     /// In this file.
     Embedded(PathBuf),
+    /// In this etcd.
+    Etcd(EtcdOptions),
 }
 
 impl StorePlace {
@@ -36,11 +40,12 @@ impl StorePlace {
                 let opened = tokio::task::spawn_blocking(move || Embedded::open(&path)).await;
                 opened.expect("opening does not panic, and nobody cancels it").map(AnyStore::Embedded)
             }
+            StorePlace::Etcd(options) => Ok(AnyStore::Etcd(Arc::new(Etcd::open(options.clone()).await?))),
         }
     }
 
-    /// Opens a file anew: an engine that has failed knows what is durable only after that. What is in this process
-    /// stays as it is.
+    /// Opens a store anew: after a failure it is only then known what is durable. What is in this process stays as it
+    /// is.
     pub async fn reopen(&self, store: AnyStore) -> Result<AnyStore, OpenError> {
         match store {
             AnyStore::Memory(memory) => Ok(AnyStore::Memory(memory)),
@@ -50,7 +55,7 @@ impl StorePlace {
                 closed.expect("closing does not panic, and nobody cancels it");
                 self.open().await
             }
-            AnyStore::Closed => self.open().await,
+            AnyStore::Etcd(_) | AnyStore::Closed => self.open().await,
         }
     }
 }
@@ -61,15 +66,23 @@ impl AnyStore {
         match self {
             AnyStore::Memory(store) => store.get(key).await,
             AnyStore::Embedded(store) => store.get(key).await,
+            AnyStore::Etcd(store) => store.get(key).await,
             AnyStore::Closed => Err(StoreError::Closed),
         }
     }
 
     /// See [`Store::range`].
-    pub async fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<(Vec<KeyValue>, Revision), StoreError> {
+    pub async fn range(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<(Vec<KeyValue>, Revision), StoreError> {
         match self {
-            AnyStore::Memory(store) => store.range(start, end, limit).await,
-            AnyStore::Embedded(store) => store.range(start, end, limit).await,
+            AnyStore::Memory(store) => store.range(start, end, limit, at).await,
+            AnyStore::Embedded(store) => store.range(start, end, limit, at).await,
+            AnyStore::Etcd(store) => store.range(start, end, limit, at).await,
             AnyStore::Closed => Err(StoreError::Closed),
         }
     }
@@ -79,6 +92,7 @@ impl AnyStore {
         match self {
             AnyStore::Memory(store) => Box::pin(store.commit(transaction)),
             AnyStore::Embedded(store) => Box::pin(store.commit(transaction)),
+            AnyStore::Etcd(store) => Box::pin(store.commit(transaction)),
             AnyStore::Closed => Box::pin(std::future::ready(Err(StoreError::Closed))),
         }
     }

@@ -4,6 +4,7 @@
 mod cluster;
 mod connections;
 mod document;
+mod etcd;
 mod liars;
 mod policy;
 mod requests;

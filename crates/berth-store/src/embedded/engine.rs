@@ -10,7 +10,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, Table, TableDefinition, Ta
 
 use crate::error::Damage;
 use crate::transaction::{Outcome, Row, Rows, carry_out};
-use crate::{KeyValue, StoreError, Transaction};
+use crate::{KeyValue, StoreError, Transaction, only_newest};
 
 /// The newest format of the tables that this program writes and reads.
 pub(crate) const FORMAT: u64 = 1;
@@ -169,8 +169,15 @@ impl Reader {
     }
 
     /// Some keys, in order.
-    pub fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<(Vec<KeyValue>, Revision), StoreError> {
+    pub fn range(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<(Vec<KeyValue>, Revision), StoreError> {
         let snapshot = Snapshot::take(&self.database)?;
+        only_newest(at, snapshot.revision)?;
         if start >= end {
             return Ok((Vec::new(), snapshot.revision));
         }

@@ -52,7 +52,7 @@ struct Write {
 #[derive(Debug)]
 enum Read {
     Get { key: Vec<u8>, reply: oneshot::Sender<Result<(Option<KeyValue>, Revision), StoreError>> },
-    Range { start: Vec<u8>, end: Vec<u8>, limit: usize, reply: oneshot::Sender<RangeResult> },
+    Range { start: Vec<u8>, end: Vec<u8>, limit: usize, at: Option<Revision>, reply: oneshot::Sender<RangeResult> },
 }
 
 type RangeResult = Result<(Vec<KeyValue>, Revision), StoreError>;
@@ -103,8 +103,14 @@ impl Store for Embedded {
         self.read(|reply| Read::Get { key: key.to_vec(), reply }).await
     }
 
-    async fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<(Vec<KeyValue>, Revision), StoreError> {
-        self.read(|reply| Read::Range { start: start.to_vec(), end: end.to_vec(), limit, reply }).await
+    async fn range(
+        &self,
+        start: &[u8],
+        end: &[u8],
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<(Vec<KeyValue>, Revision), StoreError> {
+        self.read(|reply| Read::Range { start: start.to_vec(), end: end.to_vec(), limit, at, reply }).await
     }
 
     fn commit(&self, transaction: Transaction) -> impl Future<Output = Result<Applied, StoreError>> + Send + use<> {
@@ -139,7 +145,7 @@ fn read_loop(reader: &Reader, mut queue: mpsc::Receiver<Read>) {
         // A caller that has gone away since needs no answer.
         match read {
             Read::Get { key, reply } => drop(reply.send(reader.get(&key))),
-            Read::Range { start, end, limit, reply } => drop(reply.send(reader.range(&start, &end, limit))),
+            Read::Range { start, end, limit, at, reply } => drop(reply.send(reader.range(&start, &end, limit, at))),
         }
     }
 }

@@ -200,7 +200,7 @@ impl Expected {
     }
 
     fn held_by(engine: &Engine) -> Expected {
-        let (rows, revision) = engine.reader().range(b"\0", b"\xff", usize::MAX).unwrap();
+        let (rows, revision) = engine.reader().range(b"\0", b"\xff", usize::MAX, None).unwrap();
         let rows = rows.into_iter().map(|row| (row.key, Row { value: row.value, modified: row.modified })).collect();
         Expected { rows, revision: revision.0 }
     }
@@ -378,6 +378,6 @@ async fn a_failed_commit_fails_what_waits_and_closes_the_store() {
     assert!(matches!(store.commit(put(b"c")).await, Err(StoreError::Closed)));
     assert_eq!(watch.recv().await.unwrap().unwrap().0, Revision(1));
     assert!(watch.recv().await.is_none(), "the watch ends with the store");
-    let (rows, revision) = store.range(b"a", b"z", 100).await.unwrap();
+    let (rows, revision) = store.range(b"a", b"z", 100, None).await.unwrap();
     assert_eq!((rows.len(), revision), (1, Revision(1)));
 }

@@ -83,6 +83,33 @@ settings! {
 }
 
 settings! {
+    /// Where a server of its own keeps the cluster's state.
+    StoreArgs {
+        /// Keep the cluster's state in the etcd with these members, not in the data folder
+        #[arg(value_name = "URL,…")]
+        etcd,
+        /// What every key in etcd begins with [default: berth/]
+        #[arg(value_name = "TEXT")]
+        etcd_prefix,
+        /// The certificate authority of etcd's members (PEM)
+        #[arg(value_name = "FILE")]
+        etcd_ca,
+        /// Our certificate for etcd (PEM)
+        #[arg(value_name = "FILE")]
+        etcd_cert,
+        /// Its key (PEM)
+        #[arg(value_name = "FILE")]
+        etcd_key,
+        /// Our user in etcd
+        #[arg(value_name = "NAME")]
+        etcd_user,
+        /// A file with its password
+        #[arg(value_name = "FILE")]
+        etcd_password_file,
+    }
+}
+
+settings! {
     /// How an agent of its own reaches the server.
     ServerAddressArgs {
         /// The server [default: http://127.0.0.1:4600]
@@ -159,6 +186,9 @@ pub struct ServerArgs {
     /// The server's settings.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+    /// Where it keeps the cluster's state.
+    #[command(flatten)]
+    pub store: StoreArgs,
 }
 
 /// `berth agent`

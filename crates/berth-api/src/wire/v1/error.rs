@@ -171,10 +171,13 @@ impl From<model::Refusal> for ErrorInfo {
                 ErrorInfo::new(ErrorKind::Unavailable, "this server does not lead, or has just lost the lead")
                     .remedy("ask again; the same idempotency key is safe")
             }
-            model::Refusal::StoreUnavailable => {
-                ErrorInfo::new(ErrorKind::Unavailable, "the store refused or failed; nothing was changed")
-                    .remedy("ask again; if it goes on, look at the server's log and disk")
-            }
+            model::Refusal::StoreUnavailable => ErrorInfo::new(
+                ErrorKind::Unavailable,
+                "the store failed; whether the command was carried out is not known",
+            )
+            .remedy(
+                "ask again with the same idempotency key, and it is done once; if it goes on, look at the server's log",
+            ),
             model::Refusal::Overloaded => {
                 ErrorInfo::new(ErrorKind::Overloaded, "too many commands are waiting for the store")
                     .remedy("ask again later; the same idempotency key is safe")
