@@ -63,7 +63,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     tokio::spawn(forward(shims, events.clone()));
     let (link_events, from_link) = mpsc::channel(LINK_EVENTS);
     let meter = Meter::new(&config, runtime.clone(), events.clone());
-    let link = Link { config, agent, target, runtime: runtime.clone(), events: link_events, epoch: remembered.epoch };
+    let (leader, epoch) = (None, remembered.epoch);
+    let link = Link { config, agent, target, leader, runtime: runtime.clone(), events: link_events, epoch };
     let linking = tokio::spawn(link.run());
     let collecting = tokio::spawn(collect_images(images, runtime.clone()));
 

@@ -25,8 +25,10 @@ pub struct Link {
     pub config: Config,
     /// Who the agent is.
     pub agent: AgentKey,
-    /// Where the server is.
+    /// Where the servers are.
     pub target: Target,
+    /// The server that the stream goes to, where another one than the next has said who leads.
+    pub leader: Option<Target>,
     /// For tunnels.
     pub runtime: Runtime,
     /// To the drive loop.
@@ -42,6 +44,7 @@ impl Link {
         let mut told = String::new();
         loop {
             let began = Instant::now();
+            let at = self.target.addr().to_owned();
             let ended = self.session().await;
             if began.elapsed() > RETRY.1 {
                 // It was up: what was said of earlier troubles is over.
@@ -49,15 +52,19 @@ impl Link {
                 told.clear();
             }
             match ended {
-                Ok(()) => tracing::info!(server = self.target.addr(), "the server ended the stream"),
+                Ok(()) => tracing::info!("the server ended the stream"),
+                Err(SessionError::Client(error)) if self.turn_to_leader(&error) => continue,
                 Err(error) => {
                     // A server that is away for long is told of once.
                     let reason = chain(&error);
                     if reason != told {
-                        tracing::warn!(server = self.target.addr(), reason, "no stream to the server; work goes on");
+                        tracing::warn!(reason, "no stream to a server; work goes on");
                         told = reason;
                     }
                 }
+            }
+            if self.leader.take().is_none() {
+                self.target.turn_from(&at);
             }
             if self.events.is_closed() {
                 return;
@@ -67,11 +74,22 @@ impl Link {
         }
     }
 
+    /// A server that does not lead has said who does: whether that one is tried next. One that was named and does not
+    /// lead either is not believed in what it says.
+    fn turn_to_leader(&mut self, error: &ClientError) -> bool {
+        if self.leader.is_some() {
+            return false;
+        }
+        self.leader = error.leader().and_then(|leader| self.target.at(leader).ok());
+        self.leader.is_some()
+    }
+
     /// One stream from its beginning to its end.
     async fn session(&mut self) -> Result<(), SessionError> {
+        let server = self.leader.clone().unwrap_or_else(|| self.target.fixed());
         let fingerprint = fingerprint::take(&self.config)?;
         let hello = Hello { agent: self.agent.clone(), fingerprint };
-        let AgentStream { reports, mut orders } = AgentStream::connect(&self.target, hello).await?;
+        let AgentStream { reports, mut orders } = AgentStream::connect(&server, hello).await?;
         let (newest, mut to_send) = watch::channel(None);
         let sending = tokio::spawn(async move {
             while to_send.changed().await.is_ok() {
@@ -83,15 +101,19 @@ impl Link {
                 }
             }
         });
-        tracing::info!(server = self.target.addr(), "stream to the server is up");
+        tracing::info!(server = server.addr(), "stream to the server is up");
         self.tell(LinkEvent::Connected(newest)).await;
-        let ended = self.receive(&mut orders).await;
+        let ended = self.receive(&server, &mut orders).await;
         sending.abort();
         self.tell(LinkEvent::Disconnected).await;
         ended
     }
 
-    async fn receive(&mut self, orders: &mut berth_api::client::OrderReceiver) -> Result<(), SessionError> {
+    async fn receive(
+        &mut self,
+        server: &Target,
+        orders: &mut berth_api::client::OrderReceiver,
+    ) -> Result<(), SessionError> {
         let mut tunnels = tokio::task::JoinSet::new();
         loop {
             let Some(message) = orders.next().await? else { return Ok(()) };
@@ -114,7 +136,7 @@ impl Link {
                         tracing::warn!(tunnel = %id, limit = TUNNELS, "too many tunnels; this one is not served");
                         continue;
                     }
-                    tunnels.spawn(tunnel::serve(self.target.clone(), self.runtime.clone(), id, wanted));
+                    tunnels.spawn(tunnel::serve(server.clone(), self.runtime.clone(), id, wanted));
                 }
             }
         }

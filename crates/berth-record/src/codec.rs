@@ -86,6 +86,13 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Mutation, RecordError> {
     Ok(mutation)
 }
 
+/// The `Delete…` mutation that removes this key. Neither [`key::EPOCH_KEY`] nor what there is one of is ever removed.
+pub fn decode_removal(key: &[u8]) -> Result<Mutation, RecordError> {
+    let label = label(key);
+    let removal = key::removal_of(&label).filter(|removal| encode(removal).key == key);
+    removal.ok_or(RecordError::UnknownKey { key: label })
+}
+
 /// The value of [`key::EPOCH_KEY`] in the reign of this epoch. The same epoch gives the same bytes for
 /// ever: guards compare them.
 pub fn encode_epoch(epoch: Epoch) -> Vec<u8> {

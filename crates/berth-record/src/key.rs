@@ -22,7 +22,10 @@
 //! [`META_KEY`] is written by every commit of the core and is where a single writer that wants the
 //! stricter guard (`ModifiedAt(META_KEY, revision of my last commit)`) finds it.
 
-use berth_model::{AllocId, CommandRecord, EventId, IdempotencyKey, JobId, JobVersion, Namespace, NodeId, Principal};
+use berth_model::{
+    AllocId, CommandRecord, EventId, IdempotencyKey, Incarnation, JobId, JobVersion, Mutation, Namespace, NodeId,
+    Principal,
+};
 
 /// The counters of the cluster.
 pub const META_KEY: &[u8] = b"meta";
@@ -98,4 +101,57 @@ fn escaped(text: &str) -> String {
         }
     }
     out
+}
+
+/// What the removal of a key means; none where no such key is ever removed.
+pub(crate) fn removal_of(key: &str) -> Option<Mutation> {
+    if let Some(id) = key.strip_prefix(NODES) {
+        let (incarnation, counter) = counts(id)?;
+        Some(Mutation::DeleteNode(NodeId::new(incarnation, counter)))
+    } else if let Some(id) = key.strip_prefix(ALLOCS) {
+        let (incarnation, counter) = counts(id)?;
+        Some(Mutation::DeleteAlloc(AllocId::new(incarnation, counter)))
+    } else if let Some(id) = key.strip_prefix(LEDGER) {
+        let (incarnation, counter) = counts(id)?;
+        Some(Mutation::DeleteLedger(EventId::new(incarnation, counter)))
+    } else if let Some(id) = key.strip_prefix(JOBS) {
+        let (namespace, name) = id.split_once(',')?;
+        Some(Mutation::DeleteJob(job_id(namespace, name)?))
+    } else if let Some(id) = key.strip_prefix(JOB_VERSIONS) {
+        let [namespace, name, version] = parts(id)?;
+        let version = u64::from_str_radix(version, 16).ok()?;
+        Some(Mutation::DeleteJobVersion(job_id(namespace, name)?, JobVersion(version)))
+    } else {
+        let [namespace, principal, key] = parts(key.strip_prefix(COMMANDS)?)?;
+        let (principal, key) = (Principal(unescaped(principal)?), IdempotencyKey(unescaped(key)?));
+        Some(Mutation::DeleteCommand(principal, namespace.parse().ok()?, key))
+    }
+}
+
+fn counts(id: &str) -> Option<(Incarnation, u64)> {
+    let (incarnation, counter) = id.split_once('-')?;
+    Some((Incarnation(u32::from_str_radix(incarnation, 16).ok()?), u64::from_str_radix(counter, 16).ok()?))
+}
+
+fn job_id(namespace: &str, name: &str) -> Option<JobId> {
+    Some(JobId { namespace: namespace.parse().ok()?, name: name.parse().ok()? })
+}
+
+fn parts(id: &str) -> Option<[&str; 3]> {
+    id.split(',').collect::<Vec<_>>().try_into().ok()
+}
+
+fn unescaped(text: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let digits = [bytes.next()?, bytes.next()?];
+                out.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+            }
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8(out).ok()
 }

@@ -14,7 +14,7 @@ mod snapshot;
 mod stored;
 mod v2;
 
-pub use codec::{Write, decode, decode_epoch, encode, encode_epoch};
+pub use codec::{Write, decode, decode_epoch, decode_removal, encode, encode_epoch};
 pub use error::{Problem, RecordError};
 pub use key::{EPOCH_KEY, META_KEY};
 pub use remembered::{decode_remembered, encode_remembered};

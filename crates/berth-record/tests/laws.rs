@@ -6,7 +6,8 @@ mod strategies;
 
 use berth_model::Mutation;
 use berth_record::{
-    SnapshotBuilder, decode, decode_epoch, decode_remembered, encode, encode_epoch, encode_remembered, key,
+    SnapshotBuilder, decode, decode_epoch, decode_remembered, decode_removal, encode, encode_epoch, encode_remembered,
+    key,
 };
 use proptest::prelude::*;
 
@@ -46,7 +47,8 @@ proptest! {
         if let Some(delete) = delete_of(&put) {
             let write = encode(&delete);
             prop_assert_eq!(write.value, None);
-            prop_assert_eq!(write.key, encode(&put).key);
+            prop_assert_eq!(&write.key, &encode(&put).key);
+            prop_assert_eq!(decode_removal(&write.key).unwrap(), delete);
         }
     }
 

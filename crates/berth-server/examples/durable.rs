@@ -70,6 +70,7 @@ fn config(data_dir: PathBuf) -> Config {
         bind: "127.0.0.1:0".parse().unwrap(),
         // The nodes say nothing.
         settings: Settings { heartbeat_grace: Millis::from_secs(3_600), ..Settings::default() },
+        advertise: None,
         store: StoreKind::Embedded,
         clock: Clock::system(),
         journal_max: Bytes::mib(1_024),

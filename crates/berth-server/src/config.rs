@@ -17,6 +17,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where it listens.
     pub bind: SocketAddr,
+    /// Where other servers and agents reach it, as a URL; none: where it listens.
+    pub advertise: Option<String>,
     /// What an operator may set of the core.
     pub settings: Settings,
     /// Where the cluster's state is kept.

@@ -47,6 +47,15 @@ pub enum ServerError {
     /// What is stored cannot be read.
     #[error("cannot read what is stored")]
     Load(#[source] berth_record::LoadError),
+    /// What another server has stored cannot be read.
+    #[error("cannot read what the leader stores")]
+    Record(#[source] berth_record::RecordError),
+    /// What was written before the lead was taken has not arrived.
+    #[error("not everything that was stored before has arrived within {seconds} seconds")]
+    Behind {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The epoch that is stored cannot be read.
     #[error("cannot read the stored epoch")]
     Epoch(#[source] berth_record::RecordError),

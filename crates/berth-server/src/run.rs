@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::{Driver, Inputs, QUEUED_INPUTS, Shared, StorePlace, take_lead};
+use crate::driver::{Driver, Inputs, QUEUED_INPUTS, Shared, Standing, StorePlace};
 use crate::folder::Folder;
 use crate::http::{Api, serve};
 use crate::{Config, ServerError, StoreKind};
@@ -39,16 +39,18 @@ pub async fn run(
         StoreKind::Embedded => StorePlace::Embedded(folder.store_path()),
         StoreKind::Etcd(options) => StorePlace::Etcd(options),
     };
+    let address = config.advertise.clone().unwrap_or_else(|| format!("http://{addr}"));
     let store = place.open().await.map_err(ServerError::Open)?;
-    let lead = take_lead(&store).await?;
-
     let shared = Arc::new(Shared::new(&config));
+    let standing = Standing::take(&shared, &store).await?;
+
     let (sender, inputs) = mpsc::channel(QUEUED_INPUTS);
     // Whichever of the two ends takes the other along.
     let stop = shutdown.child_token();
-    let driver = Driver::new(shared.clone(), inputs, place).run(store, lead, stop.clone());
+    let driver = Driver::new(shared.clone(), inputs, place, address.clone());
+    let driver = driver.run(store, standing, stop.clone());
     let driver = tokio::spawn(with_stop(driver, stop.clone()));
-    let api = Api::new(shared, Inputs(sender), &folder.token, stop.clone());
+    let api = Api::new(shared, Inputs(sender), &folder.token, address, stop.clone());
     tracing::info!(%addr, data = %config.data_dir.display(), "server ready");
     // Whoever started us may not want to know.
     let _ = ready.send(Ready { addr, token: folder.token.clone(), token_path: folder.token_path() });

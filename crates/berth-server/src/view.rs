@@ -7,8 +7,8 @@ use std::sync::Arc;
 use berth_api::wire::v1::NodeNames;
 use berth_model::{
     Alloc, AllocId, CommandId, CommandRecord, DeviceId, DeviceSpec, Epoch, EventId, GroupName, GroupSpec, Happening,
-    IdempotencyKey, Job, JobId, JobSpec, JobVersion, LedgerEntry, Mutation, Namespace, Node, NodeId, NodeName,
-    Principal, Resources, SetPolicy, Snapshot,
+    IdempotencyKey, Job, JobId, JobSpec, JobVersion, LedgerEntry, Meta, Mutation, Namespace, Node, NodeId, NodeName,
+    Principal, Resources, Revision, SetPolicy, Snapshot,
 };
 
 type CommandKey = (Principal, Namespace, IdempotencyKey);
@@ -25,6 +25,10 @@ fn slot(alloc: &Alloc) -> Slot {
 pub struct View {
     /// Whose reign it is.
     pub epoch: Epoch,
+    /// The revision of the store up to which it has followed.
+    pub revision: Revision,
+    /// The counters of the cluster.
+    meta: Meta,
     /// The nodes.
     pub nodes: BTreeMap<NodeId, Arc<Node>>,
     /// The jobs.
@@ -49,8 +53,8 @@ pub struct View {
 
 impl View {
     /// What a new leader found.
-    pub fn load(snapshot: &Snapshot, epoch: Epoch) -> View {
-        let mut view = View { epoch, ..View::default() };
+    pub fn load(snapshot: &Snapshot, epoch: Epoch, revision: Revision) -> View {
+        let mut view = View { epoch, revision, meta: snapshot.meta, ..View::default() };
         for node in &snapshot.nodes {
             view.apply(Mutation::PutNode(node.clone()));
         }
@@ -75,10 +79,28 @@ impl View {
         view
     }
 
+    /// All that it holds, as it would be loaded.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            meta: self.meta,
+            nodes: self.nodes.values().map(|node| Node::clone(node)).collect(),
+            jobs: self.jobs.values().map(|job| Job::clone(job)).collect(),
+            job_versions: self
+                .job_versions
+                .iter()
+                .map(|((_, version), spec)| (*version, JobSpec::clone(spec)))
+                .collect(),
+            allocs: self.allocs.values().map(|alloc| Alloc::clone(alloc)).collect(),
+            commands: self.command_ids.values().map(|id| CommandRecord::clone(&self.commands[id])).collect(),
+            ledger: self.ledger.values().map(|entry| LedgerEntry::clone(entry)).collect(),
+            policy: self.policy.as_deref().cloned(),
+        }
+    }
+
     /// Follows one write.
     pub fn apply(&mut self, mutation: Mutation) {
         match mutation {
-            Mutation::PutMeta(meta) => self.epoch = meta.epoch,
+            Mutation::PutMeta(meta) => (self.epoch, self.meta) = (meta.epoch, meta),
             Mutation::PutNode(node) => drop(self.nodes.insert(node.id, Arc::new(node))),
             Mutation::DeleteNode(id) => drop(self.nodes.remove(&id)),
             Mutation::PutJob(job) => drop(self.jobs.insert(job.spec.id.clone(), Arc::new(*job))),

@@ -5,10 +5,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::EtcdOptions;
 
+/// Ports for members.
+const PORTS: std::ops::Range<u16> = 5_000..10_000;
 /// How long the members may take to be there.
 const UP: Duration = Duration::from_secs(30);
 
@@ -185,11 +188,15 @@ impl Drop for TestEtcd {
     }
 }
 
-/// Ports that nobody uses now.
+/// Ports that nobody uses now, below those that the kernel gives to connections: a client that tries to reach a dead member
+/// could be given the member's own port. Programs that run side by side begin to look in different places.
 fn free_ports(count: usize) -> Vec<u16> {
-    let bind = |_| TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let listeners: Vec<TcpListener> = (0..count).map(bind).collect();
-    listeners.iter().map(|listener| listener.local_addr().expect("its address").port()).collect()
+    static LOOKED: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id().wrapping_mul(61);
+    let width = u32::from(PORTS.end - PORTS.start);
+    let candidates = std::iter::repeat_with(|| begin.wrapping_add(LOOKED.fetch_add(1, Ordering::Relaxed)) % width);
+    let ports = candidates.take(PORTS.len()).filter_map(|n| Some(PORTS.start + u16::try_from(n).ok()?));
+    ports.filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).take(count).collect()
 }
 
 /// The answer to a plain request, headers and all.

@@ -286,3 +286,28 @@ async fn where_users_are_asked_for_the_password_comes_from_a_file() {
     let told = chain(&Etcd::open(etcd.options()).await.unwrap_err());
     assert!(told.contains("user name is empty"), "{told}");
 }
+
+#[tokio::test]
+async fn one_leads_and_another_follows_when_it_resigns_is_evicted_or_falls_silent() {
+    let etcd = TestEtcd::start(1, &[]);
+    let [one, two] = [open(&etcd.options()).await, open(&etcd.options()).await];
+    let mut leaders = two.leaders().await.unwrap();
+    let address = |leaders: &tokio::sync::watch::Receiver<Option<berth_store::Leader>>| {
+        leaders.borrow().as_ref().map(|leader| leader.address.clone())
+    };
+    let mandate = one.campaign("http://one").await.unwrap();
+    leaders.wait_for(Option::is_some).await.unwrap();
+    assert_eq!(address(&leaders).as_deref(), Some("http://one"));
+    // It goes on leading for longer than a lease lasts without signs of life.
+    let too_early = tokio::time::timeout(Duration::from_secs(7), two.campaign("http://two")).await;
+    assert!(too_early.is_err(), "two lead at once");
+    drop(mandate);
+    let mut mandate = two.campaign("http://two").await.unwrap();
+    leaders.wait_for(|leader| leader.as_ref().is_some_and(|leader| leader.address == "http://two")).await.unwrap();
+    let leader = leaders.borrow().clone().unwrap();
+    one.evict(&leader).await;
+    mandate.lost().await;
+    let _mandate = one.campaign("http://one").await.unwrap();
+    // The election's key is no record.
+    assert!(one.range(b"\0", b"\xff", 9, None).await.unwrap().0.is_empty());
+}

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
 use berth_agent::{Config as AgentConfig, Offer, RegistryCredential, Token};
+use berth_api::client::Target;
 use berth_model::{BuiltIn, Bytes, CpuMillis, Device, DeviceKind, Mbits, Millis, NodeName, Port, limits};
 use berth_server::{Clock, Config as ServerConfig, ConnectionLimits, EtcdOptions, Settings, StoreKind};
 use serde::Deserialize;
@@ -32,7 +33,8 @@ pub fn server(args: &ServerArgs) -> anyhow::Result<(ServerConfig, Taken)> {
     let mut layers = layers(&args.config, args.cluster.given().chain(args.store.given()))?;
     let data_dir = layers.take("data_dir", "/var/lib/berth/server")?;
     let store = store_kind(&mut layers)?;
-    let config = ServerConfig { store, ..server_config(&mut layers, data_dir)? };
+    let advertise = layers.take_optional::<ServerUrl>("advertise")?.map(|url| url.0);
+    let config = ServerConfig { store, advertise, ..server_config(&mut layers, data_dir)? };
     Ok((config, layers.finish()?))
 }
 
@@ -104,6 +106,7 @@ fn server_config(layers: &mut Layers, data_dir: PathBuf) -> anyhow::Result<Serve
     Ok(ServerConfig {
         data_dir,
         bind,
+        advertise: None,
         settings,
         store: StoreKind::Embedded,
         clock: Clock::system(),
@@ -185,6 +188,20 @@ impl FromStr for BuiltInName {
     type Err = &'static str;
     fn from_str(text: &str) -> Result<BuiltInName, &'static str> {
         BuiltIn::named(text).map(BuiltInName).ok_or("expected `balanced`, `pack`, `spread` or `fragmentation`")
+    }
+}
+
+/// A server's address, as others reach it.
+struct ServerUrl(String);
+
+impl FromStr for ServerUrl {
+    type Err = String;
+    fn from_str(text: &str) -> Result<ServerUrl, String> {
+        let target = Target::new(text, "token").map_err(|error| error.to_string())?;
+        if text.contains(',') {
+            return Err("expected one address".to_owned());
+        }
+        Ok(ServerUrl(target.addr().to_owned()))
     }
 }
 

@@ -66,9 +66,11 @@ fn of_client(error: &ClientError) -> Option<Status> {
         | ErrorKind::TooLarge
         | ErrorKind::UnsupportedMediaType
         | ErrorKind::MethodNotAllowed => Some(Status::Usage),
-        ErrorKind::Unavailable | ErrorKind::Overloaded | ErrorKind::RequestTimeout | ErrorKind::AgentTimeout => {
-            Some(Status::Unreachable)
-        }
+        ErrorKind::Unavailable
+        | ErrorKind::NotLeader
+        | ErrorKind::Overloaded
+        | ErrorKind::RequestTimeout
+        | ErrorKind::AgentTimeout => Some(Status::Unreachable),
         ErrorKind::PlanChanged => Some(Status::NotReached),
         ErrorKind::Conflict | ErrorKind::Internal => None,
     }

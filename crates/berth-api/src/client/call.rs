@@ -28,7 +28,8 @@ pub(super) struct Call<'a> {
     target: &'a Target,
     operation: &'static str,
     method: Method,
-    url: Url,
+    path: String,
+    query: Vec<(String, String)>,
     key: Option<String>,
     body: Option<Bytes>,
     accept: &'static str,
@@ -43,14 +44,14 @@ impl<'a> Call<'a> {
         method: Method,
         path: &str,
     ) -> Self {
-        let url = url(target, path);
-        Call { http, target, operation, method, url, key: None, body: None, accept: "application/json", whole: true }
+        let (path, query, accept) = (path.to_owned(), Vec::new(), "application/json");
+        Call { http, target, operation, method, path, query, key: None, body: None, accept, whole: true }
     }
 
     /// Adds a parameter, if there is one.
     pub(super) fn query(mut self, name: &str, value: Option<String>) -> Self {
         if let Some(value) = value {
-            self.url.query_pairs_mut().append_pair(name, &value);
+            self.query.push((name.to_owned(), value));
         }
         self
     }
@@ -79,29 +80,40 @@ impl<'a> Call<'a> {
 
     /// The answer, understood.
     pub(super) async fn fetch<T: DeserializeOwned>(self) -> Result<T, ClientError> {
-        let (operation, target) = (self.operation, self.target.clone());
-        let response = self.send().await?;
-        let body = read_bounded(response, operation, &target).await?;
+        let operation = self.operation;
+        let (response, server) = self.send_to().await?;
+        let body = read_bounded(response, operation, &server).await?;
         serde_json::from_slice(&body).map_err(|source| ClientError::Decode { operation, source })
     }
 
     /// The answer's head, its body yet to be read. Errors of the server's are read whole.
     pub(super) async fn send(self) -> Result<Response, ClientError> {
+        Ok(self.send_to().await?.0)
+    }
+
+    /// The same with the server that answered.
+    async fn send_to(self) -> Result<(Response, Target), ClientError> {
         let mut delay = RETRY_DELAY;
         for attempt in 1.. {
-            match self.attempt().await {
+            let server = self.target.fixed();
+            match self.attempt(&server).await {
                 Err(error) if error.is_transient() && attempt < ATTEMPTS => {
+                    self.target.turn_from(server.addr());
                     tokio::time::sleep(delay).await;
                     delay *= 2;
                 }
-                result => return result,
+                result => return result.map(|response| (response, server)),
             }
         }
         unreachable!("the last attempt returns")
     }
 
-    async fn attempt(&self) -> Result<Response, ClientError> {
-        let request = self.http.request(self.method.clone(), self.url.clone()).header(ACCEPT, self.accept);
+    async fn attempt(&self, server: &Target) -> Result<Response, ClientError> {
+        let mut url = url(server, &self.path);
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        let request = self.http.request(self.method.clone(), url).header(ACCEPT, self.accept);
         let request = match &self.key {
             Some(key) => request.header("Idempotency-Key", key),
             None => request,
@@ -111,7 +123,7 @@ impl<'a> Call<'a> {
             None => request,
         };
         let request = if self.whole { request.timeout(ANSWER_TIMEOUT) } else { request };
-        send_once(request, self.operation, self.target).await
+        send_once(request, self.operation, server).await
     }
 }
 

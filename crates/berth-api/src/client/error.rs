@@ -146,6 +146,11 @@ impl ClientError {
         }
     }
 
+    /// Where the server is that leads, where only that one can do it.
+    pub fn leader(&self) -> Option<&str> {
+        self.refusal()?.leader.as_deref()
+    }
+
     /// Whether the same call may succeed later, unchanged.
     pub fn is_transient(&self) -> bool {
         match self {

@@ -50,7 +50,7 @@ pub struct EventFilter {
     pub from: wire::EventsFrom,
 }
 
-/// A client of one server. Cheap to clone.
+/// A client of a cluster. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
     target: Target,
@@ -58,13 +58,13 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server that `target` names. Nothing is sent yet.
+    /// A client of the servers that `target` names. Nothing is sent yet.
     pub fn new(target: Target) -> Result<Client, ClientError> {
         let http = target.http_client()?;
         Ok(Client { target, http })
     }
 
-    /// The server.
+    /// The servers.
     pub fn target(&self) -> &Target {
         &self.target
     }
@@ -185,6 +185,11 @@ impl Client {
     /// The cluster at a glance.
     pub async fn status(&self) -> Result<wire::Status, ClientError> {
         self.call("show status", Method::GET, "/v1/status").fetch().await
+    }
+
+    /// Who leads, as the server that is asked knows.
+    pub async fn leader(&self) -> Result<wire::Leader, ClientError> {
+        self.call("ask who leads", Method::GET, "/v1/leader").fetch().await
     }
 
     /// The policy by which is placed.

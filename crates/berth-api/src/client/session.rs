@@ -74,6 +74,7 @@ pub(super) async fn open(
     path: &str,
     first: Option<Bytes>,
 ) -> Result<(BodySender, BodyReceiver), ClientError> {
+    let target = &target.fixed();
     let http = target.stream_client()?;
     let (pieces, queued) = mpsc::channel(QUEUED_PIECES);
     let addr = target.addr().to_owned();

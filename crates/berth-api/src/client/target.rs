@@ -1,6 +1,8 @@
-//! Which server, and with which token.
+//! Which servers, and with which token.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::ClientError;
@@ -11,40 +13,71 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often an idle stream is probed, and how long the other side may take to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
-/// A server's address with the token that opens it.
+/// The servers of a cluster with the token that opens them. One of them is asked until it fails, then the next one. Copies
+/// share which one that is.
 #[derive(Clone)]
 pub struct Target {
-    addr: String,
+    servers: Arc<Servers>,
     token: String,
+}
+
+struct Servers {
+    /// One at least.
+    addrs: Vec<String>,
+    /// Which of them is asked.
+    current: AtomicUsize,
 }
 
 impl fmt::Debug for Target {
     /// Without the token, which belongs in no log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("addr", &self.addr).finish_non_exhaustive()
+        f.debug_struct("Target").field("servers", &self.servers.addrs).finish_non_exhaustive()
     }
 }
 
 impl Target {
-    /// The server at `addr`, such as `http://127.0.0.1:4600`, with its token.
-    pub fn new(addr: &str, token: &str) -> Result<Target, ClientError> {
-        let wrong = |problem: &'static str| ClientError::Address { addr: addr.to_owned(), problem };
-        let url = reqwest::Url::parse(addr).map_err(|_| wrong("it is not a URL"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(wrong("it begins with neither http:// nor https://"));
-        }
-        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-            return Err(wrong("it has more than scheme, host and port"));
-        }
+    /// The servers at `addrs`, such as `http://10.0.0.1:4600,http://10.0.0.2:4600`, with their token.
+    pub fn new(addrs: &str, token: &str) -> Result<Target, ClientError> {
+        let addrs = addrs.split(',').map(|addr| checked(addr.trim())).collect::<Result<Vec<_>, _>>()?;
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(ClientError::Token);
         }
-        Ok(Target { addr: addr.trim_end_matches('/').to_owned(), token: token.to_owned() })
+        let servers = Arc::new(Servers { addrs, current: AtomicUsize::new(0) });
+        Ok(Target { servers, token: token.to_owned() })
     }
 
-    /// The address, as messages name it.
+    /// The address of the server that is asked, as messages name it.
     pub fn addr(&self) -> &str {
-        &self.addr
+        let current = self.servers.current.load(Ordering::Relaxed);
+        &self.servers.addrs[current % self.servers.addrs.len()]
+    }
+
+    /// Asks the next server from now on, unless this one is not asked any more.
+    pub fn turn_from(&self, addr: &str) {
+        let current = self.servers.current.load(Ordering::Relaxed);
+        if self.servers.addrs[current % self.servers.addrs.len()] == addr {
+            // Whoever was quicker has done the same.
+            let _ = self.servers.current.compare_exchange(
+                current,
+                current.wrapping_add(1),
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    /// The server that is asked now, alone: what belongs to one conversation stays with one server.
+    pub fn fixed(&self) -> Target {
+        Target::alone(self.addr().to_owned(), self.token.clone())
+    }
+
+    /// Another server with the same token.
+    pub fn at(&self, addr: &str) -> Result<Target, ClientError> {
+        Ok(Target::alone(checked(addr)?, self.token.clone()))
+    }
+
+    fn alone(addr: String, token: String) -> Target {
+        Target { servers: Arc::new(Servers { addrs: vec![addr], current: AtomicUsize::new(0) }), token }
     }
 
     pub(super) fn token(&self) -> &str {
@@ -71,7 +104,7 @@ impl Target {
     }
 
     fn is_plain(&self) -> bool {
-        self.addr.starts_with("http://")
+        self.servers.addrs.iter().all(|addr| addr.starts_with("http://"))
     }
 
     fn builder(&self) -> reqwest::ClientBuilder {
@@ -83,6 +116,19 @@ impl Target {
     }
 
     fn build(&self, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, ClientError> {
-        builder.build().map_err(|source| ClientError::Setup { addr: self.addr.clone(), source })
+        builder.build().map_err(|source| ClientError::Setup { addr: self.addr().to_owned(), source })
     }
+}
+
+/// An address of the form that a server's has, without a slash at its end.
+fn checked(addr: &str) -> Result<String, ClientError> {
+    let wrong = |problem: &'static str| ClientError::Address { addr: addr.to_owned(), problem };
+    let url = reqwest::Url::parse(addr).map_err(|_| wrong("it is not a URL"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(wrong("it begins with neither http:// nor https://"));
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("it has more than scheme, host and port"));
+    }
+    Ok(addr.trim_end_matches('/').to_owned())
 }

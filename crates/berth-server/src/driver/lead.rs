@@ -1,7 +1,7 @@
 //! Taking the lead: a higher epoch is written under a guard, and everything is loaded. See `berth_record::key`.
 
-use berth_model::{Epoch, Incarnation, Snapshot};
-use berth_record::{EPOCH_KEY, SnapshotBuilder, decode_epoch, encode_epoch, key};
+use berth_model::{Epoch, Incarnation, Revision, Snapshot};
+use berth_record::{EPOCH_KEY, Loaded, SnapshotBuilder, decode_epoch, encode_epoch, key};
 use berth_store::{Applied, Guard, MAX_OPERATIONS, Operation, StoreError, Transaction};
 
 use super::AnyStore;
@@ -19,12 +19,24 @@ pub struct Lead {
     pub epoch: Epoch,
     /// What the store holds.
     pub snapshot: Snapshot,
+    /// The revision that it was loaded at.
+    pub revision: Revision,
+}
+
+/// What the store holds at a revision.
+#[derive(Debug)]
+pub struct State {
+    /// All of it.
+    pub loaded: Loaded,
+    /// When.
+    pub revision: Revision,
 }
 
 /// Takes the lead: from here on no older leader can write.
 pub async fn take(store: &AnyStore) -> Result<Lead, ServerError> {
-    let epoch = elect(store).await?;
-    let snapshot = load(store).await?;
+    let (epoch, _) = begin_reign(store).await?;
+    let State { loaded, revision } = load(store).await?;
+    let snapshot = loaded.snapshot;
     tracing::info!(
         %epoch,
         nodes = snapshot.nodes.len(),
@@ -32,10 +44,11 @@ pub async fn take(store: &AnyStore) -> Result<Lead, ServerError> {
         allocs = snapshot.allocs.len(),
         "lead taken"
     );
-    Ok(Lead { epoch, snapshot })
+    Ok(Lead { epoch, snapshot, revision })
 }
 
-async fn elect(store: &AnyStore) -> Result<Epoch, ServerError> {
+/// Writes a higher epoch, and tells the revision that has it.
+pub async fn begin_reign(store: &AnyStore) -> Result<(Epoch, Revision), ServerError> {
     let failed = |operation| move |source: StoreError| ServerError::Store { operation, source };
     for _ in 0..ATTEMPTS {
         let (row, _) = store.get(EPOCH_KEY).await.map_err(failed("read the epoch"))?;
@@ -50,24 +63,25 @@ async fn elect(store: &AnyStore) -> Result<Epoch, ServerError> {
         let operations = vec![Operation::Put(EPOCH_KEY.to_vec(), encode_epoch(epoch))];
         let applied = store.commit(Transaction { guards: vec![guard], operations }).await;
         match applied.map_err(failed("write the epoch"))? {
-            Applied::At(_) => return Ok(epoch),
+            Applied::At(revision) => return Ok((epoch, revision)),
             Applied::Refused => {}
         }
     }
     Err(ServerError::Contended { attempts: ATTEMPTS })
 }
 
-async fn load(store: &AnyStore) -> Result<Snapshot, ServerError> {
+/// Everything that the store holds.
+pub async fn load(store: &AnyStore) -> Result<State, ServerError> {
     for _ in 0..ATTEMPTS {
-        if let Some(snapshot) = load_once(store).await? {
-            return Ok(snapshot);
+        if let Some(state) = load_once(store).await? {
+            return Ok(state);
         }
     }
     Err(ServerError::Contended { attempts: ATTEMPTS })
 }
 
 /// Everything, page by page. None: it changed between two pages, in a store that knows no other state than the newest.
-async fn load_once(store: &AnyStore) -> Result<Option<Snapshot>, ServerError> {
+async fn load_once(store: &AnyStore) -> Result<Option<State>, ServerError> {
     let mut builder = SnapshotBuilder::new();
     let mut start = key::FIRST.to_vec();
     let mut state = None;
@@ -86,7 +100,10 @@ async fn load_once(store: &AnyStore) -> Result<Option<Snapshot>, ServerError> {
                 start.clone_from(&last.key);
                 start.push(0);
             }
-            Some(_) | None => return builder.finish().map(|loaded| Some(loaded.snapshot)).map_err(ServerError::Load),
+            Some(_) | None => {
+                let loaded = builder.finish().map_err(ServerError::Load)?;
+                return Ok(Some(State { loaded, revision }));
+            }
         }
     }
 }

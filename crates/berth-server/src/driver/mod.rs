@@ -1,10 +1,13 @@
 //! The loop around the control core: events in, effects out, in reigns.
 //!
-//! A reign begins when the lead is taken and ends when the core steps down or the server does. Between two reigns the
-//! store is loaded anew, as if another server had taken over.
+//! A reign begins when the lead is taken and ends when the core steps down or the server does. Between two reigns a store of
+//! this server's own is loaded anew, as if another server had taken over. Where servers share a store, this one follows
+//! whichever leads, and stands for election meanwhile.
 
+mod follow;
 mod input;
 mod lead;
+mod observe;
 mod reign;
 mod shared;
 mod store;
@@ -12,22 +15,27 @@ mod store;
 mod tests;
 
 pub use input::{Input, Inputs, LoopEnded, QUEUED_INPUTS, Reply};
-pub use shared::Shared;
+pub use shared::{Role, Shared};
 pub use store::{AnyStore, StorePlace};
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use berth_model::Refusal;
+use berth_store::Etcd;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::ServerError;
+use crate::view::View;
+use follow::Follower;
+use lead::Lead;
 use reign::{End, Reign};
+use store::Mandate;
 
-/// The wait before the lead is taken again; doubles with each failure, up to the longest.
-const RETAKE_DELAY: Duration = Duration::from_millis(50);
-const LONGEST_RETAKE_DELAY: Duration = Duration::from_secs(5);
+/// The wait before the store is opened anew; doubles with each failure, up to the longest.
+const REOPEN_DELAY: Duration = Duration::from_millis(50);
+const LONGEST_REOPEN_DELAY: Duration = Duration::from_secs(5);
 
 /// The loop, which owns the store and the core.
 #[derive(Debug)]
@@ -35,46 +43,109 @@ pub struct Driver {
     shared: Arc<Shared>,
     inputs: mpsc::Receiver<Input>,
     place: StorePlace,
+    /// Where others reach this server.
+    address: String,
+}
+
+/// What a server is to a store that it has just opened. What it has loaded is shown by then.
+#[derive(Debug)]
+pub enum Standing {
+    /// The store is its own: it leads.
+    Leads(Box<Lead>),
+    /// Others may lead: it follows, and stands for election.
+    Follows(Follower),
+}
+
+impl Standing {
+    /// Takes the lead of a store of its own, or begins to follow in one that it shares.
+    pub async fn take(shared: &Shared, store: &AnyStore) -> Result<Standing, ServerError> {
+        if matches!(store, AnyStore::Etcd(_)) {
+            return Ok(Standing::Follows(Follower::begin(shared, store).await?));
+        }
+        let lead = lead::take(store).await?;
+        shared.show(View::load(&lead.snapshot, lead.epoch, lead.revision));
+        shared.become_role(Role::Leads);
+        Ok(Standing::Leads(Box::new(lead)))
+    }
 }
 
 impl Driver {
     /// A driver that takes what comes in through `inputs`.
-    pub fn new(shared: Arc<Shared>, inputs: mpsc::Receiver<Input>, place: StorePlace) -> Driver {
-        Driver { shared, inputs, place }
+    pub fn new(shared: Arc<Shared>, inputs: mpsc::Receiver<Input>, place: StorePlace, address: String) -> Driver {
+        Driver { shared, inputs, place, address }
     }
 
-    /// Reigns until told to stop, beginning with a lead already taken. What that has loaded is shown at once, and not
-    /// only when the loop begins: whoever asks before must not hear that there is nothing.
-    pub fn run(self, store: AnyStore, first: lead::Lead, shutdown: CancellationToken) -> impl Future<Output = ()> {
-        self.shared.show(&first);
-        self.reign(store, first, shutdown)
-    }
-
-    async fn reign(mut self, mut store: AnyStore, mut lead: lead::Lead, shutdown: CancellationToken) {
+    /// Follows and reigns in turn until told to stop.
+    pub async fn run(mut self, mut store: AnyStore, mut standing: Standing, shutdown: CancellationToken) {
         loop {
-            let reign = Reign::begin(self.shared.clone(), &store, lead);
-            match reign.run(&mut self.inputs, &shutdown).await {
-                End::Shutdown => return,
-                End::SteppedDown => {}
-            }
-            match self.retake(store, &shutdown).await {
-                Some((opened, taken)) => (store, lead) = (opened, taken),
+            let leading = match standing {
+                Standing::Leads(lead) => Some(Ok((*lead, Mandate::Always))),
+                Standing::Follows(follower) => self.stand_by(&store, follower, &shutdown).await,
+            };
+            match leading {
+                Some(Ok((lead, mandate))) => match self.reign(&store, lead, mandate, &shutdown).await {
+                    End::Shutdown => return,
+                    End::SteppedDown => {}
+                },
+                Some(Err(error)) => {
+                    self.shared.become_role(Role::Leaderless);
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "following ends; the store is opened anew"
+                    );
+                }
                 None => return,
             }
-            self.shared.show(&lead);
+            match self.begin_anew(store, &shutdown).await {
+                Some((opened, taken)) => (store, standing) = (opened, taken),
+                None => return,
+            }
         }
     }
 
-    /// Takes the lead again, for as long as it takes. None: told to stop.
-    async fn retake(&mut self, mut store: AnyStore, shutdown: &CancellationToken) -> Option<(AnyStore, lead::Lead)> {
-        let mut delay = RETAKE_DELAY;
+    async fn reign(&mut self, store: &AnyStore, lead: Lead, mut mandate: Mandate, shutdown: &CancellationToken) -> End {
+        self.shared.become_role(Role::Leads);
+        let reign = Reign::begin(self.shared.clone(), store, lead);
+        let end = reign.run(&mut self.inputs, &mut mandate, shutdown).await;
+        if let Mandate::Elected(_) = mandate {
+            self.shared.become_role(Role::Leaderless);
+        }
+        end
+    }
+
+    /// Follows whoever leads until this server does. None: told to stop.
+    async fn stand_by(
+        &mut self,
+        store: &AnyStore,
+        mut follower: Follower,
+        shutdown: &CancellationToken,
+    ) -> Option<Result<(Lead, Mandate), ServerError>> {
+        let mandate = {
+            let AnyStore::Etcd(etcd) = store else { unreachable!("only a store that is shared has followers") };
+            tokio::select! {
+                () = shutdown.cancelled() => return None,
+                mandate = campaign(etcd, &self.address) => mandate,
+                error = follower.run(&self.shared) => Err(error),
+                error = observe::leaders(&self.shared, etcd, &self.address) => Err(error),
+                () = turn_all_away(&mut self.inputs) => return None,
+            }
+        };
+        Some(match mandate {
+            Ok(mandate) => follower.take_over(&self.shared, store).await.map(|lead| (lead, Mandate::Elected(mandate))),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Opens the store anew, for as long as it takes. None: told to stop.
+    async fn begin_anew(&mut self, mut store: AnyStore, shutdown: &CancellationToken) -> Option<(AnyStore, Standing)> {
+        let mut delay = REOPEN_DELAY;
         let mut refusal = Refusal::NotLeader;
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return None,
                 () = tokio::time::sleep(delay) => {}
             }
-            delay = (delay * 2).min(LONGEST_RETAKE_DELAY);
+            delay = (delay * 2).min(LONGEST_REOPEN_DELAY);
             // Nobody waits in vain while there is no core to ask.
             while let Ok(input) = self.inputs.try_recv() {
                 input.turn_away(&refusal);
@@ -88,10 +159,10 @@ impl Driver {
                     continue;
                 }
             };
-            match lead::take(&store).await {
-                Ok(lead) => return Some((store, lead)),
+            match Standing::take(&self.shared, &store).await {
+                Ok(standing) => return Some((store, standing)),
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, "lead not taken");
+                    tracing::error!(error = &error as &dyn std::error::Error, "the store was not loaded");
                     refusal = Refusal::StoreUnavailable;
                 }
             }
@@ -99,7 +170,14 @@ impl Driver {
     }
 }
 
-/// Takes the lead of a store for the first time.
-pub async fn take_lead(store: &AnyStore) -> Result<lead::Lead, ServerError> {
-    lead::take(store).await
+async fn campaign(etcd: &Etcd, address: &str) -> Result<berth_store::Mandate, ServerError> {
+    let failed = |source| ServerError::Store { operation: "stand for election", source };
+    etcd.campaign(address).await.map_err(failed)
+}
+
+/// Refuses whatever comes in, for as long as something may.
+async fn turn_all_away(inputs: &mut mpsc::Receiver<Input>) {
+    while let Some(input) = inputs.recv().await {
+        input.turn_away(&Refusal::NotLeader);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use berth_api::wire::v1::{ServerMessage, ToWire as _};
 use berth_control::{Beginning, CommitError, CommitId, Core, Effect, Event, RequestId, SessionId, StepDown};
 use berth_journal::Scribe;
-use berth_model::{Epoch, LedgerEntry, Mutation, Order, Refusal, Timestamp};
+use berth_model::{Epoch, LedgerEntry, Mutation, Order, Refusal, Revision, Timestamp};
 use berth_record::{EPOCH_KEY, encode, encode_epoch};
 use berth_store::{Applied, Guard, Operation, StoreError, Transaction};
 use futures::StreamExt as _;
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::lead::Lead;
+use super::store::Mandate;
 use super::{AnyStore, Input, Reply, Shared};
 use crate::agents::Outbox;
 use crate::view::View;
@@ -100,7 +101,12 @@ impl<'a> Reign<'a> {
     }
 
     /// Runs until the lead is lost or the server is told to stop.
-    pub async fn run(mut self, inputs: &mut mpsc::Receiver<Input>, shutdown: &CancellationToken) -> End {
+    pub async fn run(
+        mut self,
+        inputs: &mut mpsc::Receiver<Input>,
+        mandate: &mut Mandate,
+        shutdown: &CancellationToken,
+    ) -> End {
         self.perform();
         while self.stepped_down.is_none() {
             let nap = self.nap();
@@ -111,6 +117,11 @@ impl<'a> Reign<'a> {
                     self.finish_commits().await;
                     self.close(Refusal::NotLeader, "the server is stopping");
                     return End::Shutdown;
+                }
+                () = mandate.lost() => {
+                    self.finish_commits().await;
+                    self.close(Refusal::NotLeader, "another server may lead");
+                    return End::SteppedDown;
                 }
                 Some(done) = self.commits.next() => self.committed(done),
                 () = std::future::ready(()), if self.journal.is_full() => {
@@ -257,7 +268,7 @@ impl<'a> Reign<'a> {
         let Done { commit, mutations, result } = done;
         let event = match result {
             Ok(Applied::At(revision)) => {
-                self.show(mutations);
+                self.show(revision, mutations);
                 Event::Committed { commit, revision }
             }
             Ok(Applied::Refused) => {
@@ -283,20 +294,11 @@ impl<'a> Reign<'a> {
     }
 
     /// Makes what is durable visible, and tells it to the log.
-    fn show(&self, mutations: Vec<Mutation>) {
-        let mut entries = Vec::new();
-        let mut view = self.shared.view_mut();
-        for mutation in mutations {
-            if let Mutation::PutLedger(entry) = &mutation {
-                entries.push(entry.clone());
-            }
-            view.apply(mutation);
-        }
-        drop(view);
+    fn show(&self, revision: Revision, mutations: Vec<Mutation>) {
+        let entries = self.shared.follow(revision, mutations);
         if entries.is_empty() {
             return;
         }
-        self.shared.ledger_written();
         let view = self.shared.view();
         for entry in &entries {
             log_entry(entry, &view);

@@ -3,16 +3,27 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use berth_control::{SessionId, Settings};
-use berth_model::{Bytes, Timestamp};
+use berth_model::{Bytes, Epoch, LedgerEntry, Mutation, Revision, Timestamp};
 use tokio::sync::watch;
 
-use super::lead::Lead;
 use crate::agents::Agents;
 use crate::tunnels::Tunnels;
 use crate::view::View;
 use crate::{Clock, Config};
+
+/// What a server is at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It decides.
+    Leads,
+    /// Another one does, which is reached at this address.
+    Follows(String),
+    /// Nobody does, as far as this server knows.
+    Leaderless,
+}
 
 /// What the loop and the requests share.
 #[derive(Debug)]
@@ -32,6 +43,9 @@ pub struct Shared {
     view: RwLock<View>,
     /// Counts what was written to the ledger in the view, so that followers know when to look again.
     ledger: watch::Sender<u64>,
+    /// Up to which revision the view has followed, for those who wait for one.
+    revision: watch::Sender<Revision>,
+    role: watch::Sender<Role>,
     sessions: AtomicU64,
 }
 
@@ -47,6 +61,8 @@ impl Shared {
             tunnels: Tunnels::new(),
             view: RwLock::default(),
             ledger: watch::Sender::new(0),
+            revision: watch::Sender::default(),
+            role: watch::Sender::new(Role::Leaderless),
             sessions: AtomicU64::new(0),
         }
     }
@@ -56,19 +72,65 @@ impl Shared {
         self.view.read().expect("nothing panics while it changes the view")
     }
 
-    /// Shows what a new lead has loaded.
-    pub fn show(&self, lead: &Lead) {
-        *self.view_mut() = View::load(&lead.snapshot, lead.epoch);
+    /// Shows what was loaded.
+    pub fn show(&self, view: View) {
+        let revision = view.revision;
+        *self.view_mut() = view;
+        self.revision.send_replace(revision);
         self.ledger_written();
     }
 
-    /// The view, to follow a commit.
-    pub fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
+    /// Follows the writes of one revision, and tells which entries of the ledger are among them.
+    pub fn follow(&self, revision: Revision, mutations: Vec<Mutation>) -> Vec<LedgerEntry> {
+        let mut entries = Vec::new();
+        let mut view = self.view_mut();
+        for mutation in mutations {
+            if let Mutation::PutLedger(entry) = &mutation {
+                entries.push(entry.clone());
+            }
+            view.apply(mutation);
+        }
+        view.revision = view.revision.max(revision);
+        drop(view);
+        self.revision.send_replace(revision);
+        if !entries.is_empty() {
+            self.ledger_written();
+        }
+        entries
+    }
+
+    /// Shows that another reign has begun.
+    pub fn reigned_by(&self, epoch: Epoch) {
+        self.view_mut().epoch = epoch;
+    }
+
+    /// Waits until the view has followed up to a revision, for so long at most.
+    pub async fn caught_up(&self, revision: Revision, longest: Duration) -> bool {
+        let mut followed = self.revision.subscribe();
+        let waiting = followed.wait_for(|followed| *followed >= revision);
+        tokio::time::timeout(longest, waiting).await.is_ok_and(|waited| waited.is_ok())
+    }
+
+    /// What this server is now.
+    pub fn role(&self) -> watch::Receiver<Role> {
+        self.role.subscribe()
+    }
+
+    /// This server is something else from now on.
+    pub fn become_role(&self, role: Role) {
+        self.role.send_if_modified(|held| {
+            let changes = *held != role;
+            *held = role;
+            changes
+        });
+    }
+
+    fn view_mut(&self) -> RwLockWriteGuard<'_, View> {
         self.view.write().expect("nothing panics while it changes the view")
     }
 
     /// Wakes those who follow the ledger.
-    pub fn ledger_written(&self) {
+    fn ledger_written(&self) {
         self.ledger.send_modify(|count| *count += 1);
     }
 

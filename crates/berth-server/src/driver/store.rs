@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_model::Revision;
-use berth_store::{Applied, Embedded, Etcd, EtcdOptions, KeyValue, Memory, OpenError, Store, StoreError, Transaction};
+use berth_store::{
+    Applied, Embedded, Etcd, EtcdOptions, KeyValue, Memory, OpenError, Store, StoreError, Transaction, Watch,
+};
 
 /// A store of whichever kind.
 #[derive(Debug)]
@@ -60,7 +62,36 @@ impl StorePlace {
     }
 }
 
+/// The right to take the lead, for as long as it lasts.
+#[derive(Debug)]
+pub enum Mandate {
+    /// The store is this server's alone.
+    Always,
+    /// Of an election.
+    Elected(berth_store::Mandate),
+}
+
+impl Mandate {
+    /// Waits until it is over.
+    pub async fn lost(&mut self) {
+        match self {
+            Mandate::Always => std::future::pending().await,
+            Mandate::Elected(mandate) => mandate.lost().await,
+        }
+    }
+}
+
 impl AnyStore {
+    /// See [`Store::watch`].
+    pub async fn watch(&self, prefix: &[u8], from: Revision) -> Result<Watch, StoreError> {
+        match self {
+            AnyStore::Memory(store) => store.watch(prefix, from).await,
+            AnyStore::Embedded(store) => store.watch(prefix, from).await,
+            AnyStore::Etcd(store) => store.watch(prefix, from).await,
+            AnyStore::Closed => Err(StoreError::Closed),
+        }
+    }
+
     /// See [`Store::get`].
     pub async fn get(&self, key: &[u8]) -> Result<(Option<KeyValue>, Revision), StoreError> {
         match self {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{AnyStore, Driver, Input, Inputs, QUEUED_INPUTS, Shared, StorePlace, take_lead};
+use super::{AnyStore, Driver, Input, Inputs, QUEUED_INPUTS, Shared, Standing, StorePlace};
 use crate::agents::QUEUED_MESSAGES;
 use crate::{Clock, Config, ConnectionLimits, Settings, StoreKind};
 
@@ -54,6 +54,7 @@ impl Rig {
             data_dir: folder.path().to_owned(),
             journal_max,
             bind: "127.0.0.1:0".parse().unwrap(),
+            advertise: None,
             // The agents of these tests never report.
             settings: Settings { heartbeat_grace: Millis::from_secs(600), ..Settings::default() },
             store: StoreKind::Memory,
@@ -61,11 +62,12 @@ impl Rig {
             connections: ConnectionLimits::default(),
         };
         let any = AnyStore::Memory(store.clone());
-        let lead = take_lead(&any).await.unwrap();
         let shared = Arc::new(Shared::new(&config));
+        let standing = Standing::take(&shared, &any).await.unwrap();
         let (sender, inputs) = mpsc::channel(QUEUED_INPUTS);
         let stop = CancellationToken::new();
-        let driver = Driver::new(shared.clone(), inputs, StorePlace::Memory).run(any, lead, stop.clone());
+        let driver = Driver::new(shared.clone(), inputs, StorePlace::Memory, "http://127.0.0.1:1".to_owned());
+        let driver = driver.run(any, standing, stop.clone());
         Rig { store, shared, inputs: Inputs(sender), stop, driver: tokio::spawn(driver), folder }
     }
 

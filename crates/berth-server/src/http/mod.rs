@@ -13,6 +13,7 @@ mod places;
 mod plans;
 mod policy;
 mod reasons;
+mod relay;
 mod requests;
 mod serve;
 mod status;
@@ -45,6 +46,8 @@ pub struct Api {
     shared: Arc<Shared>,
     inputs: Inputs,
     token: Arc<str>,
+    /// Where others reach this server.
+    address: Arc<str>,
     stop: CancellationToken,
     followers: Arc<Semaphore>,
     turns: turns::Turns,
@@ -54,11 +57,12 @@ pub struct Api {
 
 impl Api {
     /// Handlers that look into `shared`, hand in to `inputs` and open to `token`.
-    pub fn new(shared: Arc<Shared>, inputs: Inputs, token: &str, stop: CancellationToken) -> Api {
+    pub fn new(shared: Arc<Shared>, inputs: Inputs, token: &str, address: String, stop: CancellationToken) -> Api {
         Api {
             shared,
             inputs,
             token: token.into(),
+            address: address.into(),
             stop,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             turns: turns::Turns::new(),
@@ -93,35 +97,58 @@ impl Api {
 )]
 struct Doc;
 
-fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(Doc::openapi())
-        .routes(routes!(jobs::list, jobs::run))
-        .routes(routes!(jobs::show, jobs::stop))
+/// What every server answers by itself, from what is stored.
+fn for_all_servers() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::show))
         .routes(routes!(allocs::list))
         .routes(routes!(allocs::show))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::show))
+        .routes(routes!(events::list))
+        .routes(routes!(policy::show))
+        .routes(routes!(relay::leader))
+        .routes(routes!(status::job_schema))
+        .routes(routes!(status::openapi_document))
+}
+
+/// What only the leader does, or knows: decisions, and what goes through the agents' streams.
+fn for_the_leader() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(jobs::run))
+        .routes(routes!(jobs::stop))
         .routes(routes!(allocs::stop))
         .routes(routes!(streams::logs))
         .routes(routes!(streams::exec))
-        .routes(routes!(nodes::list))
-        .routes(routes!(nodes::show))
         .routes(routes!(nodes::drain))
         .routes(routes!(nodes::enable))
         .routes(routes!(plans::make))
         .routes(routes!(plans::show))
-        .routes(routes!(events::list))
         .routes(routes!(whys::alloc))
         .routes(routes!(whys::job))
-        .routes(routes!(policy::show, policy::set))
+        .routes(routes!(policy::set))
         .routes(routes!(status::status))
-        .routes(routes!(status::job_schema))
-        .routes(routes!(status::openapi_document))
-        .routes(routes!(agent::stream))
-        .routes(routes!(streams::tunnel))
+}
+
+/// The agents' streams.
+fn for_agents() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(agent::stream)).routes(routes!(streams::tunnel))
+}
+
+/// All paths. `api` is there where they are served, and not where they are only described.
+fn routes(api: Option<&Api>) -> OpenApiRouter<Api> {
+    let (mut leader, mut agents) = (for_the_leader(), for_agents());
+    if let Some(api) = api {
+        leader = leader.route_layer(from_fn_with_state(api.clone(), relay::to_leader));
+        agents = agents.route_layer(from_fn_with_state(api.clone(), relay::leader_only));
+    }
+    OpenApiRouter::with_openapi(Doc::openapi()).merge(for_all_servers()).merge(leader).merge(agents)
 }
 
 /// The whole of HTTP, ready to be served.
 fn router(api: Api) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let (router, _) = routes(Some(&api)).split_for_parts();
     let router = router
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
@@ -132,7 +159,7 @@ fn router(api: Api) -> Router {
 
 /// The OpenAPI document, as committed in `docs/openapi.json`.
 pub fn openapi() -> String {
-    let (_, document) = routes().split_for_parts();
+    let (_, document) = routes(None).split_for_parts();
     let mut text = document.to_pretty_json().expect("the document has text keys and no failing parts");
     text.push('\n');
     text

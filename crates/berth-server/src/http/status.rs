@@ -17,6 +17,7 @@ use super::Api;
 pub async fn status(State(api): State<Api>) -> Json<wire::Status> {
     let shared = &api.shared;
     let balance = api.inputs.balance().await;
+    let leader = super::relay::leader_of(&api, shared.role().borrow().clone());
     let view = shared.view();
     let mode = view.policy.as_deref().map(|set| set.policy.spec.balance).unwrap_or_default();
     let mut status = wire::Status {
@@ -24,6 +25,7 @@ pub async fn status(State(api): State<Api>) -> Json<wire::Status> {
         now: shared.clock.now().into(),
         started: shared.started.into(),
         epoch: view.epoch.into(),
+        leader,
         nodes_ready: 0,
         nodes_lost: 0,
         agents_connected: u32::try_from(shared.agents.count()).unwrap_or(u32::MAX),

@@ -9,4 +9,5 @@ mod liars;
 mod policy;
 mod requests;
 mod retries;
+mod several;
 mod work;

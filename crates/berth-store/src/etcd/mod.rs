@@ -9,6 +9,7 @@
 //! leads then fences what may still be on its way, with a guard that no longer holds.
 
 mod commit;
+mod election;
 mod error;
 mod options;
 mod upkeep;
@@ -22,6 +23,7 @@ use etcd_client::{Client, GetOptions, ResponseHeader};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+pub use self::election::{Leader, Mandate};
 pub use self::error::EtcdError;
 pub use self::options::EtcdOptions;
 
@@ -78,6 +80,15 @@ impl Etcd {
         // Not among the tasks that end with the store: what was handed in is carried out.
         tokio::spawn(commit::run(link.clone(), to_write, written));
         Ok(Etcd { options, link, writes, watchers: Arc::new(Semaphore::new(WATCHERS)), tasks: Mutex::new(tasks) })
+    }
+}
+
+impl Etcd {
+    /// Has something go on beside the store, and end with it.
+    fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().expect("nothing panics while it holds the tasks");
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
     }
 }
 
@@ -185,9 +196,7 @@ impl Store for Etcd {
     async fn watch(&self, prefix: &[u8], from: Revision) -> Result<Watch, StoreError> {
         let place = Arc::clone(&self.watchers).try_acquire_owned().map_err(|_| StoreError::TooManyWatchers)?;
         let (watch, telling) = watch::begin(&self.options, &self.link, prefix, from).await?;
-        let mut tasks = self.tasks.lock().expect("nothing panics while it holds the tasks");
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(async move {
+        self.beside(async move {
             telling.await;
             drop(place);
         });

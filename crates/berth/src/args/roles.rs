@@ -85,6 +85,9 @@ settings! {
 settings! {
     /// Where a server of its own keeps the cluster's state.
     StoreArgs {
+        /// Where other servers and agents reach this one [default: http:// and where it listens]
+        #[arg(value_name = "URL")]
+        advertise,
         /// Keep the cluster's state in the etcd with these members, not in the data folder
         #[arg(value_name = "URL,…")]
         etcd,

@@ -46,13 +46,14 @@ async fn cluster(context: &Context) -> anyhow::Result<()> {
     context.format.show(&Cluster { status, jobs }, |all| {
         let status = &all.status;
         let head = format!(
-            "nodes: {} ready, {} lost   jobs: {} active   allocations: {} running, {} waiting   server {}\n",
+            "nodes: {} ready, {} lost   jobs: {} active   allocations: {} running, {} waiting   server {}{}\n",
             status.nodes_ready,
             status.nodes_lost,
             status.jobs_active,
             status.allocs.running,
             status.allocs.waiting,
-            status.version
+            status.version,
+            status.leader.as_ref().map(|leader| format!(" at {leader}")).unwrap_or_default()
         );
         let balance = status.balance.as_ref().map(balance_lines).unwrap_or_default();
         format!("{head}{balance}\n{}", job_rows(&all.jobs))

@@ -4,6 +4,8 @@
 
 pub mod lab;
 pub mod picture;
+pub mod servers;
+pub mod writers;
 
 use std::fs;
 use std::net::TcpListener;
@@ -25,7 +27,7 @@ const UP: Duration = Duration::from_secs(60);
 const PORTS: std::ops::Range<u16> = 10_000..20_000;
 
 /// A port that nobody has now. Programs that run side by side begin to look in different places.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static LOOKED: AtomicU32 = AtomicU32::new(0);
     let begin = std::process::id().wrapping_mul(61);
     let candidates = std::iter::repeat_with(|| begin.wrapping_add(LOOKED.fetch_add(1, Ordering::Relaxed)));

@@ -24,6 +24,9 @@ pub struct ErrorInfo {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
+    /// Where the server is that leads, where only that one can do it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
 }
 
 /// The kinds of error. Each has one HTTP status.
@@ -50,6 +53,8 @@ pub enum ErrorKind {
     TooLarge,
     /// 415: the body is of a type that this path does not take.
     UnsupportedMediaType,
+    /// 421: only the server that leads can do it, and it is another one: see `leader`.
+    NotLeader,
     /// 422: the specification breaks a rule.
     Invalid,
     /// 429: too much at once; ask again later.
@@ -75,6 +80,7 @@ impl ErrorKind {
             ErrorKind::Conflict | ErrorKind::PlanChanged => 409,
             ErrorKind::TooLarge => 413,
             ErrorKind::UnsupportedMediaType => 415,
+            ErrorKind::NotLeader => 421,
             ErrorKind::Invalid => 422,
             ErrorKind::Overloaded => 429,
             ErrorKind::Internal => 500,
@@ -86,7 +92,7 @@ impl ErrorKind {
     /// Whether the same request may succeed later, unchanged.
     pub fn is_transient(self) -> bool {
         match self {
-            ErrorKind::RequestTimeout | ErrorKind::Overloaded | ErrorKind::Unavailable => true,
+            ErrorKind::RequestTimeout | ErrorKind::NotLeader | ErrorKind::Overloaded | ErrorKind::Unavailable => true,
             ErrorKind::BadRequest
             | ErrorKind::Unauthorized
             | ErrorKind::Forbidden
@@ -106,7 +112,7 @@ impl ErrorKind {
 impl ErrorInfo {
     /// An error without place and remedy.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> ErrorInfo {
-        ErrorInfo { kind, message: message.into(), place: None, remedy: None }
+        ErrorInfo { kind, message: message.into(), place: None, remedy: None, leader: None }
     }
 
     /// The same with a place.

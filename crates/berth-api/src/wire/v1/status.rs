@@ -16,6 +16,9 @@ pub struct Status {
     pub started: Time,
     /// The leader's reign.
     pub epoch: Epoch,
+    /// Where the server that leads is reached; absent while none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
     /// Nodes that are ready.
     pub nodes_ready: u32,
     /// Nodes that are lost.
@@ -38,4 +41,14 @@ pub struct Status {
     /// How far from the best everything is. Absent while nobody leads, and before the leader's first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
+}
+
+/// Who leads, as one server knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Leader {
+    /// Where the server that leads is reached; absent while none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leader: Option<String>,
+    /// Whether it is the one that answers.
+    pub here: bool,
 }

@@ -1,0 +1,153 @@
+//! What only the leader can do: done here where this server leads, and handed on to the leader where it does not. An agent's
+//! stream is not handed on: the agent is told where the leader is.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use berth_api::wire::v1::{self as wire, ErrorKind};
+use berth_model::Revision;
+
+use super::Api;
+use super::error::ApiError;
+use crate::driver::Role;
+
+/// How long a request waits for a leader while there is none.
+const ELECTION: Duration = Duration::from_secs(10);
+/// How long an answer of the leader's waits for this server to have seen what it speaks of.
+const CATCH_UP: Duration = Duration::from_secs(2);
+/// How long a connection to the leader may take.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How often a connection to the leader is probed, and how long the answer may take.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// Tells the leader that a request was handed on: it is not handed on once more.
+const RELAYED: HeaderName = HeaderName::from_static("berth-relayed");
+/// Tells, of an answer to such a request, the revision that the leader had by then.
+const REVISION: HeaderName = HeaderName::from_static("berth-revision");
+
+/// A request that only the leader can answer.
+pub async fn to_leader(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let is_relayed = request.headers().contains_key(RELAYED);
+    match settled(&api).await {
+        Role::Leads => {
+            let mut response = next.run(request).await;
+            if is_relayed {
+                let revision = api.shared.view().revision.0;
+                response.headers_mut().insert(REVISION, revision.into());
+            }
+            response
+        }
+        Role::Follows(leader) if !is_relayed => hand_on(&api, &leader, request).await.unwrap_or_else(|error| {
+            tracing::debug!(leader, error = %error.0, "not handed on");
+            error.into_response()
+        }),
+        Role::Follows(_) | Role::Leaderless => nobody_leads().into_response(),
+    }
+}
+
+/// A request of an agent, which keeps a connection to the leader itself.
+pub async fn leader_only(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let role = api.shared.role().borrow().clone();
+    match role {
+        Role::Leads => next.run(request).await,
+        Role::Follows(leader) => {
+            let mut error =
+                ApiError::new(ErrorKind::NotLeader, format!("the server at {leader} leads, and not this one"))
+                    .remedy("ask that one");
+            error.0.leader = Some(leader);
+            error.into_response()
+        }
+        Role::Leaderless => nobody_leads().into_response(),
+    }
+}
+
+/// Who leads, as this server knows.
+#[utoipa::path(get, path = "/v1/leader", tag = "server", responses((status = 200, body = wire::Leader)))]
+pub async fn leader(State(api): State<Api>) -> axum::Json<wire::Leader> {
+    let role = api.shared.role().borrow().clone();
+    let here = role == Role::Leads;
+    axum::Json(wire::Leader { leader: leader_of(&api, role), here })
+}
+
+/// Where the leader is reached.
+pub fn leader_of(api: &Api, role: Role) -> Option<String> {
+    match role {
+        Role::Leads => Some(api.address.to_string()),
+        Role::Follows(leader) => Some(leader),
+        Role::Leaderless => None,
+    }
+}
+
+/// What this server is, once somebody leads.
+async fn settled(api: &Api) -> Role {
+    let mut role = api.shared.role();
+    let somebody = role.wait_for(|role| *role != Role::Leaderless);
+    match tokio::time::timeout(ELECTION, somebody).await {
+        Ok(Ok(role)) => role.clone(),
+        Ok(Err(_)) | Err(_) => Role::Leaderless,
+    }
+}
+
+fn nobody_leads() -> ApiError {
+    ApiError::new(ErrorKind::Unavailable, "no server leads at the moment")
+        .remedy("ask again; the same idempotency key is safe. If it goes on, look at the servers' logs")
+}
+
+/// Has the leader answer.
+async fn hand_on(api: &Api, leader: &str, request: Request) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    let mut asked = client()?.request(parts.method, format!("{leader}{path}")).headers(carried(&parts.headers));
+    asked = asked.header(RELAYED, HeaderValue::from_static("1"));
+    let sent = asked.body(reqwest::Body::wrap_stream(body.into_data_stream())).send().await;
+    let answer = match sent {
+        Ok(answer) => answer,
+        Err(error) => {
+            // By the time that the asker comes again there is another leader, mostly.
+            let changes = |role: &Role| *role != Role::Follows(leader.to_owned());
+            let _ = tokio::time::timeout(ELECTION, api.shared.role().wait_for(changes)).await;
+            let message = format!("the server that leads, at {leader}, does not answer: {}", error.without_url());
+            let remedy = "ask again; the same idempotency key is safe";
+            return Err(ApiError::new(ErrorKind::Unavailable, message).remedy(remedy));
+        }
+    };
+    let answer = axum::http::Response::<reqwest::Body>::from(answer);
+    let (mut parts, body) = answer.into_parts();
+    parts.version = Version::default();
+    parts.headers = carried(&parts.headers);
+    if let Some(revision) = parts.headers.remove(REVISION).and_then(|value| value.to_str().ok()?.parse().ok()) {
+        // What the asker has done, it can then read here too.
+        api.shared.caught_up(Revision(revision), CATCH_UP).await;
+    }
+    Ok(Response::from_parts(parts, Body::new(body)))
+}
+
+/// The headers that go on: all but those of one connection.
+fn carried(headers: &HeaderMap) -> HeaderMap {
+    const OF_CONNECTION: [HeaderName; 5] =
+        [header::CONNECTION, header::HOST, header::TRANSFER_ENCODING, header::UPGRADE, header::TE];
+    let mut carried = headers.clone();
+    for name in OF_CONNECTION {
+        carried.remove(name);
+    }
+    carried
+}
+
+/// What asks the leader: in HTTP/2, in which answers can begin before questions end.
+fn client() -> Result<reqwest::Client, ApiError> {
+    static CLIENT: LazyLock<Result<reqwest::Client, String>> = LazyLock::new(|| {
+        // A second call finds a provider installed and changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder().no_proxy().tls_certs_only([]).http2_prior_knowledge();
+        let builder = builder.connect_timeout(CONNECT).http2_keep_alive_interval(KEEP_ALIVE);
+        let builder = builder.http2_keep_alive_timeout(KEEP_ALIVE).http2_keep_alive_while_idle(true);
+        let builder = builder.http2_initial_stream_window_size(wire::STREAM_WINDOW);
+        builder.http2_initial_connection_window_size(wire::CONNECTION_WINDOW).build().map_err(|error| error.to_string())
+    });
+    CLIENT.clone().map_err(|error| ApiError::new(ErrorKind::Internal, format!("cannot ask the leader: {error}")))
+}

@@ -1,0 +1,91 @@
+//! Several servers of their own processes on an etcd.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use berth_api::client::{Client, Target};
+use berth_store::testkit::TestEtcd;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use super::{BERTH, free_port, kill};
+
+/// Within which servers have to be up.
+const UP: Duration = Duration::from_secs(60);
+/// What opens all of them.
+pub const TOKEN: &str = "a-token-for-all-servers";
+
+/// Servers on an etcd.
+pub struct Servers {
+    /// Everything that they keep.
+    pub dir: TempDir,
+    /// Their addresses.
+    pub addrs: Vec<String>,
+    etcd: String,
+    processes: Vec<Option<Child>>,
+}
+
+impl Servers {
+    /// So many servers.
+    pub fn start(etcd: &TestEtcd, count: usize) -> Servers {
+        let dir = tempfile::Builder::new().prefix("berth-servers.").tempdir().unwrap();
+        std::fs::write(dir.path().join("token"), TOKEN).unwrap();
+        let addrs = (0..count).map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
+        let processes = (0..count).map(|_| None).collect();
+        let mut servers = Servers { dir, addrs, etcd: etcd.endpoints().join(","), processes };
+        (0..count).for_each(|at| servers.run(at));
+        servers
+    }
+
+    /// Starts a server.
+    pub fn run(&mut self, at: usize) {
+        let data = self.dir.path().join(format!("s{at}"));
+        std::fs::create_dir_all(&data).unwrap();
+        std::fs::write(data.join("token"), TOKEN).unwrap();
+        let log = File::options().create(true).append(true).open(self.log(at)).unwrap();
+        let bind = self.addrs[at].trim_start_matches("http://");
+        let mut command = Command::new(BERTH);
+        command
+            .args(["server", "--bind", bind, "--etcd", &self.etcd, "--heartbeat-grace", "30s", "--data-dir"])
+            .arg(data);
+        let started = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        self.processes[at] = Some(started.unwrap());
+    }
+
+    /// Where a server writes its log.
+    pub fn log(&self, at: usize) -> PathBuf {
+        self.dir.path().join(format!("s{at}.log"))
+    }
+
+    /// `kill -9` of a server.
+    pub fn kill(&mut self, at: usize) {
+        kill(self.processes[at].take().unwrap());
+    }
+
+    /// A client of all of them.
+    pub fn client(&self) -> Client {
+        Client::new(Target::new(&self.addrs.join(","), TOKEN).unwrap()).unwrap()
+    }
+
+    /// The server that leads, once one does.
+    pub async fn leader(&self) -> usize {
+        let end = Instant::now() + UP;
+        loop {
+            for (at, addr) in self.addrs.iter().enumerate() {
+                let client = Client::new(Target::new(addr, TOKEN).unwrap()).unwrap();
+                if client.leader().await.is_ok_and(|leader| leader.here) {
+                    return at;
+                }
+            }
+            assert!(Instant::now() < end, "no leader within {UP:?}");
+        }
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        self.processes.iter_mut().filter_map(Option::take).for_each(kill);
+    }
+}
