@@ -53,6 +53,6 @@ pub enum Problem {
     #[error("a map has an entry twice")]
     DoubleEntry,
     /// There are records, but not this one.
-    #[error("it is missing")]
+    #[error("it is missing: the state was moved elsewhere with `berth store`, or is damaged")]
     Missing,
 }

@@ -65,6 +65,24 @@ pub enum ServerError {
         /// How often it was tried.
         attempts: u32,
     },
+    /// A state is to be moved, and no etcd is named.
+    #[error("no etcd is named: say where it is with --etcd")]
+    NoEtcd,
+    /// There is nothing to move.
+    #[error("there is no state to move: nobody has led there yet, or it was moved already")]
+    NoState,
+    /// The new place is taken.
+    #[error("there is a state already where this one is to be moved: nothing was changed")]
+    HasState,
+    /// A server leads.
+    #[error("a server leads, at {leader}: stop all servers first; nothing was changed")]
+    InUse {
+        /// Which.
+        leader: String,
+    },
+    /// Somebody wrote while the state was moved.
+    #[error("somebody else wrote while the state was moved; it is where it was: stop all servers, and try again")]
+    Interfered,
     /// The loop around the core panicked.
     #[error("the decision loop has failed; what was acknowledged is stored")]
     Driver(#[source] tokio::task::JoinError),

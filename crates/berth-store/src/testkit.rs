@@ -148,6 +148,21 @@ impl TestEtcd {
         self.members.iter().position(leads).expect("etcd has a leader")
     }
 
+    /// What the first member's file takes, and what of it is in use.
+    ///
+    /// # Panics
+    ///
+    /// When it does not tell.
+    pub fn bytes(&self) -> (u64, u64) {
+        let metrics = http_get(self.members[0].port, "/metrics").expect("etcd tells its metrics");
+        let value = |name: &str| {
+            let mut lines = metrics.lines();
+            let text = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).expect("a metric of etcd's");
+            text.parse::<f64>().expect("a number") as u64
+        };
+        (value("etcd_mvcc_db_total_size_in_bytes"), value("etcd_mvcc_db_total_size_in_use_in_bytes"))
+    }
+
     /// Holds a member where it is, or lets it go on, as a machine that is too busy would.
     ///
     /// # Panics

@@ -32,10 +32,15 @@ const SHORTEST_MEASURE: Millis = Millis(100);
 pub fn server(args: &ServerArgs) -> anyhow::Result<(ServerConfig, Taken)> {
     let mut layers = layers(&args.config, args.cluster.given().chain(args.store.given()))?;
     let data_dir = layers.take("data_dir", "/var/lib/berth/server")?;
-    let store = store_kind(&mut layers)?;
+    let config = server_config(&mut layers, data_dir)?;
     let advertise = layers.take_optional::<ServerUrl>("advertise")?.map(|url| url.0);
-    let config = ServerConfig { store, advertise, ..server_config(&mut layers, data_dir)? };
-    Ok((config, layers.finish()?))
+    let store = store_kind(&mut layers)?;
+    let is_reached = advertise.is_some() || !config.bind.ip().is_unspecified();
+    ensure!(
+        store == StoreKind::Embedded || is_reached,
+        "setting `bind` names every address: with `etcd`, set `advertise` to the one at which other servers reach this one"
+    );
+    Ok((ServerConfig { store, advertise, ..config }, layers.finish()?))
 }
 
 /// What `berth agent` is told.

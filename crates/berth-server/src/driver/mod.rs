@@ -16,7 +16,7 @@ mod tests;
 
 pub use input::{Input, Inputs, LoopEnded, QUEUED_INPUTS, Reply};
 pub use shared::{Role, Shared};
-pub use store::{AnyStore, StorePlace};
+pub use store::{AnyStore, Mandate, StorePlace};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,6 @@ use crate::view::View;
 use follow::Follower;
 use lead::Lead;
 use reign::{End, Reign};
-use store::Mandate;
 
 /// The wait before the store is opened anew; doubles with each failure, up to the longest.
 const REOPEN_DELAY: Duration = Duration::from_millis(50);

@@ -36,8 +36,19 @@ impl Cluster {
     }
 
     pub async fn start_with(dir: tempfile::TempDir, store: StoreKind, connections: ConnectionLimits) -> Cluster {
-        let clock = Clock::system();
-        let config = Config {
+        let config = Config { connections, ..Cluster::config(&dir, store) };
+        let clock = config.clock.clone();
+        let (told, ready) = oneshot::channel();
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(run(config, told, stop.clone()));
+        let ready = tokio::time::timeout(SOON, ready).await.unwrap().unwrap();
+        let target = Target::new(&format!("http://{}", ready.addr), &ready.token).unwrap();
+        Cluster { client: Client::new(target).unwrap(), ready, clock, dir, stop, server }
+    }
+
+    /// What a server is told that keeps what it keeps in this folder.
+    pub fn config(dir: &tempfile::TempDir, store: StoreKind) -> Config {
+        Config {
             journal_max: berth_model::Bytes::mib(64),
             data_dir: dir.path().join("data"),
             bind: "127.0.0.1:0".parse().unwrap(),
@@ -45,15 +56,9 @@ impl Cluster {
             // The agents of tests report when there is something to tell, and no machine is too slow for that.
             settings: Settings { heartbeat_grace: Millis::from_secs(600), ..Settings::default() },
             store,
-            clock: clock.clone(),
-            connections,
-        };
-        let (told, ready) = oneshot::channel();
-        let stop = CancellationToken::new();
-        let server = tokio::spawn(run(config, told, stop.clone()));
-        let ready = tokio::time::timeout(SOON, ready).await.unwrap().unwrap();
-        let target = Target::new(&format!("http://{}", ready.addr), &ready.token).unwrap();
-        Cluster { client: Client::new(target).unwrap(), ready, clock, dir, stop, server }
+            clock: Clock::system(),
+            connections: ConnectionLimits::default(),
+        }
     }
 
     /// Stops the server, and gives what it kept.

@@ -52,6 +52,9 @@ pub enum Command {
     #[command(after_help = "Example: berth agent --data-dir /var/lib/berth/agent --server http://10.0.0.1:4600 \
                       --token-file /etc/berth/token --name n1")]
     Agent(AgentArgs),
+    /// Move the cluster's state to an etcd or back, while no server runs
+    #[command(subcommand, after_help = "Example: berth store to-etcd --etcd http://10.0.0.11:2379")]
+    Store(StoreCommand),
     /// Throw-away clusters on this machine; needs root
     #[command(subcommand, after_help = "Example: berth lab up --servers 1 --agents 3")]
     Lab(LabCommand),
@@ -229,6 +232,21 @@ pub struct LabNode {
     pub lab: LabName,
     /// The node
     pub node: String,
+}
+
+/// `berth store`
+#[derive(Clone, Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Move the cluster's state from the data folder to the etcd; takes the server's settings
+    #[command(
+        after_help = "Example: berth store to-etcd --data-dir /var/lib/berth/server --etcd http://10.0.0.11:2379"
+    )]
+    ToEtcd(ServerArgs),
+    /// Move the cluster's state from the etcd to the data folder; takes the server's settings
+    #[command(
+        after_help = "Example: berth store to-file --data-dir /var/lib/berth/server --etcd http://10.0.0.11:2379"
+    )]
+    ToFile(ServerArgs),
 }
 
 /// `berth run`

@@ -16,6 +16,7 @@ pub mod sim;
 pub mod solve;
 pub mod status;
 pub mod stop;
+pub mod store;
 pub mod target;
 pub mod why;
 
@@ -110,6 +111,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Dev(args) => roles::dev(args).await.and(done),
         Command::Server(args) => roles::server(args).await.and(done),
         Command::Agent(args) => roles::agent(args).await.and(done),
+        Command::Store(command) => store::carry_out(command, format(&cli)).await.and(done),
         Command::Lab(command) => lab::carry_out(command, format(&cli)).await,
         Command::Run(args) => run::run(&context()?, args).await.and(done),
         Command::Plan(args) => plan::plan(&context()?, args).await.and(done),

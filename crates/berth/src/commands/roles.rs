@@ -73,7 +73,8 @@ pub async fn dev(args: DevArgs) -> anyhow::Result<()> {
     server.and(agent)
 }
 
-fn wrong(settings: anyhow::Error) -> anyhow::Error {
+/// A setting that cannot be used.
+pub fn wrong(settings: anyhow::Error) -> anyhow::Error {
     failed(Status::Usage, format!("{settings:#}"))
 }
 
