@@ -16,7 +16,7 @@ use crate::{Config, ServerError, StoreKind};
 /// How long it is waited for a server that has just been stopped, so that its lease runs out.
 const VACANT: Duration = Duration::from_secs(8);
 /// Records read at once, and written at once.
-const PAGE: usize = 1_000;
+const PAGE: usize = 16_384;
 const RECORDS: usize = 100;
 const BYTES: usize = 1_000_000;
 

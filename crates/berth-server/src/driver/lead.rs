@@ -2,7 +2,7 @@
 
 use berth_model::{Epoch, Incarnation, Revision, Snapshot};
 use berth_record::{EPOCH_KEY, Loaded, SnapshotBuilder, decode_epoch, encode_epoch, key};
-use berth_store::{Applied, Guard, MAX_OPERATIONS, Operation, StoreError, Transaction};
+use berth_store::{Applied, Guard, Operation, StoreError, Transaction};
 
 use super::AnyStore;
 use crate::ServerError;
@@ -10,7 +10,7 @@ use crate::ServerError;
 /// How often the lead is tried for, and a listing begun anew because it changed under us.
 const ATTEMPTS: u32 = 16;
 /// Records read at once.
-const PAGE: usize = 8 * MAX_OPERATIONS;
+const PAGE: usize = 16_384;
 
 /// A lead just taken, with all that the store holds.
 #[derive(Debug)]

@@ -49,6 +49,9 @@ pub enum EtcdError {
          --quota-backend-bytes, then `etcdctl alarm disarm`"
     )]
     Full,
+    /// An answer has more bytes than are taken.
+    #[error("an answer of etcd is too long")]
+    TooLong,
     /// The state of that revision is no longer kept.
     #[error("etcd has compacted what was asked for")]
     Compacted,
@@ -62,6 +65,8 @@ impl EtcdError {
             other => other.to_string(),
         };
         match message.as_str() {
+            // Of our client's own, before it has read more than the head.
+            long if long.contains("message length too large") => EtcdError::TooLong,
             "etcdserver: mvcc: database space exceeded" => EtcdError::Full,
             "etcdserver: mvcc: required revision has been compacted" => EtcdError::Compacted,
             _ => EtcdError::Refused { operation, message },

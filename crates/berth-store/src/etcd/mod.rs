@@ -34,10 +34,11 @@ use crate::{Applied, KeyValue, OpenError, Store, StoreError, Transaction, WATCHE
 
 /// Transactions that may wait for etcd.
 const WRITE_QUEUE: usize = 1_024;
-/// Rows that are asked for at once.
-const PAGE: usize = 256;
-/// Bytes of an answer, at most: a page of the largest rows.
-const ANSWER_BYTES: usize = 512 << 20;
+/// Rows that are asked for at once. Many: for each page etcd counts all rows that are left, which would make small pages of
+/// a large store a matter of minutes.
+const PAGE: usize = 16_384;
+/// Bytes of an answer, at most: a page of large rows.
+const ANSWER_BYTES: usize = 128 << 20;
 
 /// The store in an etcd. Needs a Tokio runtime, as its client does.
 #[derive(Debug)]
@@ -124,14 +125,23 @@ impl Link {
     ) -> Result<(Vec<KeyValue>, Revision), EtcdError> {
         let mut rows: Vec<KeyValue> = Vec::new();
         let mut start = start.to_vec();
+        let mut most = PAGE;
         while start.as_slice() < end && rows.len() < limit {
-            let count = PAGE.min(limit - rows.len());
+            let count = most.min(limit - rows.len());
             let mut options = GetOptions::new().with_range(self.full(end));
             options = options.with_limit(i64::try_from(count).unwrap_or(i64::MAX));
             if let Some(at) = at {
                 options = options.with_revision(theirs(at));
             }
-            let (page, revision) = self.get(&start, options).await?;
+            let (page, revision) = match self.get(&start, options).await {
+                Ok(page) => page,
+                // Its rows are large.
+                Err(EtcdError::TooLong) if count > 1 => {
+                    most = (count / 8).max(1);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             at.get_or_insert(revision);
             let is_last = page.len() < count;
             rows.extend(page);
