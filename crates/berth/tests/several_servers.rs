@@ -62,6 +62,35 @@ fn kills_of_the_leader_lose_nothing_and_do_nothing_twice() {
     tokio::runtime::Runtime::new().unwrap().block_on(run);
 }
 
+#[test]
+fn a_leader_that_was_frozen_writes_nothing_when_it_goes_on() {
+    let run = async {
+        let etcd = TestEtcd::start(1, &[]);
+        let mut servers = Servers::start(&etcd, 3);
+        let first = servers.leader().await;
+        let mut writers = Writers::start(&servers.client(), 4);
+        let mut gaps = Vec::new();
+        for _ in 0..2 {
+            let leads = servers.leader().await;
+            writers.acknowledged().await;
+            servers.freeze(leads, true);
+            let frozen = Instant::now();
+            writers.forget();
+            writers.acknowledged().await;
+            gaps.push(frozen.elapsed());
+            // In the middle of the next one's reign, with whatever it was about to write.
+            servers.freeze(leads, false);
+            for _ in 0..50 {
+                writers.acknowledged().await;
+            }
+        }
+        servers.kill(first);
+        writers.check().await;
+        eprintln!("no command acknowledged for {gaps:?} after a freeze");
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(run);
+}
+
 /// Waits until the one allocation of a job is ready, and gives how often its task was started again.
 async fn restarts(client: &Client) -> Number {
     let deadline = Instant::now() + Duration::from_secs(60);

@@ -15,6 +15,8 @@ use crate::wire::v1 as wire;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the beginning of a stream may take.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it may take where there are other servers to ask.
+const TURN_AFTER: Duration = Duration::from_secs(5);
 /// How often a call is made at most.
 const ATTEMPTS: u32 = 5;
 /// The wait before the first repetition; doubles with each further one.
@@ -96,7 +98,11 @@ impl<'a> Call<'a> {
         let mut delay = RETRY_DELAY;
         for attempt in 1.. {
             let server = self.target.fixed();
-            match self.attempt(&server).await {
+            // One that does not answer is not waited for while there are others to ask.
+            let patience = if self.target.is_alone() || attempt == ATTEMPTS { HEAD_TIMEOUT } else { TURN_AFTER };
+            let answer = tokio::time::timeout(patience, self.attempt(&server)).await;
+            let late = |_| Err(ClientError::Timeout { operation: self.operation, addr: server.addr().to_owned() });
+            match answer.unwrap_or_else(late) {
                 Err(error) if error.is_transient() && attempt < ATTEMPTS => {
                     self.target.turn_from(server.addr());
                     tokio::time::sleep(delay).await;

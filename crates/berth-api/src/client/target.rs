@@ -66,6 +66,11 @@ impl Target {
         }
     }
 
+    /// Whether there is no other server to ask.
+    pub(super) fn is_alone(&self) -> bool {
+        self.servers.addrs.len() == 1
+    }
+
     /// The server that is asked now, alone: what belongs to one conversation stays with one server.
     pub fn fixed(&self) -> Target {
         Target::alone(self.addr().to_owned(), self.token.clone())

@@ -64,6 +64,13 @@ impl Servers {
         kill(self.processes[at].take().unwrap());
     }
 
+    /// Holds a server where it is, or lets it go on.
+    pub fn freeze(&self, at: usize, frozen: bool) {
+        let pid = i32::try_from(self.processes[at].as_ref().unwrap().id()).unwrap();
+        let signal = if frozen { nix::sys::signal::Signal::SIGSTOP } else { nix::sys::signal::Signal::SIGCONT };
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    }
+
     /// A client of all of them.
     pub fn client(&self) -> Client {
         Client::new(Target::new(&self.addrs.join(","), TOKEN).unwrap()).unwrap()
