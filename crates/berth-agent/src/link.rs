@@ -69,7 +69,7 @@ impl Link {
             if self.events.is_closed() {
                 return;
             }
-            tokio::time::sleep(wait).await;
+            tokio::time::sleep(spread(wait)).await;
             wait = (wait * 2).min(RETRY.1);
         }
     }
@@ -148,6 +148,15 @@ impl Link {
     }
 }
 
+/// A wait between half as long and one and a half times as long: agents that have lost their server at the same moment do
+/// not all come back at the same one.
+fn spread(wait: Duration) -> Duration {
+    let mut random = [0u8; 1];
+    // Without randomness all wait the same, which is no fault.
+    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+    wait / 2 + wait * u32::from(random[0]) / 256
+}
+
 /// Why a stream ended.
 #[derive(Debug, thiserror::Error)]
 enum SessionError {
@@ -185,4 +194,19 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn agents_do_not_come_back_all_at_once() {
+        let waits: BTreeSet<Duration> = (0..100).map(|_| spread(Duration::from_millis(1_000))).collect();
+        assert!(waits.len() > 10, "{waits:?}");
+        let (first, last) = (waits.first().unwrap(), waits.last().unwrap());
+        assert!(*first >= Duration::from_millis(500) && *last < Duration::from_millis(1_500), "{first:?} {last:?}");
+    }
 }
