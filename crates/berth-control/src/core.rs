@@ -102,7 +102,8 @@ impl Core {
     fn resume(&mut self) {
         for (id, node) in &self.state.nodes {
             if node.is_eligible() {
-                self.timers.set(self.now + self.settings.heartbeat_grace, Due::Heartbeat(*id));
+                let grace = self.settings.heartbeat_grace.max(crate::nodes::RETURN);
+                self.timers.set(self.now + grace, Due::Heartbeat(*id));
                 self.links.insert(*id, Link::new(self.now));
             }
         }

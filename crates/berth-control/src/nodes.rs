@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::control::{Effect, SessionId};
 use berth_model::{
-    AgentKey, Alloc, AllocId, AllocState, Cause, Desired, DesiredAlloc, Digest, Goal, Happening, Hello, Node,
+    AgentKey, Alloc, AllocId, AllocState, Cause, Desired, DesiredAlloc, Digest, Goal, Happening, Hello, Millis, Node,
     NodeCondition, NodeId, NodeName, NodeReport, NodeState, Order, Outcome, Timer, Timestamp, limits,
 };
 
@@ -17,6 +17,9 @@ use crate::journal::Key;
 use crate::pipeline::Held;
 use crate::timers::Due;
 
+/// How long agents may take to come to a leader that has just begun its reign: they have to notice that the one before is
+/// gone, and to find this one.
+pub(crate) const RETURN: Millis = Millis::from_secs(15);
 /// Ended allocations whose logs are kept on a node.
 pub(crate) const ENDED_PER_NODE: usize = 200;
 /// Estimated bytes of the specifications that these may add to a desired state, which has to stay sendable.
@@ -104,6 +107,8 @@ impl Core {
             });
         }
         self.sessions.insert(session, id);
+        // From here on it has the time of any other.
+        self.timers.set(self.now + self.settings.heartbeat_grace, Due::Heartbeat(id));
         self.register(id, hello);
         let order = Order::Welcome { epoch: self.state.meta.epoch, node: id, heartbeat: self.settings.heartbeat };
         self.when_durable(Held::Effect(Effect::Send { session, order }), out);

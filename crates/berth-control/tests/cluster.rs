@@ -186,3 +186,29 @@ fn a_leader_whose_clock_was_set_back_waits_no_longer_than_it_would_have() {
     assert_eq!(w.live("web"), ["web[0] v1 ready b"]);
     assert_eq!(w.live("bad"), ["bad[0] v1 ready b"], "tried again, and elsewhere");
 }
+
+#[test]
+fn agents_have_time_to_find_a_new_leader() {
+    let mut w = two_nodes();
+    w.run(service("web").count(2)).unwrap();
+    w.pass(5_000);
+    w.cut("a");
+    w.lead_anew();
+    w.pass(14_000);
+    assert_eq!(w.live("web"), ["web[0] v1 ready a", "web[1] v1 ready b"]);
+    w.connect("a");
+    w.pass(1_000);
+    // Once it has come, it has no more time than any.
+    w.cut("a");
+    w.pass(4_000);
+    assert_eq!(w.live("web")[0], "web[0] v1 ready a");
+    w.pass(2_000);
+    assert_eq!(w.all("web")[0], "web[0] v1 lost a");
+    // And one that never comes is lost.
+    w.connect("a");
+    w.pass(20_000);
+    w.cut("b");
+    w.lead_anew();
+    w.pass(22_000);
+    assert!(w.live("web").iter().all(|line| line.ends_with("ready a")), "{:?}", w.live("web"));
+}

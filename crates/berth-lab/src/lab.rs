@@ -217,6 +217,13 @@ impl Lab {
         Ok(self.state.node(node)?.address)
     }
 
+    /// The addresses that the next nodes will have, so many of them.
+    pub fn next_addresses(&self, count: usize) -> Vec<Ipv4Addr> {
+        let first = self.state.nodes.len() + 2;
+        let address = |last: usize| u32::try_from(last).ok().map(|last| self.state.subnet.to_bits() | last);
+        (first..first + count).filter_map(address).map(Ipv4Addr::from_bits).collect()
+    }
+
     /// Adds a node and powers it on. `spec` gets the address that the node will have.
     pub fn add_node(&mut self, name: &NodeName, spec: impl FnOnce(Ipv4Addr) -> NodeSpec) -> Result<(), LabError> {
         let _lock = self.reload()?;

@@ -15,8 +15,8 @@ use crate::wire::v1 as wire;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the beginning of a stream may take.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long it may take where there are other servers to ask.
-const TURN_AFTER: Duration = Duration::from_secs(5);
+/// How long it may take where there are other servers to ask. A server that waits for an election answers within that, mostly.
+const TURN_AFTER: Duration = Duration::from_secs(7);
 /// How often a call is made at most.
 const ATTEMPTS: u32 = 5;
 /// The wait before the first repetition; doubles with each further one.

@@ -10,8 +10,11 @@ use crate::wire::v1 as wire;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often an idle stream is probed, and how long the other side may take to answer.
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// How long where there are other servers to ask.
+const CONNECT_TURN: Duration = Duration::from_secs(2);
+/// How often a stream is probed, and how long the other side may take to answer. An agent has to notice that the leader's
+/// machine is gone before the next leader misses it.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
 
 /// The servers of a cluster with the token that opens them. One of them is asked until it fails, then the next one. Copies
 /// share which one that is.
@@ -100,8 +103,8 @@ impl Target {
         let builder = if self.is_plain() { builder.http2_prior_knowledge() } else { builder };
         self.build(
             builder
-                .http2_keep_alive_interval(KEEP_ALIVE)
-                .http2_keep_alive_timeout(KEEP_ALIVE * 2)
+                .http2_keep_alive_interval(KEEP_ALIVE.0)
+                .http2_keep_alive_timeout(KEEP_ALIVE.1)
                 .http2_keep_alive_while_idle(true)
                 .http2_initial_stream_window_size(wire::STREAM_WINDOW)
                 .http2_initial_connection_window_size(wire::CONNECTION_WINDOW),
@@ -115,7 +118,8 @@ impl Target {
     fn builder(&self) -> reqwest::ClientBuilder {
         // A second call finds a provider installed and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).no_proxy();
+        let connect = if self.is_alone() { CONNECT_TIMEOUT } else { CONNECT_TURN };
+        let builder = reqwest::Client::builder().connect_timeout(connect).no_proxy();
         // Without TLS no certificates are needed: a machine that has none must still reach its server.
         if self.is_plain() { builder.tls_certs_only([]) } else { builder }
     }

@@ -153,6 +153,9 @@ impl Driver {
                 Ok(store) => store,
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "store does not open");
+                    if matches!(self.place, StorePlace::Etcd(_)) {
+                        self.shared.become_role(Role::Storeless);
+                    }
                     store = AnyStore::Closed;
                     refusal = Refusal::StoreUnavailable;
                     continue;

@@ -21,8 +21,10 @@ pub enum Role {
     Leads,
     /// Another one does, which is reached at this address.
     Follows(String),
-    /// Nobody does, as far as this server knows.
+    /// Nobody does, as far as this server knows, and somebody will soon.
     Leaderless,
+    /// Nobody does that this server knows of, since the store cannot be reached from here.
+    Storeless,
 }
 
 /// What the loop and the requests share.

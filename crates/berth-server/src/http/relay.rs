@@ -6,11 +6,17 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use berth_api::wire::v1::{self as wire, ErrorKind};
-use berth_model::Revision;
+use berth_model::{Refusal, Revision};
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Api;
 use super::error::ApiError;
@@ -18,6 +24,10 @@ use crate::driver::Role;
 
 /// How long a request waits for a leader while there is none.
 const ELECTION: Duration = Duration::from_secs(10);
+/// Bytes of a body that is kept to be handed on once more.
+const BODY_BYTES: u64 = 256 << 10;
+/// How long such a body may take to arrive.
+const BODY: Duration = Duration::from_secs(10);
 /// How long an answer of the leader's waits for this server to have seen what it speaks of.
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// How long a connection to the leader may take.
@@ -32,21 +42,81 @@ const REVISION: HeaderName = HeaderName::from_static("berth-revision");
 
 /// A request that only the leader can answer.
 pub async fn to_leader(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let end = Instant::now() + ELECTION;
     let is_relayed = request.headers().contains_key(RELAYED);
-    match settled(&api).await {
-        Role::Leads => {
-            let mut response = next.run(request).await;
-            if is_relayed {
-                let revision = api.shared.view().revision.0;
-                response.headers_mut().insert(REVISION, revision.into());
+    let mut role = api.shared.role();
+    let mut request = match Asked::read(request).await {
+        Ok(request) => request,
+        Err(error) => return error.into_response(),
+    };
+    loop {
+        let held = settled(&mut role, end).await;
+        match held {
+            Role::Leads => {
+                let mut response = next.run(request.into_request()).await;
+                if is_relayed {
+                    let revision = api.shared.view().revision.0;
+                    response.headers_mut().insert(REVISION, revision.into());
+                }
+                return response;
             }
-            response
+            Role::Follows(leader) if !is_relayed => {
+                let again = request.again();
+                let error = match hand_on(&api, &leader, request.into_request()).await {
+                    Ok(response) => return response,
+                    Err(error) => error,
+                };
+                tracing::debug!(leader, error = %error.0, "not handed on");
+                // Another one is asked in its place, as soon as there is one.
+                let changes = role.wait_for(|role| *role != Role::Follows(leader.clone()));
+                let changed = tokio::time::timeout_at(end, changes).await.is_ok();
+                match again.filter(|_| changed) {
+                    Some(again) => request = again,
+                    None => return error.into_response(),
+                }
+            }
+            Role::Storeless => return ApiError::from(Refusal::StoreUnavailable).into_response(),
+            Role::Follows(_) | Role::Leaderless => return nobody_leads().into_response(),
         }
-        Role::Follows(leader) if !is_relayed => hand_on(&api, &leader, request).await.unwrap_or_else(|error| {
-            tracing::debug!(leader, error = %error.0, "not handed on");
-            error.into_response()
-        }),
-        Role::Follows(_) | Role::Leaderless => nobody_leads().into_response(),
+    }
+}
+
+/// A request that can be handed on: more than once, where its body is short and all here. What it asks for is asked again
+/// safely, since commands carry their keys.
+enum Asked {
+    Whole(Parts, Bytes),
+    Stream(Request),
+}
+
+impl Asked {
+    /// Reads the body of a request, if it says that it is short.
+    async fn read(request: Request) -> Result<Asked, ApiError> {
+        match request.body().size_hint().upper() {
+            Some(length) if length <= BODY_BYTES => {
+                let (parts, body) = request.into_parts();
+                let whole = tokio::time::timeout(BODY, body.collect()).await;
+                let late = |_| ApiError::new(ErrorKind::RequestTimeout, "the body did not arrive in time").at("body");
+                let broken =
+                    |error| ApiError::new(ErrorKind::BadRequest, format!("the body broke off: {error}")).at("body");
+                Ok(Asked::Whole(parts, whole.map_err(late)?.map_err(broken)?.to_bytes()))
+            }
+            Some(_) | None => Ok(Asked::Stream(request)),
+        }
+    }
+
+    /// The same once more, if that can be.
+    fn again(&self) -> Option<Asked> {
+        match self {
+            Asked::Whole(parts, body) => Some(Asked::Whole(parts.clone(), body.clone())),
+            Asked::Stream(_) => None,
+        }
+    }
+
+    fn into_request(self) -> Request {
+        match self {
+            Asked::Whole(parts, body) => Request::from_parts(parts, Body::from(body)),
+            Asked::Stream(request) => request,
+        }
     }
 }
 
@@ -62,7 +132,7 @@ pub async fn leader_only(State(api): State<Api>, request: Request, next: Next) -
             error.0.leader = Some(leader);
             error.into_response()
         }
-        Role::Leaderless => nobody_leads().into_response(),
+        Role::Leaderless | Role::Storeless => nobody_leads().into_response(),
     }
 }
 
@@ -79,15 +149,14 @@ pub fn leader_of(api: &Api, role: Role) -> Option<String> {
     match role {
         Role::Leads => Some(api.address.to_string()),
         Role::Follows(leader) => Some(leader),
-        Role::Leaderless => None,
+        Role::Leaderless | Role::Storeless => None,
     }
 }
 
 /// What this server is, once somebody leads.
-async fn settled(api: &Api) -> Role {
-    let mut role = api.shared.role();
+async fn settled(role: &mut watch::Receiver<Role>, end: Instant) -> Role {
     let somebody = role.wait_for(|role| *role != Role::Leaderless);
-    match tokio::time::timeout(ELECTION, somebody).await {
+    match tokio::time::timeout_at(end, somebody).await {
         Ok(Ok(role)) => role.clone(),
         Ok(Err(_)) | Err(_) => Role::Leaderless,
     }
@@ -108,9 +177,6 @@ async fn hand_on(api: &Api, leader: &str, request: Request) -> Result<Response, 
     let answer = match sent {
         Ok(answer) => answer,
         Err(error) => {
-            // By the time that the asker comes again there is another leader, mostly.
-            let changes = |role: &Role| *role != Role::Follows(leader.to_owned());
-            let _ = tokio::time::timeout(ELECTION, api.shared.role().wait_for(changes)).await;
             let message = format!("the server that leads, at {leader}, does not answer: {}", error.without_url());
             let remedy = "ask again; the same idempotency key is safe";
             return Err(ApiError::new(ErrorKind::Unavailable, message).remedy(remedy));

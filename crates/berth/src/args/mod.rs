@@ -166,8 +166,8 @@ pub enum LabCommand {
     /// Bring up a cluster: every node has namespaces, an address and a file system of its own
     #[command(after_help = "Example: berth lab up --agents 5 --nodes examples/lab-nodes.toml --name blue")]
     Up {
-        /// Servers; this version runs one
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=1))]
+        /// Servers; several share an etcd of three members, for which this machine needs the program `etcd`
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
         servers: u8,
         /// Agents
         #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=100))]

@@ -1,5 +1,6 @@
 //! `berth lab`: throw-away clusters of this very binary on one machine.
 
+mod etcd;
 mod nodes;
 
 use std::net::Ipv4Addr;
@@ -19,10 +20,12 @@ use crate::args::{LabCommand, LabNode};
 use crate::exit::{Status, failed};
 use crate::output::{Format, Progress, print, table};
 
-/// Where the lab's server listens.
+/// Where the lab's servers listen.
 const PORT: u16 = 4600;
-/// The server's node.
+/// The first server's node.
 const SERVER: &str = "server-1";
+/// What the names of servers' nodes begin with.
+const SERVERS: &str = "server-";
 /// Where the server writes its token, below `/var/lib/berth`.
 const TOKEN: &str = "server/token";
 /// How long a node may take to be ready, on a machine that is busy with other nodes.
@@ -34,11 +37,12 @@ const PACE: Duration = Duration::from_millis(50);
 pub async fn carry_out(command: LabCommand, format: Format) -> anyhow::Result<ExitCode> {
     let dir = LabsDir::new(std::env::var_os("BERTH_LAB_DIR").map_or_else(|| PathBuf::from(DEFAULT_DIR), PathBuf::from));
     match command {
-        LabCommand::Up { servers: _, agents, nodes, lab } => {
+        LabCommand::Up { servers, agents, nodes, lab } => {
+            let servers = servers_of(servers)?;
             let agents = agents_of(agents)?;
             let told = nodes.map(|path| NodeSettings::read(&path, &agents)).transpose();
             let told = told.map_err(|error| failed(Status::Usage, format!("{error:#}")))?.unwrap_or_default();
-            up(&dir, &lab.name, &agents, &told, format).await?;
+            up(&dir, &lab.name, (&servers, &agents), &told, format).await?;
         }
         LabCommand::Status { lab, env: true } => show_env(&open(&dir, &lab.name)?, format)?,
         LabCommand::Status { lab, env: false } => status(&open(&dir, &lab.name)?, format)?,
@@ -111,22 +115,34 @@ fn exit_status(status: ExitStatus) -> u8 {
     told.and_then(|told| u8::try_from(told).ok()).unwrap_or(u8::MAX)
 }
 
+/// The names of a lab's nodes with servers.
+fn servers_of(count: u8) -> anyhow::Result<Vec<NodeName>> {
+    (1..=count).map(|number| node_name(&format!("{SERVERS}{number}"))).collect()
+}
+
 /// The names of a lab's nodes with agents.
 fn agents_of(count: u8) -> anyhow::Result<Vec<NodeName>> {
     (1..=count).map(|number| node_name(&format!("node-{number}"))).collect()
 }
 
-async fn up(dir: &LabsDir, name: &str, agents: &[NodeName], told: &NodeSettings, format: Format) -> anyhow::Result<()> {
+async fn up(
+    dir: &LabsDir,
+    name: &str,
+    (servers, agents): (&[NodeName], &[NodeName]),
+    told: &NodeSettings,
+    format: Format,
+) -> anyhow::Result<()> {
     let name = lab_name(name)?;
     let program = std::env::current_exe().context("cannot find out where this program is")?;
     let program = program.to_str().context("the path of this program is not UTF-8")?.to_owned();
     let progress = Progress::start(format);
-    progress.say(format!("lab {name}: starting the server"));
+    let words = if servers.len() == 1 { "the server" } else { "an etcd and the servers" };
+    progress.say(format!("lab {name}: starting {words}"));
     let entry = vec![program, "lab-entry".to_owned()];
     let handle = tokio::runtime::Handle::current();
     let made = tokio::task::block_in_place(|| {
         berth_lab::up(dir, &name, entry, |lab| -> anyhow::Result<()> {
-            let client = start_server(lab)?;
+            let client = start_servers(lab, servers)?;
             let count = agents.len();
             progress.say(format!("lab {name}: starting {count} agents"));
             start_agents(lab, agents, told)?;
@@ -142,14 +158,22 @@ async fn up(dir: &LabsDir, name: &str, agents: &[NodeName], told: &NodeSettings,
     }
 }
 
-fn start_server(lab: &mut Lab) -> anyhow::Result<Client> {
-    let node: NodeName = node_name(SERVER)?;
-    lab.add_node(&node, |address| NodeSpec {
-        command: words(&["berth", "server", "--data-dir", "/var/lib/berth/server", "--bind", &bind(address)]),
-        ..NodeSpec::default()
-    })?;
-    lab.wait_file(&node, Path::new(TOKEN), READY)?;
-    lab.wait_port(&node, PORT, READY)?;
+/// Starts the servers: one that keeps the state itself, or several on an etcd.
+fn start_servers(lab: &mut Lab, servers: &[NodeName]) -> anyhow::Result<Client> {
+    let etcd = if servers.len() == 1 { None } else { Some(etcd::start(lab)?) };
+    let mut token = None;
+    for node in servers {
+        lab.add_node(node, |address| {
+            let bind = bind(address);
+            let mut command = vec!["berth", "server", "--data-dir", "/var/lib/berth/server", "--bind", &bind];
+            command.extend(etcd.iter().flat_map(|members| ["--etcd", members.as_str()]));
+            // All have the token that the first one has made.
+            let files = token.iter().map(|content: &Vec<u8>| NodeFile { path: TOKEN.into(), content: content.clone() });
+            NodeSpec { command: words(&command), files: files.collect(), ..NodeSpec::default() }
+        })?;
+        token = Some(lab.wait_file(node, Path::new(TOKEN), READY)?);
+        lab.wait_port(node, PORT, READY)?;
+    }
     client(lab)
 }
 
@@ -192,8 +216,10 @@ fn bind(address: Ipv4Addr) -> String {
     format!("{address}:{PORT}")
 }
 
+/// The servers' addresses, as clients and agents take them.
 fn url(lab: &Lab) -> anyhow::Result<String> {
-    Ok(format!("http://{}", bind(lab.address(&node_name(SERVER)?)?)))
+    let nodes = lab.status()?.into_iter().filter(|node| node.name.as_str().starts_with(SERVERS));
+    Ok(nodes.map(|node| format!("http://{}", bind(node.address))).collect::<Vec<_>>().join(","))
 }
 
 fn token(lab: &Lab) -> anyhow::Result<String> {
