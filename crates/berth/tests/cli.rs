@@ -139,6 +139,14 @@ keep_ended_max = \"10000\"  # default
 keep_ledger = \"20000\"  # default
 keep_commands = \"24h\"  # default
 journal_max = \"1GiB\"  # default
+# advertise is not set
+# etcd is not set
+etcd_prefix = \"berth/\"  # default
+# etcd_ca is not set
+# etcd_cert is not set
+# etcd_key is not set
+# etcd_user is not set
+# etcd_password_file is not set
 ";
     assert_eq!(text(&output.stdout).replace(file.to_str().unwrap(), "FILE"), wanted);
 }

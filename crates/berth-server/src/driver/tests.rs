@@ -80,7 +80,8 @@ impl Rig {
 
     /// What the journal takes by now.
     fn journalled(&self) -> u64 {
-        let segments = berth_journal::segments_at(&self.folder.path().join("journal")).unwrap();
+        // Until the writer's thread has begun the first segment there is none.
+        let segments = berth_journal::segments_at(&self.folder.path().join("journal")).unwrap_or_default();
         segments.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|file| file.len()).sum()
     }
 

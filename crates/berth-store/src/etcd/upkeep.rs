@@ -66,7 +66,9 @@ pub(super) async fn run(options: EtcdOptions, link: Link, written: Arc<Written>)
             defragment_one(&options).await
         };
         if let Err(error) = done.await {
+            // A user that may not will not be allowed soon.
             tracing::warn!(error = &error as &dyn std::error::Error, "etcd was not compacted and defragmented");
+            tokio::time::sleep(COMPACT_AFTER).await;
         }
     }
 }
