@@ -14,8 +14,8 @@ use crate::config::Config;
 use crate::driver::LinkEvent;
 use crate::{AgentError, fingerprint, tunnel};
 
-/// The waits between attempts to reach a server: the first, and what doubling stops at.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// The waits between attempts to reach a server: the first, and what doubling stops at. Each is spread by half of it.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// Tunnels that are served at the same time; more are left to time out at the server.
 const TUNNELS: usize = 256;
 

@@ -166,7 +166,7 @@ pub trait Store: Send + Sync + 'static {
     /// Changes of keys that begin with `prefix`, from revision `from` on, in order, without gaps.
     ///
     /// Revisions that change no such key are left out. [`StoreError::Compacted`] where `from` is older
-    /// than the history that is kept. A watcher that falls more than [`WATCHER_BACKLOG`] batches behind
-    /// is told `Compacted` after what it has been sent and ends: it lists anew. Nothing waits for a watcher.
+    /// than the history that is kept. No commit waits for a watcher: one that falls more than [`WATCHER_BACKLOG`]
+    /// batches behind may be told `Compacted` after what it has been sent, and then ends: it lists anew.
     fn watch(&self, prefix: &[u8], from: Revision) -> impl Future<Output = Result<Watch, StoreError>> + Send;
 }

@@ -333,3 +333,16 @@ async fn rows_that_are_too_large_together_are_listed_in_smaller_pages() {
     assert_eq!(rows.len(), 600);
     assert!(rows.windows(2).all(|pair| pair[0].key < pair[1].key));
 }
+
+#[tokio::test]
+async fn a_watcher_that_is_slow_is_told_everything() {
+    let etcd = TestEtcd::start(1, &[]);
+    let store = Etcd::open(etcd.options()).await.unwrap();
+    let mut watch = store.watch(b"a", Revision(0)).await.unwrap();
+    for _ in 0..1_000 {
+        store.commit(put("a", "x")).await.unwrap();
+    }
+    for revision in 1..=1_000 {
+        assert_eq!(watch.recv().await.unwrap().unwrap().0, Revision(revision));
+    }
+}

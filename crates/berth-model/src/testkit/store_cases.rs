@@ -50,8 +50,8 @@ pub enum Step {
     Sees(u64, &'static [Seen]),
     /// The newest watch has nothing to tell.
     SeesNothing,
-    /// The newest watch tells some revisions in order and then that it was too slow, and ends.
-    SeesThatItWasTooSlow,
+    /// The newest watch tells revisions in order, up to this one; or some of them, and then that it was too slow, and ends.
+    SeesAllOrThatItWasTooSlow(u64),
 }
 
 /// A guard.
@@ -101,7 +101,7 @@ pub enum Seen {
 use Answer::{At, DuplicateKey, EmptyKey, Refused, TooLarge};
 use Check::{Absent, ModifiedAt, ValueIs};
 use Step::{
-    Commit, Holds, Lacks, Range, RangeAt, Repeat, Revision, Sees, SeesNothing, SeesThatItWasTooSlow, Sized, Watch,
+    Commit, Holds, Lacks, Range, RangeAt, Repeat, Revision, Sees, SeesAllOrThatItWasTooSlow, SeesNothing, Sized, Watch,
     WatchCompacted,
 };
 use Write::{Delete, Put};
@@ -346,11 +346,11 @@ pub const CASES: &[Case] = &[
         ],
     },
     Case {
-        name: "a slow watcher is told so and ends, and lists anew",
+        name: "a slow watcher is told everything, or that it was too slow, and lists anew",
         steps: &[
             Watch("a", 1),
             Repeat(BEYOND_BACKLOG, "a"),
-            SeesThatItWasTooSlow,
+            SeesAllOrThatItWasTooSlow(BEYOND_BACKLOG),
             Watch("a", BEYOND_BACKLOG),
             Repeat(1, "a"),
             Watch("b", BEYOND_BACKLOG + 2),

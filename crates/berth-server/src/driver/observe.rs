@@ -12,6 +12,8 @@ use crate::ServerError;
 
 /// How long a connection to the leader may take.
 const CONNECT: Duration = Duration::from_secs(1);
+/// How long an earlier life of this server may seem to lead: its lease, and a little more.
+const OWN_LIFE: Duration = Duration::from_secs(10);
 /// The wait before the next connection.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -26,7 +28,8 @@ pub async fn leaders(shared: &Shared, etcd: &Etcd, address: &str) -> ServerError
     loop {
         let leader = leaders.borrow_and_update().clone();
         // Our own address is that of an earlier life of this server, whose lease has not run out yet.
-        let leader = leader.filter(|leader| leader.address != address);
+        let is_ours = leader.as_ref().is_some_and(|leader| leader.address == address);
+        let leader = leader.filter(|_| !is_ours);
         shared.become_role(leader.as_ref().map_or(Role::Leaderless, |leader| Role::Follows(leader.address.clone())));
         tokio::select! {
             changed = leaders.changed() => {
@@ -35,6 +38,9 @@ pub async fn leaders(shared: &Shared, etcd: &Etcd, address: &str) -> ServerError
                 }
             }
             () = watch_over(etcd, leader) => {}
+            () = tokio::time::sleep(OWN_LIFE), if is_ours => {
+                tracing::error!(address, "another server leads under this one's address: give each its own with `advertise`");
+            }
         }
     }
 }

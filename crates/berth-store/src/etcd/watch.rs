@@ -1,4 +1,5 @@
-//! Telling changes: a watch of etcd for each watcher, taken up again where it ended when its connection breaks.
+//! Telling changes: a watch of etcd for each watcher, taken up again where it ended when its connection breaks. One that is
+//! slow is waited for: etcd reads from its history what it has not told yet, and has nothing else to do with it.
 
 use std::time::Duration;
 
@@ -29,10 +30,8 @@ pub(super) async fn begin(
         return Err(StoreError::Compacted { oldest });
     }
     let stream = open(link, prefix, from).await.map_err(failed)?;
-    // One place more than may be used, kept free for the news that the watcher is too slow.
-    let (sender, watch) = mpsc::channel(WATCHER_BACKLOG + 1);
-    let teller =
-        Teller { options: options.clone(), link: link.clone(), prefix: prefix.to_vec(), next: from, present, sender };
+    let (sender, watch) = mpsc::channel(WATCHER_BACKLOG);
+    let teller = Teller { options: options.clone(), link: link.clone(), prefix: prefix.to_vec(), next: from, sender };
     Ok((watch, teller.run(stream)))
 }
 
@@ -49,8 +48,6 @@ struct Teller {
     prefix: Vec<u8>,
     /// The first revision that is not yet told.
     next: Revision,
-    /// Up to here it is the past that was asked for: the watcher may take it as slowly as it likes.
-    present: Revision,
     sender: Sender<Result<Changes, StoreError>>,
 }
 
@@ -121,19 +118,14 @@ impl Teller {
         Ended::Over
     }
 
-    /// Tells the changes of one revision; false when the watcher is gone, or too slow and has been told so.
+    /// Tells the changes of one revision; false when the watcher is gone.
     async fn tell(&mut self, changes: Changes) -> bool {
         let revision = changes.0;
         if revision < self.next {
             return true;
         }
         self.next = Revision(revision.0 + 1);
-        if revision <= self.present {
-            return self.sender.send(Ok(changes)).await.is_ok();
-        }
-        let is_quick = self.sender.capacity() > 1;
-        let news = if is_quick { Ok(changes) } else { Err(StoreError::Compacted { oldest: revision }) };
-        self.sender.try_send(news).is_ok() && is_quick
+        self.sender.send(Ok(changes)).await.is_ok()
     }
 }
 
