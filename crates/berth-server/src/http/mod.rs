@@ -128,7 +128,6 @@ fn for_the_leader() -> OpenApiRouter<Api> {
         .routes(routes!(whys::alloc))
         .routes(routes!(whys::job))
         .routes(routes!(policy::set))
-        .routes(routes!(status::status))
 }
 
 /// The agents' streams.
@@ -139,11 +138,13 @@ fn for_agents() -> OpenApiRouter<Api> {
 /// All paths. `api` is there where they are served, and not where they are only described.
 fn routes(api: Option<&Api>) -> OpenApiRouter<Api> {
     let (mut leader, mut agents) = (for_the_leader(), for_agents());
+    let mut status = OpenApiRouter::new().routes(routes!(status::status));
     if let Some(api) = api {
         leader = leader.route_layer(from_fn_with_state(api.clone(), relay::to_leader));
+        status = status.route_layer(from_fn_with_state(api.clone(), relay::to_leader_if_any));
         agents = agents.route_layer(from_fn_with_state(api.clone(), relay::leader_only));
     }
-    OpenApiRouter::with_openapi(Doc::openapi()).merge(for_all_servers()).merge(leader).merge(agents)
+    OpenApiRouter::with_openapi(Doc::openapi()).merge(for_all_servers()).merge(leader).merge(status).merge(agents)
 }
 
 /// The whole of HTTP, ready to be served.

@@ -81,6 +81,25 @@ pub async fn to_leader(State(api): State<Api>, request: Request, next: Next) -> 
     }
 }
 
+/// A request that the leader answers best, and every server by itself where no election brings one.
+pub async fn to_leader_if_any(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let held = settled(&mut api.shared.role(), Instant::now() + ELECTION).await;
+    let Role::Follows(leader) = held else { return next.run(request).await };
+    if request.headers().contains_key(RELAYED) {
+        return next.run(request).await;
+    }
+    let asked = match Asked::read(request).await {
+        Ok(asked) => asked,
+        Err(error) => return error.into_response(),
+    };
+    let again = asked.again();
+    match (hand_on(&api, &leader, asked.into_request()).await, again) {
+        (Ok(response), _) => response,
+        (Err(_), Some(again)) => next.run(again.into_request()).await,
+        (Err(error), None) => error.into_response(),
+    }
+}
+
 /// A request that can be handed on: more than once, where its body is short and all here. What it asks for is asked again
 /// safely, since commands carry their keys.
 enum Asked {

@@ -50,6 +50,8 @@ async fn while_etcd_is_away_commands_are_refused_and_reads_answered_and_then_all
     let refused = cluster.client.run_job(&web(2), &new_key()).await.unwrap_err();
     assert_eq!(refused.refusal().unwrap().kind, ErrorKind::Unavailable, "{refused}");
     assert_eq!(cluster.client.allocs(&AllocFilter::default()).await.unwrap().len(), 1);
+    let status = cluster.client.status().await.unwrap();
+    assert_eq!((status.leader, status.jobs_active), (None, 1));
     etcd.restart(0);
     run_until_it_is_taken(&cluster.client, 3).await;
     assert_eq!(cluster.client.allocs(&AllocFilter::default()).await.unwrap().len(), 3);
