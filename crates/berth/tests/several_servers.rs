@@ -4,8 +4,6 @@
 
 mod support;
 
-use std::fs::File;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use berth_api::client::{AllocFilter, Client, new_key};
@@ -14,7 +12,7 @@ use berth_api::wire::v1::{AllocState, Number};
 use berth_store::testkit::TestEtcd;
 use support::servers::Servers;
 use support::writers::Writers;
-use support::{BERTH, kill, processes_with, root};
+use support::{processes_with, root};
 
 /// How often the leader is killed under load; `BERTH_KILLS` says otherwise.
 const KILLS: usize = 8;
@@ -115,13 +113,7 @@ fn tasks_notice_nothing_of_their_servers_deaths() {
     let run = async {
         let etcd = TestEtcd::start(1, &[]);
         let mut servers = Servers::start(&etcd, 2);
-        let log = File::create(servers.dir.path().join("agent.log")).unwrap();
-        let mut agent = Command::new(BERTH);
-        agent.args(["agent", "--name", "n1", "--server", &servers.addrs.join(",")]);
-        agent.arg("--data-dir").arg(servers.dir.path().join("agent"));
-        agent.arg("--token-file").arg(servers.dir.path().join("token"));
-        agent.args(["--cgroup-parent", &format!("berth-servers-{}", std::process::id())]);
-        let agent = agent.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        servers.start_agent();
         let client = servers.client();
         let text = format!(
             "job: work\nkind: service\ngroups:\n  - name: main\n    update: {{min_ready: 100ms}}\n    tasks:\n      - \
@@ -143,13 +135,8 @@ fn tasks_notice_nothing_of_their_servers_deaths() {
             }
             assert_eq!(processes_with(&["sleep", WORK]), pids);
         }
-        let job = jobfile::parse("work.yaml", &text).unwrap().id;
-        client.stop_job(&job, &new_key()).await.unwrap();
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while !processes_with(&["sleep", WORK]).is_empty() {
-            assert!(Instant::now() < deadline, "still there");
-        }
-        kill(agent);
+        servers.stop("work");
+        assert!(processes_with(&["sleep", WORK]).is_empty());
     };
     tokio::runtime::Runtime::new().unwrap().block_on(run);
 }

@@ -349,7 +349,7 @@ impl Drop for Cluster {
 }
 
 /// Removes an empty cgroup with those in it. The agent keeps its own for the next time; there is none here.
-fn remove_cgroup(group: &Path) {
+pub fn remove_cgroup(group: &Path) {
     for inner in fs::read_dir(group).into_iter().flatten().flatten() {
         if inner.file_type().is_ok_and(|kind| kind.is_dir()) {
             remove_cgroup(&inner.path());

@@ -10,7 +10,7 @@ use berth_store::testkit::TestEtcd;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
-use super::{BERTH, free_port, kill};
+use super::{BERTH, cgroups, free_port, kill, processes_with, remove_cgroup};
 
 /// Within which servers have to be up.
 const UP: Duration = Duration::from_secs(60);
@@ -25,6 +25,7 @@ pub struct Servers {
     pub addrs: Vec<String>,
     etcd: String,
     processes: Vec<Option<Child>>,
+    agent: Option<Child>,
 }
 
 impl Servers {
@@ -34,7 +35,7 @@ impl Servers {
         std::fs::write(dir.path().join("token"), TOKEN).unwrap();
         let addrs = (0..count).map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
         let processes = (0..count).map(|_| None).collect();
-        let mut servers = Servers { dir, addrs, etcd: etcd.endpoints().join(","), processes };
+        let mut servers = Servers { dir, addrs, etcd: etcd.endpoints().join(","), processes, agent: None };
         (0..count).for_each(|at| servers.run(at));
         servers
     }
@@ -52,6 +53,30 @@ impl Servers {
             .arg(data);
         let started = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
         self.processes[at] = Some(started.unwrap());
+    }
+
+    /// Starts an agent that knows all of them.
+    pub fn start_agent(&mut self) {
+        let log = File::create(self.dir.path().join("agent.log")).unwrap();
+        let mut command = Command::new(BERTH);
+        command.args(["agent", "--name", "n1", "--server", &self.addrs.join(","), "--cgroup-parent", &self.cgroup()]);
+        command.arg("--data-dir").arg(self.dir.path().join("agent"));
+        command.arg("--token-file").arg(self.dir.path().join("token"));
+        let started = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn();
+        self.agent = Some(started.unwrap());
+    }
+
+    /// A cgroup of the agent's own.
+    fn cgroup(&self) -> String {
+        self.dir.path().file_name().unwrap().to_str().unwrap().replace('.', "-")
+    }
+
+    /// Stops a job, and waits until nothing of it is left.
+    pub fn stop(&self, job: &str) {
+        let mut command = Command::new(BERTH);
+        command.args(["stop", job]).env("BERTH_ADDR", self.addrs.join(",")).env("BERTH_TOKEN", TOKEN);
+        let stopped = command.output().unwrap();
+        assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
     }
 
     /// Where a server writes its log.
@@ -93,6 +118,12 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        self.processes.iter_mut().filter_map(Option::take).for_each(kill);
+        self.processes.iter_mut().chain([&mut self.agent]).filter_map(Option::take).for_each(kill);
+        for shim in processes_with(&["shim", self.dir.path().to_str().unwrap_or_default()]) {
+            eprintln!("a shim was left: {shim}");
+        }
+        for group in cgroups(&self.cgroup()) {
+            remove_cgroup(&group);
+        }
     }
 }
