@@ -65,14 +65,13 @@ pub enum ServerError {
         /// How often it was tried.
         attempts: u32,
     },
-    /// A state is to be moved, and no etcd is named.
-    #[error("no etcd is named: say where it is with --etcd")]
-    NoEtcd,
     /// There is nothing to move.
     #[error("there is no state to move: nobody has led there yet, or it was moved already")]
     NoState,
     /// The new place is taken.
-    #[error("there is a state already where this one is to be moved: nothing was changed")]
+    #[error(
+        "there is a state already where this one is to be moved: name another data folder or --etcd-prefix; nothing was changed"
+    )]
     HasState,
     /// A server leads.
     #[error("a server leads, at {leader}: stop all servers first; nothing was changed")]

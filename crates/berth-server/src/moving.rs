@@ -3,20 +3,19 @@
 //! A state without its counters is none: no server begins with it. So they are written last in the new place and removed
 //! last from the old one, and a move that was cut short is begun anew.
 
+use std::path::Path;
 use std::time::Duration;
 
-use berth_model::Revision;
 use berth_record::{META_KEY, decode, decode_epoch, key};
-use berth_store::{Applied, Guard, KeyValue, Operation, StoreError, Transaction};
+use berth_store::{Applied, EtcdOptions, Guard, KeyValue, Operation, StoreError, Transaction};
 
+use crate::ServerError;
 use crate::driver::{AnyStore, Mandate, StorePlace};
 use crate::folder::Folder;
-use crate::{Config, ServerError, StoreKind};
 
 /// How long it is waited for a server that has just been stopped, so that its lease runs out.
 const VACANT: Duration = Duration::from_secs(8);
-/// Records read at once, and written at once.
-const PAGE: usize = 16_384;
+/// Records written at once, and their bytes.
 const RECORDS: usize = 100;
 const BYTES: usize = 1_000_000;
 
@@ -29,15 +28,15 @@ pub enum Direction {
     ToFile,
 }
 
-/// Moves the state, and tells how many records it has. `config` names the folder and the etcd; `told` hears, from time to
-/// time, how many are written.
+/// Moves the state between a data folder and an etcd, and tells how many records it has. `told` hears, from time to time,
+/// how many are written.
 pub async fn move_state(
-    config: &Config,
+    data_dir: &Path,
+    etcd: EtcdOptions,
     direction: Direction,
     mut told: impl FnMut(usize),
 ) -> Result<usize, ServerError> {
-    let StoreKind::Etcd(etcd) = config.store.clone() else { return Err(ServerError::NoEtcd) };
-    let file = StorePlace::Embedded(Folder::prepare(&config.data_dir)?.store_path());
+    let file = StorePlace::Embedded(Folder::prepare(data_dir)?.store_path());
     let (from, to) = match direction {
         Direction::ToEtcd => (file, StorePlace::Etcd(etcd)),
         Direction::ToFile => (StorePlace::Etcd(etcd), file),
@@ -47,7 +46,7 @@ pub async fn move_state(
     if to.get(META_KEY).await.map_err(failed("look into the new place"))?.0.is_some() {
         return Err(ServerError::HasState);
     }
-    let (mut records, _) = read_all(&from).await?;
+    let mut records = read_all(&from).await?;
     let at = records.iter().position(|row| row.key == META_KEY).ok_or(ServerError::NoState)?;
     let counters = records.swap_remove(at);
     for row in &records {
@@ -99,24 +98,15 @@ fn failed(operation: &'static str) -> impl FnOnce(StoreError) -> ServerError {
     move |source| ServerError::Store { operation, source }
 }
 
-/// Everything that is there, page by page.
-async fn read_all(store: &AnyStore) -> Result<(Vec<KeyValue>, Revision), ServerError> {
-    let (mut all, mut start, mut at) = (Vec::new(), key::FIRST.to_vec(), None);
-    loop {
-        let (rows, revision) = store.range(&start, key::END, PAGE, at).await.map_err(failed("read the state"))?;
-        at = Some(revision);
-        let is_last = rows.len() < PAGE;
-        all.extend(rows);
-        match all.last() {
-            Some(last) if !is_last => start = [&last.key[..], &[0]].concat(),
-            Some(_) | None => return Ok((all, revision)),
-        }
-    }
+async fn read_all(store: &AnyStore) -> Result<Vec<KeyValue>, ServerError> {
+    let mut all = Vec::new();
+    store.read_all(|row| all.push(row)).await.map_err(failed("read the state"))?;
+    Ok(all)
 }
 
 /// Removes what a move that was cut short has left.
 async fn clear(store: &AnyStore) -> Result<(), ServerError> {
-    let (left, _) = read_all(store).await?;
+    let left = read_all(store).await?;
     for part in parts(&left) {
         let operations = part.iter().map(|row| Operation::Delete(row.key.clone())).collect();
         write(store, vec![Guard::Absent(META_KEY.to_vec())], operations).await?;

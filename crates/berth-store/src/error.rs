@@ -106,7 +106,7 @@ pub enum OpenError {
         source: Box<redb::Error>,
     },
     /// An etcd does not answer, or not as it should.
-    #[error("cannot open the store in the etcd at {members}")]
+    #[error("cannot open the store in the etcd at {members}: see that most of its members run and let this server in")]
     Etcd {
         /// Its members.
         members: String,

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::EtcdOptions;
 
 /// Ports for members.
@@ -170,9 +172,8 @@ impl TestEtcd {
     /// When it cannot be sent a signal.
     pub fn freeze(&self, member: usize, frozen: bool) {
         let process = self.members[member].process.as_ref().expect("the member runs");
-        let signal = if frozen { "-STOP" } else { "-CONT" };
-        let sent = Command::new("kill").args([signal, &process.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "a signal for etcd");
+        let signal = if frozen { Signal::STOP } else { Signal::CONT };
+        kill_process(Pid::from_child(process), signal).expect("a signal for etcd");
     }
 
     fn wait_for(&self, member: usize) {

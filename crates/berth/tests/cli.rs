@@ -332,3 +332,13 @@ fn an_update_that_fails_is_told_at_once() {
     assert!(told.starts_with("berth: up: a1-") && told.contains(" failed: not made ready: "), "{told}");
     assert_eq!(cluster.ready("up", 1)[0]["version"], "1", "the old one goes on");
 }
+
+#[test]
+fn a_state_is_moved_only_where_an_etcd_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    for way in ["to-etcd", "to-file"] {
+        let output = Command::new(BERTH).args(["store", way, "--data-dir"]).arg(dir.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("say where it is with --etcd"), "{}", text(&output.stderr));
+    }
+}

@@ -1,7 +1,7 @@
 //! Taking the lead: a higher epoch is written under a guard, and everything is loaded. See `berth_record::key`.
 
 use berth_model::{Epoch, Incarnation, Revision, Snapshot};
-use berth_record::{EPOCH_KEY, Loaded, SnapshotBuilder, decode_epoch, encode_epoch, key};
+use berth_record::{EPOCH_KEY, Loaded, SnapshotBuilder, decode_epoch, encode_epoch};
 use berth_store::{Applied, Guard, Operation, StoreError, Transaction};
 
 use super::AnyStore;
@@ -9,8 +9,6 @@ use crate::ServerError;
 
 /// How often the lead is tried for, and a listing begun anew because it changed under us.
 const ATTEMPTS: u32 = 16;
-/// Records read at once.
-const PAGE: usize = 16_384;
 
 /// A lead just taken, with all that the store holds.
 #[derive(Debug)]
@@ -80,30 +78,15 @@ pub async fn load(store: &AnyStore) -> Result<State, ServerError> {
     Err(ServerError::Contended { attempts: ATTEMPTS })
 }
 
-/// Everything, page by page. None: it changed between two pages, in a store that knows no other state than the newest.
+/// Everything. None: it changed meanwhile, in a store that knows no other state than the newest.
 async fn load_once(store: &AnyStore) -> Result<Option<State>, ServerError> {
     let mut builder = SnapshotBuilder::new();
-    let mut start = key::FIRST.to_vec();
-    let mut state = None;
-    loop {
-        let (rows, revision) = match store.range(&start, key::END, PAGE, state).await {
-            Ok(page) => page,
-            Err(StoreError::Compacted { .. }) => return Ok(None),
-            Err(source) => return Err(ServerError::Store { operation: "read the store", source }),
-        };
-        state = Some(revision);
-        for row in &rows {
-            builder.add(&row.key, &row.value);
+    match store.read_all(|row| builder.add(&row.key, &row.value)).await {
+        Ok(revision) => {
+            let loaded = builder.finish().map_err(ServerError::Load)?;
+            Ok(Some(State { loaded, revision }))
         }
-        match rows.last() {
-            Some(last) if rows.len() == PAGE => {
-                start.clone_from(&last.key);
-                start.push(0);
-            }
-            Some(_) | None => {
-                let loaded = builder.finish().map_err(ServerError::Load)?;
-                return Ok(Some(State { loaded, revision }));
-            }
-        }
+        Err(StoreError::Compacted { .. }) => Ok(None),
+        Err(source) => Err(ServerError::Store { operation: "read the store", source }),
     }
 }

@@ -135,6 +135,14 @@ impl Driver {
         })
     }
 
+    /// The store is of no use for now: nobody waits for an election that this server could not see.
+    fn storeless(&self) -> Refusal {
+        if matches!(self.place, StorePlace::Etcd(_)) {
+            self.shared.become_role(Role::Storeless);
+        }
+        Refusal::StoreUnavailable
+    }
+
     /// Opens the store anew, for as long as it takes. None: told to stop.
     async fn begin_anew(&mut self, mut store: AnyStore, shutdown: &CancellationToken) -> Option<(AnyStore, Standing)> {
         let mut delay = REOPEN_DELAY;
@@ -153,11 +161,8 @@ impl Driver {
                 Ok(store) => store,
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "store does not open");
-                    if matches!(self.place, StorePlace::Etcd(_)) {
-                        self.shared.become_role(Role::Storeless);
-                    }
                     store = AnyStore::Closed;
-                    refusal = Refusal::StoreUnavailable;
+                    refusal = self.storeless();
                     continue;
                 }
             };
@@ -165,7 +170,7 @@ impl Driver {
                 Ok(standing) => return Some((store, standing)),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "the store was not loaded");
-                    refusal = Refusal::StoreUnavailable;
+                    refusal = self.storeless();
                 }
             }
         }

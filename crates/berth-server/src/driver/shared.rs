@@ -23,7 +23,7 @@ pub enum Role {
     Follows(String),
     /// Nobody does, as far as this server knows, and somebody will soon.
     Leaderless,
-    /// Nobody does that this server knows of, since the store cannot be reached from here.
+    /// Nobody does that this server knows of, since the store cannot be reached or read from here.
     Storeless,
 }
 

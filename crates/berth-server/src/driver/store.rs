@@ -4,9 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use berth_model::Revision;
+use berth_record::key;
 use berth_store::{
     Applied, Embedded, Etcd, EtcdOptions, KeyValue, Memory, OpenError, Store, StoreError, Transaction, Watch,
 };
+
+/// Records read at once.
+const PAGE: usize = 16_384;
 
 /// A store of whichever kind.
 #[derive(Debug)]
@@ -16,7 +20,7 @@ pub enum AnyStore {
     /// In a file.
     Embedded(Embedded),
     /// In an etcd.
-    Etcd(Arc<Etcd>),
+    Etcd(Box<Etcd>),
     /// Closed; it did not open again.
     Closed,
 }
@@ -42,7 +46,7 @@ impl StorePlace {
                 let opened = tokio::task::spawn_blocking(move || Embedded::open(&path)).await;
                 opened.expect("opening does not panic, and nobody cancels it").map(AnyStore::Embedded)
             }
-            StorePlace::Etcd(options) => Ok(AnyStore::Etcd(Arc::new(Etcd::open(options.clone()).await?))),
+            StorePlace::Etcd(options) => Ok(AnyStore::Etcd(Box::new(Etcd::open(options.clone()).await?))),
         }
     }
 
@@ -115,6 +119,25 @@ impl AnyStore {
             AnyStore::Embedded(store) => store.range(start, end, limit, at).await,
             AnyStore::Etcd(store) => store.range(start, end, limit, at).await,
             AnyStore::Closed => Err(StoreError::Closed),
+        }
+    }
+
+    /// Gives everything that the store holds, in order, all of one revision, which it tells.
+    /// [`StoreError::Compacted`] where a store that knows no other state than the newest was written to meanwhile.
+    pub async fn read_all(&self, mut take: impl FnMut(KeyValue)) -> Result<Revision, StoreError> {
+        let (mut start, mut at) = (key::FIRST.to_vec(), None);
+        loop {
+            let (rows, revision) = self.range(&start, key::END, PAGE, at).await?;
+            at = Some(revision);
+            let is_last = rows.len() < PAGE;
+            match rows.last() {
+                Some(last) if !is_last => start = [&last.key[..], &[0]].concat(),
+                Some(_) | None => {}
+            }
+            rows.into_iter().for_each(&mut take);
+            if is_last {
+                return Ok(revision);
+            }
         }
     }
 

@@ -45,10 +45,7 @@ pub async fn to_leader(State(api): State<Api>, request: Request, next: Next) -> 
     let end = Instant::now() + ELECTION;
     let is_relayed = request.headers().contains_key(RELAYED);
     let mut role = api.shared.role();
-    let mut request = match Asked::read(request).await {
-        Ok(request) => request,
-        Err(error) => return error.into_response(),
-    };
+    let mut request = Asked::Stream(request);
     loop {
         let held = settled(&mut role, end).await;
         match held {
@@ -61,6 +58,10 @@ pub async fn to_leader(State(api): State<Api>, request: Request, next: Next) -> 
                 return response;
             }
             Role::Follows(leader) if !is_relayed => {
+                request = match request.kept().await {
+                    Ok(kept) => kept,
+                    Err(error) => return error.into_response(),
+                };
                 let again = request.again();
                 let error = match hand_on(&api, &leader, request.into_request()).await {
                     Ok(response) => return response,
@@ -88,7 +89,7 @@ pub async fn to_leader_if_any(State(api): State<Api>, request: Request, next: Ne
     if request.headers().contains_key(RELAYED) {
         return next.run(request).await;
     }
-    let asked = match Asked::read(request).await {
+    let asked = match Asked::Stream(request).kept().await {
         Ok(asked) => asked,
         Err(error) => return error.into_response(),
     };
@@ -108,8 +109,9 @@ enum Asked {
 }
 
 impl Asked {
-    /// Reads the body of a request, if it says that it is short.
-    async fn read(request: Request) -> Result<Asked, ApiError> {
+    /// With its body read, if that says that it is short. Not before it is handed on: who waits for a leader holds nothing.
+    async fn kept(self) -> Result<Asked, ApiError> {
+        let Asked::Stream(request) = self else { return Ok(self) };
         match request.body().size_hint().upper() {
             Some(length) if length <= BODY_BYTES => {
                 let (parts, body) = request.into_parts();

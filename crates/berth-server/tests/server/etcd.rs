@@ -65,15 +65,15 @@ async fn the_state_moves_from_the_folder_to_etcd_and_back() {
     let cluster = Cluster::start(StoreKind::Embedded).await;
     let key = new_key();
     let told = cluster.client.run_job(&web(2), &key).await.unwrap();
-    let config = |dir: &tempfile::TempDir| Cluster::config(dir, in_etcd.clone());
-    let busy = move_state(&config(&cluster.dir), Direction::ToEtcd, |_| {}).await.unwrap_err();
+    let data = |dir: &tempfile::TempDir| dir.path().join("data");
+    let busy = move_state(&data(&cluster.dir), etcd.options(), Direction::ToEtcd, |_| {}).await.unwrap_err();
     assert!(matches!(busy, ServerError::Open(_)), "{busy}");
     let mut epoch = cluster.client.status().await.unwrap().epoch;
     let mut dir = cluster.stop().await;
     for direction in [Direction::ToEtcd, Direction::ToFile, Direction::ToEtcd] {
-        assert!(move_state(&config(&dir), direction, |_| {}).await.unwrap() > 5);
+        assert!(move_state(&data(&dir), etcd.options(), direction, |_| {}).await.unwrap() > 5);
         // Where it was there is nothing that a server would begin with, or that could be moved once more.
-        let again = move_state(&config(&dir), direction, |_| {}).await.unwrap_err();
+        let again = move_state(&data(&dir), etcd.options(), direction, |_| {}).await.unwrap_err();
         assert!(matches!(again, ServerError::HasState), "{again}");
         let (now, before) = match direction {
             Direction::ToEtcd => (in_etcd.clone(), StoreKind::Embedded),
@@ -101,11 +101,11 @@ async fn a_move_that_was_cut_short_is_begun_anew_and_one_under_a_leader_refused(
     cluster.client.run_job(&web(2), &new_key()).await.unwrap();
     let dir = cluster.stop().await;
     let in_etcd = StoreKind::Etcd(etcd.options());
-    move_state(&Cluster::config(&dir, in_etcd.clone()), Direction::ToEtcd, |_| {}).await.unwrap();
-    let cluster = Cluster::start_in(dir, in_etcd.clone()).await;
+    move_state(&dir.path().join("data"), etcd.options(), Direction::ToEtcd, |_| {}).await.unwrap();
+    let cluster = Cluster::start_in(dir, in_etcd).await;
     assert_eq!(cluster.client.allocs(&AllocFilter::default()).await.unwrap().len(), 2);
     let other = tempfile::tempdir().unwrap();
-    let led = move_state(&Cluster::config(&other, in_etcd), Direction::ToFile, |_| {}).await.unwrap_err();
+    let led = move_state(&other.path().join("data"), etcd.options(), Direction::ToFile, |_| {}).await.unwrap_err();
     assert!(led.to_string().contains(&cluster.url("")), "{led}");
     cluster.stop().await;
 }

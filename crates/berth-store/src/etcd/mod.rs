@@ -82,9 +82,7 @@ impl Etcd {
         tokio::spawn(commit::run(link.clone(), to_write, written));
         Ok(Etcd { options, link, writes, watchers: Arc::new(Semaphore::new(WATCHERS)), tasks: Mutex::new(tasks) })
     }
-}
 
-impl Etcd {
     /// Has something go on beside the store, and end with it.
     fn beside(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().expect("nothing panics while it holds the tasks");

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::EtcdError;
 
 /// How long a request may take. A commit that takes longer has an unknown outcome.
-pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a connection to one member may take.
 const CONNECT: Duration = Duration::from_secs(2);
 /// How often a silent connection is asked whether it lives, and how long it may take to answer.

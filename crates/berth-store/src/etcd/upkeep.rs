@@ -135,8 +135,9 @@ pub(super) async fn make_space(options: &EtcdOptions, link: &Link) -> Result<(),
     }
     tracing::warn!("etcd has used up its space; it is compacted and defragmented");
     compact(link, link.revision().await?).await?;
-    let mut has_helped = true;
-    for member in members(options).await {
+    let members = members(options).await;
+    let mut has_helped = !members.is_empty();
+    for member in members {
         let before = member.file;
         let (endpoint, mut after) = (member.endpoint.clone(), member.client.clone());
         defragment(member).await?;

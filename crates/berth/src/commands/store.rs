@@ -1,12 +1,13 @@
 //! `berth store`: moves the cluster's state while no server runs.
 
 use anyhow::Context as _;
-use berth_server::Direction;
+use berth_server::{Direction, StoreKind};
 use serde::Serialize;
 
 use super::roles::wrong;
 use crate::args::{ServerArgs, StoreCommand};
 use crate::config;
+use crate::exit::{Status, failed};
 use crate::output::{Format, Progress, print};
 
 /// What was moved.
@@ -25,9 +26,12 @@ pub async fn carry_out(command: StoreCommand, format: Format) -> anyhow::Result<
     if args.config.print_config {
         return print(&taken.to_string());
     }
+    let StoreKind::Etcd(etcd) = config.store else {
+        return Err(failed(Status::Usage, "no etcd is named: say where it is with --etcd"));
+    };
     let progress = Progress::start(format);
-    let moved =
-        berth_server::move_state(&config, direction, |records| progress.say(format!("{records} records"))).await;
+    let told = |records| progress.say(format!("{records} records"));
+    let moved = berth_server::move_state(&config.data_dir, etcd, direction, told).await;
     progress.end();
     let records = moved.context("the cluster's state was not moved")?;
     let next = match direction {
