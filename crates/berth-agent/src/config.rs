@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use berth_model::{Bytes, CpuMillis, Device, Mbits, Millis, NodeName, Port};
+use berth_secrets::Invitation;
 
 /// Everything that an agent needs to know.
 #[derive(Clone, Debug)]
@@ -12,8 +13,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The server's address, such as `http://10.0.0.1:4600`.
     pub server: String,
-    /// The bearer token. Never logged.
-    pub token: Token,
+    /// How the agent shows who it is.
+    pub access: Access,
     /// The node's name.
     pub name: NodeName,
     /// Where the node's ports are reached.
@@ -48,6 +49,18 @@ pub struct Config {
     /// The disk of the data folder counts as full when it has less than this left; without, less than a twentieth of
     /// it or 1 GiB, whichever is less.
     pub disk_reserve: Option<Bytes>,
+}
+
+/// How an agent shows who it is.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// By the bearer token, where the servers listen without TLS.
+    Token(Token),
+    /// By its certificate, which it keeps in its data folder and renews by itself.
+    Certificate {
+        /// What it joins with, where it has not joined yet.
+        join: Option<Invitation>,
+    },
 }
 
 /// What may be given to allocations; what is not set is found out.

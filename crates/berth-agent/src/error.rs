@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use berth_model::NodeName;
+
 /// An agent could not begin or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
@@ -40,6 +42,33 @@ pub enum AgentError {
     /// The server's address or the token cannot be used.
     #[error("cannot use the server's address or the token")]
     Server(#[source] berth_api::client::ClientError),
+    /// The key or the certificate of this agent.
+    #[error("cannot use the agent's own certificate")]
+    Credentials(#[source] berth_secrets::CredentialsError),
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[source] berth_secrets::TlsError),
+    /// The agent has no certificate, and nothing to get one with.
+    #[error(
+        "this agent has not joined the cluster yet: make a token with `berth token create --role agent --node {node}`, and \
+         name the file with it as `join_token_file`"
+    )]
+    NoJoinToken {
+        /// Its node.
+        node: NodeName,
+    },
+    /// The cluster did not let the agent in.
+    #[error("this agent could not join the cluster")]
+    Join(#[source] berth_api::client::ClientError),
+    /// No new certificate was given.
+    #[error("no new certificate was given")]
+    Renew(#[source] berth_api::client::ClientError),
+    /// What was given is no certificate.
+    #[error("the server's answer holds no certificates; is it of another version?")]
+    NotCertified,
+    /// A certificate is not good at this time.
+    #[error("the certificate that was given is not good at this time: this clock or the server's is wrong")]
+    Clocks,
     /// The runtime did not open.
     #[error("cannot open the container runtime's folders")]
     Runtime(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -3,6 +3,7 @@
 //! Decides nothing: what should run is the server's decision, how a node gets there is the node core's,
 //! and how a task runs is the runtime's. Ending an agent ends no task.
 
+mod access;
 mod clock;
 mod config;
 mod driver;
@@ -21,7 +22,6 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use berth_api::client::Target;
 use berth_model::{AllocId, Found, FoundShim, Remembered};
 use berth_node::{Core, Event};
 use berth_runtime::images::{Collected, Credential, Store, StoreConfig};
@@ -29,7 +29,7 @@ use berth_runtime::{LogLimits, OciRuntime, Runtime, RuntimeConfig, RuntimeEvent}
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::config::{Config, Offer, RegistryCredential, Token};
+pub use crate::config::{Access, Config, Offer, RegistryCredential, Token};
 pub use crate::error::AgentError;
 
 use crate::driver::Driver;
@@ -51,7 +51,7 @@ const LINK_EVENTS: usize = 16;
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentError> {
     make_data_dir(&config.data_dir)?;
     let agent = key::load_or_make(&config.data_dir)?;
-    let target = Target::new(&config.server, config.token.reveal()).map_err(AgentError::Server)?;
+    let target = access::target(&config, &stop).await?;
     let mut ledger = Ledger::open(&config.data_dir)?;
     let images = open_images(&config)?;
     let (runtime, shims) = open_runtime(&config, images.clone()).await?;

@@ -150,7 +150,7 @@ impl Link {
 
 /// A wait between half as long and one and a half times as long: agents that have lost their server at the same moment do
 /// not all come back at the same one.
-fn spread(wait: Duration) -> Duration {
+pub(crate) fn spread(wait: Duration) -> Duration {
     let mut random = [0u8; 1];
     // Without randomness all wait the same, which is no fault.
     let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());

@@ -69,7 +69,9 @@ fn not_issued(meta: &Meta, mutation: &Mutation) -> Option<Finding> {
         | Mutation::DeleteAlloc(_)
         | Mutation::DeleteCommand(..)
         | Mutation::DeleteLedger(_)
-        | Mutation::PutPolicy(_) => return None,
+        | Mutation::PutPolicy(_)
+        | Mutation::PutTrust(_)
+        | Mutation::DeleteTrust(_) => return None,
     };
     let wrong = incarnation > meta.incarnation || (incarnation == meta.incarnation && counter > issued);
     wrong.then_some(Finding::NotIssued { what })

@@ -98,6 +98,7 @@ fn cluster(nodes: u64) -> Core {
         commands: Vec::new(),
         ledger: Vec::new(),
         policy: None,
+        trust: Vec::new(),
     };
     let epoch = Epoch { incarnation: LIFE, counter: 1 };
     Core::load(Beginning { settings: Settings::default(), snapshot, epoch, now: NOW }, &mut Vec::<Effect>::new())

@@ -29,6 +29,7 @@ impl Core {
             self.collect_nodes(&cause),
             self.collect_commands(),
             self.collect_ledger(),
+            self.collect_tokens(),
         ];
         let next = if full.contains(&true) { SOON } else { self.collect_interval() };
         self.timers.set(self.now + next, Due::Collect);

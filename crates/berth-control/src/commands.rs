@@ -67,6 +67,7 @@ impl Core {
             Command::Drain { nodes, deadline } => self.drain(id, nodes, deadline)?,
             Command::Enable(nodes) => self.enable(id, nodes)?,
             Command::SetPolicy { spec, after } => self.set_policy(id, *spec, after)?,
+            Command::Trust(command) => self.change_trust(id, command)?,
         };
         self.fall_out_of_step();
         if command.plan.is_some() {

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use berth_model::{AllocId, CommandRecord, EventId, JobId, JobVersion, LedgerEntry, Mutation, NodeId};
+use berth_model::{AllocId, CommandRecord, EventId, JobId, JobVersion, LedgerEntry, Mutation, NodeId, TrustId};
 
 use crate::pipeline::Held;
 use crate::size::estimate;
@@ -27,6 +27,7 @@ pub(crate) enum Key {
     Command(CommandKey),
     Ledger(EventId),
     Policy,
+    Trust(TrustId),
 }
 
 /// Whether a change takes room on a node.
@@ -225,5 +226,9 @@ fn object(state: &State, key: &Key) -> Mutation {
         Key::Policy => {
             Mutation::PutPolicy(Box::new(state.set_policy().expect("only a policy that was set is written")))
         }
+        Key::Trust(id) => state
+            .trust
+            .get(id)
+            .map_or_else(|| Mutation::DeleteTrust(id.clone()), |trust| Mutation::PutTrust(Box::new(trust.clone()))),
     }
 }

@@ -30,6 +30,7 @@ mod schedule;
 mod size;
 mod state;
 mod timers;
+mod trust;
 mod verify;
 mod view;
 mod why;

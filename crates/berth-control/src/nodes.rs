@@ -72,6 +72,12 @@ impl Core {
     /// An agent opened a stream.
     pub(crate) fn connected(&mut self, session: SessionId, hello: Hello, out: &mut Vec<Effect>) {
         let known = self.state.index.agents.get(&hello.agent).copied();
+        if self.state.member(&hello.fingerprint.name).is_some_and(|member| member.revoked.is_some()) {
+            // It was let in a moment before it was shut out.
+            let reason = format!("the node {} was shut out of the cluster", hello.fingerprint.name);
+            out.push(Effect::Close { session, reason });
+            return;
+        }
         if let Some(other) = self.ready_holder_of(&hello.fingerprint.name, &hello.agent) {
             let name = &hello.fingerprint.name;
             let reason = format!("the name {name} is in use by node {other}; give this agent another name");
@@ -202,7 +208,7 @@ impl Core {
         }
     }
 
-    fn lose(&mut self, id: NodeId, cause: Cause) {
+    pub(crate) fn lose(&mut self, id: NodeId, cause: Cause) {
         let Some(mut node) = self.state.nodes.get(&id).cloned() else { return };
         let name = node.fingerprint.name.clone();
         node.state = NodeState::Lost { since: self.now, cause: cause.clone() };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use berth_model::{
     Alloc, AllocState, AtMost, CommandOutcome, Constraint, Device, Domain, Driver, ExitKind, Filter, Filtered,
     GroupSpec, Happening, JobSpec, LedgerEntry, Mutation, Node, Operator, Outcome, Placement, Rules, Spread, TaskSpec,
-    TaskStatus, WaitReason,
+    TaskStatus, Trust, WaitReason,
 };
 
 /// What the names and numbers of a small object take.
@@ -23,7 +23,8 @@ pub(crate) fn estimate(mutation: &Mutation) -> usize {
             | Mutation::DeleteJobVersion(..)
             | Mutation::DeleteAlloc(_)
             | Mutation::DeleteCommand(..)
-            | Mutation::DeleteLedger(_) => 0,
+            | Mutation::DeleteLedger(_)
+            | Mutation::DeleteTrust(_) => 0,
             Mutation::PutNode(node) => of_node(node),
             Mutation::PutJob(job) => of_spec(&job.spec),
             Mutation::PutJobVersion(_, spec) => of_spec(spec),
@@ -33,10 +34,18 @@ pub(crate) fn estimate(mutation: &Mutation) -> usize {
                 CommandOutcome::JobVersion { .. }
                 | CommandOutcome::Stopping(_)
                 | CommandOutcome::StoppingAlloc(_)
-                | CommandOutcome::Policy { .. } => SMALL + record.principal.0.len(),
+                | CommandOutcome::Policy { .. }
+                | CommandOutcome::Trust(_) => SMALL + record.principal.0.len(),
             },
             Mutation::PutLedger(entry) => of_entry(entry),
             Mutation::PutPolicy(set) => (1 + set.policy.spec.pools.len()) * SMALL,
+            Mutation::PutTrust(trust) => match &**trust {
+                Trust::Authority(of) => {
+                    // In base64.
+                    2 * (of.certificate.len() + of.cross.as_ref().map_or(0, Vec::len) + of.sealed_key.len())
+                }
+                Trust::Token(_) | Trust::Member(_) => SMALL,
+            },
         }
 }
 
@@ -200,7 +209,8 @@ fn of_entry(entry: &LedgerEntry) -> usize {
         | Happening::AllocRunning { .. }
         | Happening::AllocReady { .. }
         | Happening::AllocStopping { .. }
-        | Happening::PolicyChanged { .. } => 0,
+        | Happening::PolicyChanged { .. }
+        | Happening::Trust(_) => 0,
     }
 }
 

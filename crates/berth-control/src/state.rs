@@ -9,7 +9,7 @@ use std::sync::Arc;
 use berth_model::{
     Alloc, AllocId, AllocState, BuiltIn, Cause, CommandRecord, EventId, GroupName, IdempotencyKey, Job, JobId, JobSpec,
     JobState, JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Policy, Principal, SetPolicy,
-    Snapshot, Timestamp, WaitReason,
+    Snapshot, Timestamp, Trust, TrustId, WaitReason,
 };
 use berth_placement::{Board, Class, Eligibility, Hold, Standing, reservation};
 
@@ -103,6 +103,8 @@ pub(crate) struct State {
     pub(crate) policy: Arc<Policy>,
     /// When and why it was set. None: nobody has, and the server's setting holds.
     pub(crate) policy_changed: Option<(Timestamp, Cause)>,
+    /// Whom the cluster trusts.
+    pub(crate) trust: BTreeMap<TrustId, Trust>,
     pub(crate) index: Index,
     pub(crate) board: Board,
     pub(crate) journal: Journal,
@@ -123,6 +125,7 @@ impl State {
             None => (policy.policy(), None),
         };
         let mut state = State { meta: snapshot.meta, policy: Arc::new(policy), policy_changed, ..State::default() };
+        state.trust = snapshot.trust.into_iter().map(|trust| (trust.id(), trust)).collect();
         for node in snapshot.nodes {
             state.put_node(node);
         }
@@ -161,6 +164,7 @@ impl State {
             commands: self.commands.values().cloned().collect(),
             ledger: self.ledger.values().cloned().collect(),
             policy: self.set_policy(),
+            trust: self.trust.values().cloned().collect(),
         }
     }
 
@@ -210,6 +214,17 @@ impl State {
         self.untold.nodes.extend(self.nodes.keys());
         self.untold.allocs.extend(self.allocs.keys());
         self.journal.touch(Key::Policy, Takes::Nothing);
+    }
+
+    pub(crate) fn put_trust(&mut self, trust: Trust) {
+        self.journal.touch(Key::Trust(trust.id()), Takes::Nothing);
+        self.trust.insert(trust.id(), trust);
+    }
+
+    pub(crate) fn delete_trust(&mut self, id: &TrustId) {
+        if self.trust.remove(id).is_some() {
+            self.journal.touch(Key::Trust(id.clone()), Takes::Nothing);
+        }
     }
 
     pub(crate) fn put_node(&mut self, node: Node) {

@@ -31,6 +31,10 @@ enum Deed {
     Leader,
     /// So many moves by balancing may be under way at once; 0 for none ever.
     Balance(u32),
+    /// A node joins, by this name.
+    Join(u8),
+    /// A node is shut out.
+    Revoke(u8),
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -48,6 +52,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => Just(Deed::Collect),
         1 => Just(Deed::Leader),
         2 => (0..4u32).prop_map(Deed::Balance),
+        1 => (0..5u8).prop_map(Deed::Join),
+        1 => (0..5u8).prop_map(Deed::Revoke),
     ]
 }
 
@@ -95,6 +101,18 @@ fn perform(w: &mut World, deed: &Deed) {
         }
         Deed::Leader => new_leader(w),
         Deed::Balance(at_most) => balance(w, *at_most),
+        Deed::Join(n) => join(w, *n),
+        Deed::Revoke(n) => drop(w.answer(Command::Trust(TrustCommand::Revoke(name(&format!("n{n}")))))),
+    }
+}
+
+/// With a token of its own, the same key each time.
+fn join(w: &mut World, n: u8) {
+    let (token, expires) = (TokenId(Sha256([w.core.ledger(..).count() as u8; 32])), w.now + Millis(60_000));
+    let (role, node) = (Role::Agent, Some(name(&format!("n{n}"))));
+    let _ = w.answer(Command::Trust(TrustCommand::AddToken { id: token, role, node: node.clone(), expires }));
+    if let Some(name) = node {
+        let _ = w.answer(Command::Trust(TrustCommand::Join { token, role, name, key: KeyId(Sha256([n; 32])) }));
     }
 }
 

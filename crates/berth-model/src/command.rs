@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     AllocId, CommandId, JobId, JobSpec, JobVersion, Millis, Namespace, NodeId, PlanId, PolicyName, PolicySpec,
-    PolicyVersion, Refusal, Timestamp,
+    PolicyVersion, Refusal, Timestamp, TrustCommand, TrustOutcome,
 };
 
 /// Who asks, as authentication found out.
@@ -56,6 +56,8 @@ pub enum Command {
         /// The version that it is to follow; refused where another holds.
         after: Option<PolicyVersion>,
     },
+    /// Change whom the cluster trusts.
+    Trust(TrustCommand),
 }
 
 /// What came of an accepted command.
@@ -87,6 +89,8 @@ pub enum CommandOutcome {
         /// Whether the command changed anything.
         changed: bool,
     },
+    /// Trust is as asked for.
+    Trust(TrustOutcome),
 }
 
 /// A command with its outcome as stored, under principal, namespace and key.

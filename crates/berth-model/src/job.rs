@@ -299,7 +299,7 @@ pub enum JobOutcome {
 /// Bounds on what a job may ask for; the door refuses more with place and remedy.
 pub mod limits {
     use super::{Bytes, CpuMillis};
-    use crate::Mbits;
+    use crate::{Mbits, Millis};
     /// Groups of a job.
     pub const GROUPS: usize = 64;
     /// Allocations of a group.
@@ -344,4 +344,16 @@ pub mod limits {
     pub const BALANCE_MOST: u32 = 1_000;
     /// Pools with weights of their own.
     pub const POOLS: usize = 64;
+    /// Certificate authorities that are believed side by side.
+    pub const AUTHORITIES: usize = 8;
+    /// Join tokens that have not expired.
+    pub const TOKENS: usize = 10_000;
+    /// How long a machine's certificate is good.
+    pub const CERTIFICATE_LIFE: Millis = Millis(7 * 24 * 3600 * 1000);
+    /// How long a join token may be good.
+    pub const TOKEN_LIFE: Millis = Millis(24 * 3600 * 1000);
+    /// Nodes that have joined, those that are shut out among them.
+    pub const MEMBERS: usize = 200_000;
+    /// Bytes of a certificate or of a sealed key.
+    pub const CERTIFICATE_BYTES: usize = 8 << 10;
 }

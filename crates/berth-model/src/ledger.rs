@@ -2,7 +2,7 @@
 
 use crate::{
     AllocId, Cause, EventId, Exit, JobId, JobOutcome, JobVersion, NodeId, NodeName, Outcome, PolicyName, PolicyVersion,
-    TaskName, Timestamp,
+    TaskName, Timestamp, TrustHappening,
 };
 
 /// One thing that happened.
@@ -158,6 +158,8 @@ pub enum Happening {
         /// Its version.
         version: PolicyVersion,
     },
+    /// The cluster trusts others than before.
+    Trust(TrustHappening),
 }
 
 impl Happening {
@@ -182,7 +184,8 @@ impl Happening {
             | Happening::NodeDraining { .. }
             | Happening::NodeDrained { .. }
             | Happening::NodeEnabled { .. }
-            | Happening::PolicyChanged { .. } => None,
+            | Happening::PolicyChanged { .. }
+            | Happening::Trust(_) => None,
         }
     }
 
@@ -207,7 +210,8 @@ impl Happening {
             | Happening::NodeDraining { .. }
             | Happening::NodeDrained { .. }
             | Happening::NodeEnabled { .. }
-            | Happening::PolicyChanged { .. } => None,
+            | Happening::PolicyChanged { .. }
+            | Happening::Trust(_) => None,
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod rules;
 pub mod shim;
 #[cfg(feature = "testkit")]
 pub mod testkit;
+pub mod trust;
 pub mod units;
 
 pub use alloc::*;
@@ -46,4 +47,5 @@ pub use reason::*;
 pub use remedy::*;
 pub use rules::*;
 pub use shim::*;
+pub use trust::*;
 pub use units::*;

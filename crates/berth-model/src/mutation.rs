@@ -2,7 +2,7 @@
 
 use crate::{
     Alloc, AllocId, CommandRecord, Epoch, EventId, IdempotencyKey, Incarnation, Job, JobId, JobSpec, JobVersion,
-    LedgerEntry, Namespace, Node, NodeId, Principal, SetPolicy,
+    LedgerEntry, Namespace, Node, NodeId, Principal, SetPolicy, Trust, TrustId,
 };
 
 /// One write of a commit.
@@ -36,6 +36,10 @@ pub enum Mutation {
     DeleteLedger(EventId),
     /// The cluster's policy, set for the first time or changed.
     PutPolicy(Box<SetPolicy>),
+    /// Something of which trust consists, new or changed.
+    PutTrust(Box<Trust>),
+    /// Something of which trust consisted is forgotten.
+    DeleteTrust(TrustId),
 }
 
 /// The cluster's counters, and whose reign it is.
@@ -76,4 +80,6 @@ pub struct Snapshot {
     pub ledger: Vec<LedgerEntry>,
     /// The policy, where somebody has set one.
     pub policy: Option<SetPolicy>,
+    /// Whom the cluster trusts, in order of id.
+    pub trust: Vec<Trust>,
 }

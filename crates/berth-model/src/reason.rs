@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::{
-    AllocId, CommandId, DecisionId, EventId, Filtered, JobId, NodeId, PlanId, PolicyVersion, Shortfall, Timestamp,
+    AllocId, AuthorityId, CommandId, DecisionId, EventId, Filtered, JobId, JoinRefusal, NodeId, NodeName, PlanId,
+    PolicyVersion, Shortfall, Timestamp,
 };
 
 /// What led to a change. Every change has exactly one; following `Event` backwards gives the chain.
@@ -191,6 +192,17 @@ pub enum Refusal {
     PolicyChanged {
         /// The version that holds.
         version: PolicyVersion,
+    },
+    /// A machine may not join.
+    Join(JoinRefusal),
+    /// No node of this name has joined, or none that is not shut out already.
+    NoSuchMember(NodeName),
+    /// The cluster believes no such certificate authority.
+    NoSuchAuthority(AuthorityId),
+    /// Another certificate authority signs than the one that the command was to follow.
+    AuthorityChanged {
+        /// The one that does.
+        signs: Option<AuthorityId>,
     },
     /// This server does not lead, or has just lost the lead; ask again.
     NotLeader,

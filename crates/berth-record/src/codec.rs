@@ -53,6 +53,8 @@ pub fn encode(mutation: &Mutation) -> Write {
         Mutation::PutLedger(entry) => put(key::ledger(entry.id), v2::LedgerEntry::store(entry)),
         Mutation::DeleteLedger(id) => delete(key::ledger(*id)),
         Mutation::PutPolicy(policy) => put(key::POLICY_KEY.to_vec(), v2::SetPolicy::store(policy)),
+        Mutation::PutTrust(trust) => put(key::trust(&trust.id()), v2::Trust::store(trust)),
+        Mutation::DeleteTrust(id) => delete(key::trust(id)),
     }
 }
 
@@ -76,6 +78,8 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Mutation, RecordError> {
         Mutation::PutCommand(load::<v2::CommandRecord, _>(&label, value)?)
     } else if label.starts_with(key::LEDGER) {
         Mutation::PutLedger(load::<v2::LedgerEntry, _>(&label, value)?)
+    } else if label.starts_with(key::TRUST) {
+        Mutation::PutTrust(Box::new(load::<v2::Trust, _>(&label, value)?))
     } else {
         return Err(RecordError::UnknownKey { key: label });
     };
@@ -114,12 +118,14 @@ fn key_of_put(mutation: &Mutation) -> Vec<u8> {
         Mutation::PutCommand(record) => key::command_of(record),
         Mutation::PutLedger(entry) => key::ledger(entry.id),
         Mutation::PutPolicy(_) => key::POLICY_KEY.to_vec(),
+        Mutation::PutTrust(trust) => key::trust(&trust.id()),
         Mutation::DeleteNode(_)
         | Mutation::DeleteJob(_)
         | Mutation::DeleteJobVersion(..)
         | Mutation::DeleteAlloc(_)
         | Mutation::DeleteCommand(..)
-        | Mutation::DeleteLedger(_) => unreachable!("only what puts is decoded"),
+        | Mutation::DeleteLedger(_)
+        | Mutation::DeleteTrust(_) => unreachable!("only what puts is decoded"),
     }
 }
 

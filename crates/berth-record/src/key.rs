@@ -24,7 +24,7 @@
 
 use berth_model::{
     AllocId, CommandRecord, EventId, IdempotencyKey, Incarnation, JobId, JobVersion, Mutation, Namespace, NodeId,
-    Principal,
+    Principal, TrustId,
 };
 
 /// The counters of the cluster.
@@ -50,6 +50,22 @@ pub const ALLOCS: &str = "alloc/";
 pub const COMMANDS: &str = "command/";
 /// Prefix of the ledger.
 pub const LEDGER: &str = "event/";
+
+/// Prefix of that of which trust consists.
+pub const TRUST: &str = "trust/";
+const AUTHORITIES: &str = "authority/";
+const TOKENS: &str = "token/";
+const MEMBERS: &str = "member/";
+
+/// The key of something of which trust consists.
+pub fn trust(id: &TrustId) -> Vec<u8> {
+    match id {
+        TrustId::Authority(id) => format!("{TRUST}{AUTHORITIES}{id}"),
+        TrustId::Token(id) => format!("{TRUST}{TOKENS}{id}"),
+        TrustId::Member(node) => format!("{TRUST}{MEMBERS}{node}"),
+    }
+    .into_bytes()
+}
 
 /// The key of a node.
 pub fn node(id: NodeId) -> Vec<u8> {
@@ -121,6 +137,14 @@ pub(crate) fn removal_of(key: &str) -> Option<Mutation> {
         let [namespace, name, version] = parts(id)?;
         let version = u64::from_str_radix(version, 16).ok()?;
         Some(Mutation::DeleteJobVersion(job_id(namespace, name)?, JobVersion(version)))
+    } else if let Some(id) = key.strip_prefix(TRUST) {
+        let (kind, id) = id.split_at(id.find('/')? + 1);
+        Some(Mutation::DeleteTrust(match kind {
+            AUTHORITIES => TrustId::Authority(id.parse().ok()?),
+            TOKENS => TrustId::Token(id.parse().ok()?),
+            MEMBERS => TrustId::Member(id.parse().ok()?),
+            _ => return None,
+        }))
     } else {
         let [namespace, principal, key] = parts(key.strip_prefix(COMMANDS)?)?;
         let (principal, key) = (Principal(unescaped(principal)?), IdempotencyKey(unescaped(key)?));

@@ -80,12 +80,14 @@ impl SnapshotBuilder {
             Mutation::PutCommand(record) => snapshot.commands.push(record),
             Mutation::PutLedger(entry) => snapshot.ledger.push(entry),
             Mutation::PutPolicy(policy) => snapshot.policy = Some(*policy),
+            Mutation::PutTrust(trust) => snapshot.trust.push(*trust),
             Mutation::DeleteNode(_)
             | Mutation::DeleteJob(_)
             | Mutation::DeleteJobVersion(..)
             | Mutation::DeleteAlloc(_)
             | Mutation::DeleteCommand(..)
-            | Mutation::DeleteLedger(_) => unreachable!("only what puts is decoded"),
+            | Mutation::DeleteLedger(_)
+            | Mutation::DeleteTrust(_) => unreachable!("only what puts is decoded"),
         }
     }
 
@@ -111,6 +113,7 @@ impl SnapshotBuilder {
         snapshot.job_versions.sort_by(|(a, left), (b, right)| (&left.id, a).cmp(&(&right.id, b)));
         snapshot.allocs.sort_by_key(|alloc| alloc.id);
         snapshot.ledger.sort_by_key(|entry| entry.id);
+        snapshot.trust.sort_by_key(berth_model::Trust::id);
         Ok(self.loaded)
     }
 }

@@ -155,8 +155,25 @@ macro_rules! stored_as_text {
     )*};
 }
 stored_as_text!(
-    AllocId, NodeId, CommandId, DecisionId, EventId, Namespace, JobName, GroupName, TaskName, PortName, NodeName,
-    DeviceKind, DeviceId, DeviceName, PolicyName, PoolName,
+    AllocId,
+    NodeId,
+    CommandId,
+    DecisionId,
+    EventId,
+    Namespace,
+    JobName,
+    GroupName,
+    TaskName,
+    PortName,
+    NodeName,
+    DeviceKind,
+    DeviceId,
+    DeviceName,
+    PolicyName,
+    PoolName,
+    AuthorityId,
+    KeyId,
+    TokenId,
 );
 
 impl<M, S: Stored<M>> Stored<Option<M>> for Option<S> {

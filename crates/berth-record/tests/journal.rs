@@ -168,6 +168,33 @@ fn a_change_of_policy_and_a_policy_that_was_set_are_read_as_they_were_written() 
 }
 
 #[test]
+fn commands_about_trust_are_read_as_they_were_written() {
+    let (authority, token, key) = (AuthorityId(Sha256([1; 32])), TokenId(Sha256([2; 32])), KeyId(Sha256([3; 32])));
+    let new = NewAuthority {
+        id: authority,
+        after: Some(AuthorityId(Sha256([4; 32]))),
+        certificate: vec![0x30; 500],
+        cross: Some(vec![0x30; 500]),
+        sealed_key: vec![7; 200],
+        not_after: Timestamp(2_000_000_000_000),
+    };
+    let (node, expires) = ("one".parse::<NodeName>().unwrap(), Timestamp(1_700_003_600_000));
+    let commands = [
+        TrustCommand::AddAuthority(Box::new(new)),
+        TrustCommand::RetireAuthority { id: authority, force: true },
+        TrustCommand::AddToken { id: token, role: Role::Agent, node: Some(node.clone()), expires },
+        TrustCommand::Join { token, role: Role::Server, name: node.clone(), key },
+        TrustCommand::Revoke(node),
+    ];
+    for asked in commands {
+        let asked = command(Command::Trust(asked));
+        let line = LineWriter::default().step(Timestamp(1), &asked, &[]);
+        let read = LineReader::default().read("line", &line).unwrap();
+        assert!(matches!(read, Line::Step { event, .. } if event == asked), "{asked:?}");
+    }
+}
+
+#[test]
 fn a_report_that_says_nothing_new_takes_little() {
     let mut writer = LineWriter::default();
     let event = |serial| Event::AgentReport { session: SessionId(1), report: report(serial, &[]) };

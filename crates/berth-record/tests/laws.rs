@@ -23,12 +23,14 @@ fn delete_of(put: &Mutation) -> Option<Mutation> {
             Some(Mutation::DeleteCommand(record.principal.clone(), record.namespace.clone(), record.key.clone()))
         }
         Mutation::PutLedger(entry) => Some(Mutation::DeleteLedger(entry.id)),
+        Mutation::PutTrust(trust) => Some(Mutation::DeleteTrust(trust.id())),
         Mutation::DeleteNode(_)
         | Mutation::DeleteJob(_)
         | Mutation::DeleteJobVersion(..)
         | Mutation::DeleteAlloc(_)
         | Mutation::DeleteCommand(..)
-        | Mutation::DeleteLedger(_) => unreachable!("only puts are made"),
+        | Mutation::DeleteLedger(_)
+        | Mutation::DeleteTrust(_) => unreachable!("only puts are made"),
     }
 }
 

@@ -112,7 +112,8 @@ fn a_snapshot_is_what_was_put() {
         + snapshot.allocs.len()
         + snapshot.commands.len()
         + snapshot.ledger.len()
-        + snapshot.policy.iter().len();
+        + snapshot.policy.iter().len()
+        + snapshot.trust.len();
     assert_eq!(count + 1, stored.len(), "each record but the counters is in one of the lists");
     assert_eq!(snapshot.meta.events, u64::MAX);
 }

@@ -71,6 +71,7 @@ fn config(data_dir: PathBuf) -> Config {
         // The nodes say nothing.
         settings: Settings { heartbeat_grace: Millis::from_secs(3_600), ..Settings::default() },
         advertise: None,
+        tls: None,
         store: StoreKind::Embedded,
         clock: Clock::system(),
         journal_max: Bytes::mib(1_024),

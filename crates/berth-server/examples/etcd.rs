@@ -44,6 +44,7 @@ impl Server {
             data_dir,
             bind: "127.0.0.1:0".parse().unwrap(),
             advertise: None,
+            tls: None,
             // The nodes say nothing.
             settings: Settings { heartbeat_grace: Millis::from_secs(3_600), ..Settings::default() },
             store: StoreKind::Etcd(etcd.options()),

@@ -30,6 +30,13 @@ impl Clock {
         self.shift_ms.fetch_add(by_ms, Ordering::Relaxed);
     }
 
+    /// What the machine's clock tells, steps and all: for certificates, so that setting a wrong clock right is enough.
+    pub fn wall(&self) -> Timestamp {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(now.saturating_add_signed(self.shift_ms.load(Ordering::Relaxed)))
+    }
+
     /// The time.
     pub fn now(&self) -> Timestamp {
         let passed = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use berth_control::Settings;
-use berth_model::Bytes;
+use berth_model::{Bytes, Millis};
+use berth_secrets::Invitation;
 use berth_store::EtcdOptions;
 
-use crate::Clock;
+use crate::{Clock, SealingKeyPlace};
 
 /// What a server is told when it starts.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// What an operator may set of the core.
     pub settings: Settings,
+    /// How connections are secured; none: not at all.
+    pub tls: Option<Tls>,
     /// Where the cluster's state is kept.
     pub store: StoreKind,
     /// The clock.
@@ -29,6 +32,26 @@ pub struct Config {
     pub journal_max: Bytes,
     /// What connections may take.
     pub connections: ConnectionLimits,
+}
+
+/// How a server secures its connections.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Where the key is under which the cluster's certificate authorities are sealed.
+    pub sealing_key: SealingKeyPlace,
+    /// How long after its end an agent's certificate is good for a new one.
+    pub certificate_grace: Millis,
+    /// How the server joins a cluster that is there already, where it does not have its sealing key.
+    pub join: Option<Join>,
+}
+
+/// How a server joins a cluster.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// Its servers: `https://10.0.0.1:4600,…`
+    pub servers: String,
+    /// The join token.
+    pub token: Invitation,
 }
 
 /// What connections may take.

@@ -82,6 +82,21 @@ pub enum ServerError {
     /// Somebody wrote while the state was moved.
     #[error("somebody else wrote while the state was moved; it is where it was: stop all servers, and try again")]
     Interfered,
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[source] berth_secrets::TlsError),
+    /// The server could not join.
+    #[error("this server could not join the cluster")]
+    Join(#[source] berth_api::client::ClientError),
+    /// The sealing key that came with joining is of no use.
+    #[error("cannot keep the sealing key that came with joining")]
+    SealingKey(#[source] crate::trust::SealingKeyError),
+    /// The servers keep their sealing key elsewhere.
+    #[error("the cluster's servers have their sealing key from elsewhere: name the same place here, and no join token")]
+    NoSealingKey,
+    /// This server's own key.
+    #[error("cannot make a key")]
+    Credentials(#[source] berth_secrets::CredentialsError),
     /// The loop around the core panicked.
     #[error("the decision loop has failed; what was acknowledged is stored")]
     Driver(#[source] tokio::task::JoinError),

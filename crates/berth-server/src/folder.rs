@@ -26,11 +26,7 @@ pub struct Folder {
 impl Folder {
     /// Makes the folder and the token where they are missing.
     pub fn prepare(path: &Path) -> Result<Folder, ServerError> {
-        let failed = |operation, source| ServerError::Folder { operation, path: path.to_owned(), source };
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|source| failed("make folder", source))?;
-        let mode = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(path, mode).map_err(|source| failed("set the mode of folder", source))?;
+        make(path)?;
         let token = token(&path.join(TOKEN_FILE))?;
         Ok(Folder { path: path.to_owned(), token })
     }
@@ -40,10 +36,34 @@ impl Folder {
         self.path.join(TOKEN_FILE)
     }
 
+    /// Where clients of this machine find whom to believe.
+    pub fn authorities_path(&self) -> PathBuf {
+        self.path.join("ca.pem")
+    }
+
     /// Where the store is.
     pub fn store_path(&self) -> PathBuf {
         self.path.join("store.redb")
     }
+}
+
+/// Makes the folder where it is missing, for the owner alone.
+pub fn make(path: &Path) -> Result<(), ServerError> {
+    let failed = |operation, source| ServerError::Folder { operation, path: path.to_owned(), source };
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| failed("make folder", source))?;
+    let mode = fs::Permissions::from_mode(0o700);
+    fs::set_permissions(path, mode).map_err(|source| failed("set the mode of folder", source))
+}
+
+/// Keeps the token that other servers have, unless there is one.
+pub fn receive_token(folder: &Path, token: &str) -> Result<(), ServerError> {
+    let path = folder.join(TOKEN_FILE);
+    if path.exists() {
+        return Ok(());
+    }
+    let written = write_file(&path, &format!("{token}\n"), 0o600);
+    written.map_err(|source| ServerError::Folder { operation: "write token", path, source })
 }
 
 fn token(path: &Path) -> Result<String, ServerError> {
@@ -63,18 +83,19 @@ fn token(path: &Path) -> Result<String, ServerError> {
 
 fn make_token(path: &Path) -> Result<String, ServerError> {
     let token = random_text::<TOKEN_BYTES>();
-    let write = || {
-        // Under another name first: a crash in between must not leave an empty token behind.
-        let draft = path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-        file.write_all(token.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&draft, path)
-    };
-    write().map_err(|source| ServerError::Folder { operation: "write token", path: path.to_owned(), source })?;
+    let written = write_file(path, &format!("{token}\n"), 0o600);
+    written.map_err(|source| ServerError::Folder { operation: "write token", path: path.to_owned(), source })?;
     tracing::info!(path = %path.display(), "token made");
     Ok(token)
+}
+
+/// Writes a file under another name first: a crash in between must not leave half of it behind.
+pub fn write_file(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)
 }
 
 /// That many bytes of the system's randomness, as text for URLs.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use berth_api::wire::v1::TunnelId;
+use berth_model::NodeId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::folder::random_text;
@@ -26,10 +27,13 @@ pub struct AgentHalf {
     pub to_agent: oneshot::Sender<Body>,
 }
 
+/// By name: whose agent is waited for, and where its half goes.
+type Waits = BTreeMap<TunnelId, (NodeId, oneshot::Sender<AgentHalf>)>;
+
 /// The tunnels that wait for their agents.
 #[derive(Clone, Debug)]
 pub struct Tunnels {
-    waiting: Arc<Mutex<BTreeMap<TunnelId, oneshot::Sender<AgentHalf>>>>,
+    waiting: Arc<Mutex<Waits>>,
     open: Arc<Semaphore>,
 }
 
@@ -51,22 +55,27 @@ impl Tunnels {
         Tunnels { waiting: Arc::default(), open: Arc::new(Semaphore::new(TUNNELS)) }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<TunnelId, oneshot::Sender<AgentHalf>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waits> {
         self.waiting.lock().expect("nothing panics while it holds the tunnels")
     }
 
-    /// Begins to wait. None: there are as many tunnels as may be.
-    pub fn wait(&self) -> Option<Waiting> {
+    /// Begins to wait for the agent of a node. None: there are as many tunnels as may be.
+    pub fn wait(&self, node: NodeId) -> Option<Waiting> {
         let permit = Arc::new(self.open.clone().try_acquire_owned().ok()?);
         let id = TunnelId(random_text::<NAME_BYTES>());
         let (sender, arrival) = oneshot::channel();
-        self.lock().insert(id.clone(), sender);
+        self.lock().insert(id.clone(), (node, sender));
         Some(Waiting { id, arrival, permit, tunnels: self.clone() })
     }
 
-    /// Takes the place where an agent's half is awaited. None: nobody waits, or no longer.
-    pub fn take(&self, id: &TunnelId) -> Option<oneshot::Sender<AgentHalf>> {
-        self.lock().remove(id)
+    /// Takes the place where the half of a node's agent is awaited. None: nobody waits for that one, or no longer.
+    pub fn take(&self, id: &TunnelId, is_node: impl FnOnce(NodeId) -> bool) -> Option<oneshot::Sender<AgentHalf>> {
+        let mut waiting = self.lock();
+        let (node, _) = waiting.get(id)?;
+        if !is_node(*node) {
+            return None;
+        }
+        waiting.remove(id).map(|(_, place)| place)
     }
 }
 

@@ -8,7 +8,7 @@ use berth_api::wire::v1::NodeNames;
 use berth_model::{
     Alloc, AllocId, CommandId, CommandRecord, DeviceId, DeviceSpec, Epoch, EventId, GroupName, GroupSpec, Happening,
     IdempotencyKey, Job, JobId, JobSpec, JobVersion, LedgerEntry, Meta, Mutation, Namespace, Node, NodeId, NodeName,
-    Principal, Resources, Revision, SetPolicy, Snapshot,
+    Principal, Resources, Revision, SetPolicy, Snapshot, Trust, TrustId,
 };
 
 type CommandKey = (Principal, Namespace, IdempotencyKey);
@@ -39,6 +39,8 @@ pub struct View {
     pub ledger: BTreeMap<EventId, Arc<LedgerEntry>>,
     /// The policy that somebody has set.
     pub policy: Option<Arc<SetPolicy>>,
+    /// Whom the cluster trusts.
+    pub trust: BTreeMap<TrustId, Arc<Trust>>,
     /// Older versions, while allocations run them.
     job_versions: BTreeMap<(JobId, JobVersion), Arc<JobSpec>>,
     allocs_of_job: BTreeMap<JobId, BTreeSet<AllocId>>,
@@ -76,6 +78,9 @@ impl View {
         if let Some(policy) = &snapshot.policy {
             view.apply(Mutation::PutPolicy(Box::new(policy.clone())));
         }
+        for trust in &snapshot.trust {
+            view.apply(Mutation::PutTrust(Box::new(trust.clone())));
+        }
         view
     }
 
@@ -94,6 +99,7 @@ impl View {
             commands: self.command_ids.values().map(|id| CommandRecord::clone(&self.commands[id])).collect(),
             ledger: self.ledger.values().map(|entry| LedgerEntry::clone(entry)).collect(),
             policy: self.policy.as_deref().cloned(),
+            trust: self.trust.values().map(|trust| Trust::clone(trust)).collect(),
         }
     }
 
@@ -124,6 +130,8 @@ impl View {
             Mutation::PutLedger(entry) => self.put_ledger(entry),
             Mutation::DeleteLedger(id) => self.remove_ledger(id),
             Mutation::PutPolicy(policy) => self.policy = Some(Arc::new(*policy)),
+            Mutation::PutTrust(trust) => drop(self.trust.insert(trust.id(), Arc::new(*trust))),
+            Mutation::DeleteTrust(id) => drop(self.trust.remove(&id)),
         }
     }
 
@@ -196,6 +204,17 @@ impl View {
     pub fn followed_by(&self, alloc: &Alloc) -> Option<&Arc<Alloc>> {
         let later = self.in_slot.get(&slot(alloc))?.range((Bound::Excluded(alloc.id), Bound::Unbounded)).next()?;
         self.allocs.get(later)
+    }
+
+    /// A command that is still remembered, by the key that its client gave it.
+    pub fn command_under(
+        &self,
+        principal: &Principal,
+        namespace: &Namespace,
+        key: &IdempotencyKey,
+    ) -> Option<&Arc<CommandRecord>> {
+        let id = self.command_ids.get(&(principal.clone(), namespace.clone(), key.clone()))?;
+        self.commands.get(id)
     }
 
     /// A command that is still remembered.

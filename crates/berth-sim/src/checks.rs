@@ -95,7 +95,9 @@ impl World {
                 | Mutation::DeleteAlloc(_)
                 | Mutation::PutLedger(_)
                 | Mutation::DeleteLedger(_)
-                | Mutation::PutPolicy(_) => {}
+                | Mutation::PutPolicy(_)
+                | Mutation::PutTrust(_)
+                | Mutation::DeleteTrust(_) => {}
             }
         }
         self.check_causes(mutations, now);
@@ -221,6 +223,8 @@ impl World {
                     }
                 }
                 Mutation::PutMeta(_)
+                | Mutation::PutTrust(_)
+                | Mutation::DeleteTrust(_)
                 | Mutation::DeleteNode(_)
                 | Mutation::DeleteJob(_)
                 | Mutation::PutJobVersion(..)
@@ -432,7 +436,9 @@ fn touched(mutations: &[Mutation]) -> Vec<AllocId> {
         | Mutation::DeleteCommand(..)
         | Mutation::PutLedger(_)
         | Mutation::DeleteLedger(_)
-        | Mutation::PutPolicy(_) => None,
+        | Mutation::PutPolicy(_)
+        | Mutation::PutTrust(_)
+        | Mutation::DeleteTrust(_) => None,
     });
     ids.collect()
 }

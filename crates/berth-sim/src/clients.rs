@@ -223,6 +223,7 @@ impl World {
             Command::Drain { nodes, deadline } => format!("drain {nodes:?} within {deadline:?}"),
             Command::Enable(nodes) => format!("enable {nodes:?}"),
             Command::SetPolicy { spec, .. } => format!("place by {}", spec.name),
+            Command::Trust(command) => format!("{command:?}"),
         };
         self.note(format_args!("user asks {} as command {index}: {what}", request.key.0));
         self.clients.asked.push(Asked { request, tries: 0, answer: None });
@@ -301,7 +302,8 @@ pub(crate) fn job_of(outcome: &CommandOutcome) -> Option<&JobId> {
         CommandOutcome::StoppingAlloc(_)
         | CommandOutcome::Draining(_)
         | CommandOutcome::Enabled(_)
-        | CommandOutcome::Policy { .. } => None,
+        | CommandOutcome::Policy { .. }
+        | CommandOutcome::Trust(_) => None,
     }
 }
 /// Even load that counts for so much that small gains are worth a move.

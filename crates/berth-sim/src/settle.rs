@@ -348,7 +348,11 @@ impl World {
         let kept = match &self.clients.asked[index].request.command {
             Command::Run(spec) => job.map_or(spec.kind == JobKind::Batch, |job| job.spec == **spec),
             Command::Stop(_) => job.is_none_or(|job| matches!(job.state, JobState::Ended { .. })),
-            Command::StopAlloc(_) | Command::Drain { .. } | Command::Enable(_) | Command::SetPolicy { .. } => true,
+            Command::StopAlloc(_)
+            | Command::Drain { .. }
+            | Command::Enable(_)
+            | Command::SetPolicy { .. }
+            | Command::Trust(_) => true,
         };
         self.holds(Invariant::AckedIsKept, kept, format_args!("{id} is not what command {index} made of it"));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use berth_model::{
     Alloc, AllocId, CommandRecord, Epoch, EventId, IdempotencyKey, Incarnation, Job, JobId, JobSpec, JobVersion,
-    LedgerEntry, Meta, Mutation, Namespace, Node, NodeId, Principal, Revision, SetPolicy, Snapshot,
+    LedgerEntry, Meta, Mutation, Namespace, Node, NodeId, Principal, Revision, SetPolicy, Snapshot, Trust, TrustId,
 };
 
 /// The name of a command's record.
@@ -23,6 +23,7 @@ pub(crate) struct Store {
     pub(crate) commands: BTreeMap<CommandKey, CommandRecord>,
     pub(crate) ledger: BTreeMap<EventId, LedgerEntry>,
     pub(crate) policy: Option<SetPolicy>,
+    pub(crate) trust: BTreeMap<TrustId, Trust>,
 }
 
 /// Somebody else wrote.
@@ -70,6 +71,8 @@ impl Store {
             Mutation::PutLedger(entry) => _ = self.ledger.insert(entry.id, entry),
             Mutation::DeleteLedger(id) => _ = self.ledger.remove(&id),
             Mutation::PutPolicy(policy) => self.policy = Some(*policy),
+            Mutation::PutTrust(trust) => _ = self.trust.insert(trust.id(), *trust),
+            Mutation::DeleteTrust(id) => _ = self.trust.remove(&id),
         }
     }
 
@@ -90,6 +93,7 @@ impl Store {
             commands: self.commands.values().cloned().collect(),
             ledger: self.ledger.values().cloned().collect(),
             policy: self.policy.clone(),
+            trust: self.trust.values().cloned().collect(),
         }
     }
 }

@@ -2,14 +2,18 @@
 //! `docs/configuration.md` says the same to people; a test compares the two.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context as _, bail, ensure};
-use berth_agent::{Config as AgentConfig, Offer, RegistryCredential, Token};
+use berth_agent::{Access, Config as AgentConfig, Offer, RegistryCredential, Token};
 use berth_api::client::Target;
 use berth_model::{BuiltIn, Bytes, CpuMillis, Device, DeviceKind, Mbits, Millis, NodeName, Port, limits};
-use berth_server::{Clock, Config as ServerConfig, ConnectionLimits, EtcdOptions, Settings, StoreKind};
+use berth_secrets::{Invitation, SealingKey};
+use berth_server::{
+    Clock, Config as ServerConfig, ConnectionLimits, EtcdOptions, Join, SealingKeyPlace, Settings, StoreKind, Tls,
+};
 use serde::Deserialize;
 
 use crate::args::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
@@ -32,7 +36,13 @@ const SHORTEST_MEASURE: Millis = Millis(100);
 pub fn server(args: &ServerArgs) -> anyhow::Result<(ServerConfig, Taken)> {
     let mut layers = layers(&args.config, args.cluster.given().chain(args.store.given()))?;
     let data_dir = layers.take("data_dir", "/var/lib/berth/server")?;
-    let config = server_config(&mut layers, data_dir)?;
+    let mut config = server_config(&mut layers, data_dir, Secrets::of(&args.config))?;
+    let join = join(&mut layers, Secrets::of(&args.config))?;
+    match (&mut config.tls, join) {
+        (Some(tls), join) => tls.join = join,
+        (None, Some(_)) => bail!("setting `join` needs TLS: set `tls` to `on`, or listen beyond loopback"),
+        (None, None) => {}
+    }
     let advertise = layers.take_optional::<ServerUrl>("advertise")?.map(|url| url.0);
     let store = store_kind(&mut layers)?;
     let is_reached = advertise.is_some() || !config.bind.ip().is_unspecified();
@@ -50,12 +60,21 @@ pub fn agent(args: &AgentArgs) -> anyhow::Result<(AgentConfig, Taken)> {
     let data_dir = layers.take("data_dir", "/var/lib/berth/agent")?;
     let server = layers.take("server", "http://127.0.0.1:4600")?;
     let token_file: PathBuf = layers.take("token_file", "/etc/berth/token")?;
+    let join_token_file: Option<PathBuf> = layers.take_optional("join_token_file")?;
     let mut config = AgentConfig { server, ..agent_config(&mut layers, data_dir, secrets)? };
     config.hidden.push(token_file.clone());
+    config.hidden.extend(join_token_file.clone());
     config.hidden.extend(file(&args.config));
     let taken = layers.finish()?;
     // Last, so that a wrong setting is told also where there is no token yet.
-    Ok((AgentConfig { token: secrets.read(&token_file)?, ..config }, taken))
+    let access = if config.server.contains("https://") {
+        // One that has joined needs it no more, and somebody may have removed it.
+        let join_token_file = join_token_file.filter(|file| file.exists());
+        Access::Certificate { join: join_token_file.map(|file| secrets.invitation(&file)).transpose()?.flatten() }
+    } else {
+        Access::Token(secrets.read(&token_file)?)
+    };
+    Ok((AgentConfig { access, ..config }, taken))
 }
 
 /// Whether an agent could use what a file says of its node.
@@ -70,7 +89,7 @@ pub fn check_node(file: &Path, settings: toml::Table) -> anyhow::Result<()> {
 pub fn dev(args: &DevArgs) -> anyhow::Result<(ServerConfig, AgentConfig, Taken)> {
     let mut layers = layers(&args.config, args.cluster.given().chain(args.node.given()))?;
     let data_dir: PathBuf = layers.take("data_dir", DEV_DATA_DIR)?;
-    let server = server_config(&mut layers, data_dir.join("server"))?;
+    let server = server_config(&mut layers, data_dir.join("server"), Secrets::of(&args.config))?;
     let mut agent = agent_config(&mut layers, data_dir.join("agent"), Secrets::of(&args.config))?;
     agent.hidden.push(data_dir);
     agent.hidden.extend(file(&args.config));
@@ -78,8 +97,8 @@ pub fn dev(args: &DevArgs) -> anyhow::Result<(ServerConfig, AgentConfig, Taken)>
 }
 
 /// An agent's configuration with the server that it belongs to.
-pub fn reached_at(agent: AgentConfig, server: String, token: String) -> AgentConfig {
-    AgentConfig { server, token: Token::new(token), ..agent }
+pub fn reached_at(agent: AgentConfig, server: String, access: Access) -> AgentConfig {
+    AgentConfig { server, access, ..agent }
 }
 
 /// The settings' file.
@@ -91,8 +110,8 @@ fn layers(args: &ConfigArgs, flags: impl Iterator<Item = (&'static str, String)>
     Layers::read(file(args).as_deref(), args.folder.given().chain(flags))
 }
 
-fn server_config(layers: &mut Layers, data_dir: PathBuf) -> anyhow::Result<ServerConfig> {
-    let bind = layers.take("bind", "127.0.0.1:4600")?;
+fn server_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> anyhow::Result<ServerConfig> {
+    let bind: SocketAddr = layers.take("bind", "127.0.0.1:4600")?;
     let settings = Settings {
         policy: layers.take::<BuiltInName>("policy", "balanced")?.0,
         preempt_max: layers.take("preempt_max", "10")?,
@@ -108,16 +127,80 @@ fn server_config(layers: &mut Layers, data_dir: PathBuf) -> anyhow::Result<Serve
     ensure!(grace > settings.heartbeat, "setting `heartbeat_grace` must be longer than `heartbeat`");
     let journal_max = layers.take::<Quantity<Bytes>>("journal_max", "1GiB")?.0;
     ensure!(journal_max >= SMALLEST_JOURNAL, "setting `journal_max` must be at least {SMALLEST_JOURNAL}");
+    let tls = tls(layers, &data_dir, bind, secrets)?;
     Ok(ServerConfig {
         data_dir,
         bind,
         advertise: None,
+        tls,
         settings,
         store: StoreKind::Embedded,
         clock: Clock::system(),
         journal_max,
         connections: ConnectionLimits::default(),
     })
+}
+
+/// Whether connections are secured.
+enum TlsMode {
+    Auto,
+    On,
+    Off,
+}
+
+impl FromStr for TlsMode {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<TlsMode, &'static str> {
+        match text {
+            "auto" => Ok(TlsMode::Auto),
+            "on" => Ok(TlsMode::On),
+            "off" => Ok(TlsMode::Off),
+            _ => Err("expected `auto`, `on` or `off`"),
+        }
+    }
+}
+
+/// How a server secures its connections.
+fn tls(layers: &mut Layers, data_dir: &Path, bind: SocketAddr, secrets: Secrets) -> anyhow::Result<Option<Tls>> {
+    let mode: TlsMode = layers.take("tls", "auto")?;
+    let file: Option<PathBuf> = layers.take_optional("sealing_key_file")?;
+    let command: Option<String> = layers.take_optional("sealing_key_command")?;
+    let certificate_grace = layers.take::<Quantity<Millis>>("certificate_grace", "30d")?.0;
+    let is_on = match mode {
+        TlsMode::Auto => !bind.ip().is_loopback(),
+        TlsMode::On => true,
+        TlsMode::Off => false,
+    };
+    // Not a setting: those can be flags, which every process of the machine can read.
+    let given = variable("BERTH_SEALING_KEY").filter(|_| secrets == Secrets::Read);
+    let sealing_key = match (file, command, given) {
+        (None, None, None) => SealingKeyPlace::Own(data_dir.join("sealing.key")),
+        (Some(file), None, None) => SealingKeyPlace::File(file),
+        (None, Some(command), None) => {
+            let words: Vec<String> = command.split_whitespace().map(str::to_owned).collect();
+            ensure!(!words.is_empty(), "setting `sealing_key_command` names no program");
+            SealingKeyPlace::Command(words)
+        }
+        (None, None, Some(text)) => {
+            SealingKeyPlace::Given(SealingKey::parse(&text).context("variable BERTH_SEALING_KEY cannot be used")?)
+        }
+        (_, _, _) => bail!(
+            "the sealing key has one place: name it by `sealing_key_file`, by `sealing_key_command` or by BERTH_SEALING_KEY"
+        ),
+    };
+    Ok(is_on.then_some(Tls { sealing_key, certificate_grace, join: None }))
+}
+
+/// How a server joins a cluster that is there already.
+fn join(layers: &mut Layers, secrets: Secrets) -> anyhow::Result<Option<Join>> {
+    let servers: Option<String> = layers.take_optional("join")?;
+    let token_file: Option<PathBuf> = layers.take_optional("join_token_file")?;
+    let Some((servers, token_file)) = both("join", servers, "join_token_file", token_file)? else { return Ok(None) };
+    // One that has joined needs it no more, and somebody may have removed it.
+    if !token_file.exists() {
+        return Ok(None);
+    }
+    Ok(secrets.invitation(&token_file)?.map(|token| Join { servers, token }))
 }
 
 /// Where a server of its own keeps the cluster's state.
@@ -161,7 +244,7 @@ fn agent_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> any
         data_dir,
         hidden: usual.into_iter().chain(entries.values().map(|entry| entry.password_file.clone())).collect(),
         server: String::new(),
-        token: Token::new(String::new()),
+        access: Access::Token(Token::new(String::new())),
         name: layers.take::<NodeName>("name", &host_name())?,
         address: layers.take("address", "127.0.0.1")?,
         rack: layers.take_optional("rack")?,
@@ -300,7 +383,7 @@ fn credentials(
 }
 
 /// What to do about files that hold secrets.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Secrets {
     /// Read them.
     Read,
@@ -311,6 +394,18 @@ enum Secrets {
 impl Secrets {
     fn of(args: &ConfigArgs) -> Secrets {
         if args.print_config { Secrets::Leave } else { Secrets::Read }
+    }
+
+    /// A join token; none where it is left alone.
+    fn invitation(self, path: &Path) -> anyhow::Result<Option<Invitation>> {
+        let token = self.read(path)?;
+        match self {
+            Secrets::Leave => Ok(None),
+            Secrets::Read => {
+                let token = token.reveal().parse().with_context(|| format!("cannot use {}", path.display()))?;
+                Ok(Some(token))
+            }
+        }
     }
 
     fn read(self, path: &Path) -> anyhow::Result<Token> {

@@ -73,8 +73,11 @@ fn what_needs_no_cluster_works_without_one() {
     let version: Value = serde_json::from_str(&berth(&["version", "--json"])).unwrap();
     assert_eq!(version, serde_json::json!({"version": env!("CARGO_PKG_VERSION")}));
 
-    let script = berth(&["completions", "bash"]);
-    let check = Command::new("bash").args(["-c", "eval \"$1\"; complete -p berth", "bash", &script]).output().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("berth.bash");
+    std::fs::write(&script, berth(&["completions", "bash"])).unwrap();
+    let check = Command::new("bash").args(["-c", "source \"$1\"; complete -p berth", "bash"]).arg(&script).output();
+    let check = check.unwrap();
     assert!(text(&check.stdout).contains("berth"), "bash does not complete berth: {}", text(&check.stderr));
 }
 
@@ -139,6 +142,12 @@ keep_ended_max = \"10000\"  # default
 keep_ledger = \"20000\"  # default
 keep_commands = \"24h\"  # default
 journal_max = \"1GiB\"  # default
+tls = \"auto\"  # default
+# sealing_key_file is not set
+# sealing_key_command is not set
+certificate_grace = \"30d\"  # default
+# join is not set
+# join_token_file is not set
 # advertise is not set
 # etcd is not set
 etcd_prefix = \"berth/\"  # default

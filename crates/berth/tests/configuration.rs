@@ -75,10 +75,10 @@ fn every_setting_is_documented_with_its_default_flag_and_variable() {
 fn dev_takes_what_server_and_agent_take() {
     let mut both = settings("server");
     both.extend(settings("agent"));
-    for known_anyway in ["server", "token_file"] {
+    for known_anyway in ["server", "token_file", "join_token_file"] {
         both.remove(known_anyway).unwrap();
     }
-    both.retain(|setting, _| setting != "advertise" && !setting.starts_with("etcd"));
+    both.retain(|setting, _| !["advertise", "join"].contains(&setting.as_str()) && !setting.starts_with("etcd"));
     both.insert("data_dir".to_owned(), Some("/var/lib/berth/dev".to_owned()));
     assert_eq!(settings("dev"), both);
 }

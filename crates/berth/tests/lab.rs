@@ -31,7 +31,7 @@ fn assert_commands_of_a_node_are_told(lab: &Lab) {
     assert_eq!((status, told), (128 + 15, wanted));
 
     let env: Value = serde_json::from_str(&lab.ok(&["lab", "status", "--name", &lab.name, "--env", "--json"])).unwrap();
-    assert_eq!(env, serde_json::json!({"BERTH_ADDR": lab.addr, "BERTH_TOKEN": lab.token}));
+    assert_eq!(env, serde_json::json!({"BERTH_ADDR": lab.addr, "BERTH_CA": lab.ca, "BERTH_TOKEN": lab.token}));
 }
 
 fn assert_nothing_left(lab: &Lab) {

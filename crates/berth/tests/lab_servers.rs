@@ -23,7 +23,7 @@ fn leader(lab: &Lab) -> String {
     });
     let shown = json(lab, &["lab", "status", "--name", &lab.name]);
     let nodes = shown["nodes"].as_array().unwrap();
-    let node = nodes.iter().find(|node| leader == format!("http://{}:4600", node["address"].as_str().unwrap()));
+    let node = nodes.iter().find(|node| leader == format!("https://{}:4600", node["address"].as_str().unwrap()));
     node.unwrap()["name"].as_str().unwrap().to_owned()
 }
 

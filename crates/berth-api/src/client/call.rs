@@ -139,7 +139,10 @@ pub(super) async fn send_once(
     operation: &'static str,
     target: &Target,
 ) -> Result<Response, ClientError> {
-    let request = request.header(AUTHORIZATION, format!("Bearer {}", target.token()));
+    let request = match target.token() {
+        Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+        None => request,
+    };
     let sent = tokio::time::timeout(HEAD_TIMEOUT, request.send()).await;
     let timeout = || ClientError::Timeout { operation, addr: target.addr().to_owned() };
     let response = sent.map_err(|_| timeout())?.map_err(|source| broken(source, operation, target.addr()))?;
@@ -176,12 +179,35 @@ async fn read_bounded(
 /// What a failure of the transport means.
 pub(super) fn broken(source: reqwest::Error, operation: &'static str, addr: &str) -> ClientError {
     let addr = addr.to_owned();
-    if source.is_connect() {
+    if let Some(problem) = distrust(&source) {
+        ClientError::Untrusted { addr, problem }
+    } else if source.is_connect() {
         ClientError::Unreachable { addr, source: source.without_url() }
     } else if source.is_timeout() {
         ClientError::Timeout { operation, addr }
     } else {
         ClientError::Broken { operation, addr, source: source.without_url() }
+    }
+}
+
+/// Why the server's certificate is not believed, if that is what is wrong.
+fn distrust(error: &reqwest::Error) -> Option<String> {
+    match of_tls(error)? {
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => Some(other.0.to_string()),
+        error @ rustls::Error::InvalidCertificate(_) => Some(error.to_string()),
+        _ => None,
+    }
+}
+
+/// What TLS has to say, somewhere in an error.
+fn of_tls<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    if let Some(found) = error.downcast_ref() {
+        return Some(found);
+    }
+    // What an error of IO wraps is not among its sources.
+    match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(inner) => of_tls(inner),
+        None => error.source().and_then(of_tls),
     }
 }
 

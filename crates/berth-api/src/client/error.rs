@@ -34,6 +34,14 @@ pub enum ClientError {
         #[source]
         source: reqwest::Error,
     },
+    /// The server's certificate is not believed.
+    #[error("cannot trust the server at {addr}: {problem}")]
+    Untrusted {
+        /// The server.
+        addr: String,
+        /// Why not, and what to do.
+        problem: String,
+    },
     /// No answer in time.
     #[error("cannot {operation}: no answer from the server at {addr} in time; try again")]
     Timeout {
@@ -134,6 +142,7 @@ impl ClientError {
             | ClientError::Token
             | ClientError::Setup { .. }
             | ClientError::Unreachable { .. }
+            | ClientError::Untrusted { .. }
             | ClientError::Timeout { .. }
             | ClientError::Broken { .. }
             | ClientError::NotBerth { .. }
@@ -162,6 +171,7 @@ impl ClientError {
             ClientError::Address { .. }
             | ClientError::Token
             | ClientError::Setup { .. }
+            | ClientError::Untrusted { .. }
             | ClientError::NotBerth { .. }
             | ClientError::Decode { .. }
             | ClientError::TooLong { .. }

@@ -9,12 +9,14 @@ mod error;
 mod follow;
 mod session;
 mod target;
+mod trust;
 
 pub use agent::*;
 pub use error::*;
 pub use follow::*;
 pub use session::*;
 pub use target::*;
+pub use trust::*;
 
 use berth_model::{AllocId, IdempotencyKey, JobId, JobSpec, Namespace, PlanId, PolicySpec, PolicyVersion};
 use call::{Call, path_segment};

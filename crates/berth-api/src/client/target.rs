@@ -1,8 +1,8 @@
-//! Which servers, and with which token.
+//! Which servers, and how one shows who one is.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use super::ClientError;
@@ -16,12 +16,34 @@ const CONNECT_TURN: Duration = Duration::from_secs(2);
 /// machine is gone before the next leader misses it.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
 
-/// The servers of a cluster with the token that opens them. One of them is asked until it fails, then the next one. Copies
+/// How connections to servers are secured: whom to believe, and what to show. It can change; copies share it.
+#[derive(Clone, Debug)]
+pub struct Tls(Arc<RwLock<rustls::ClientConfig>>);
+
+impl Tls {
+    /// By this.
+    pub fn new(config: rustls::ClientConfig) -> Tls {
+        Tls(Arc::new(RwLock::new(config)))
+    }
+
+    /// By this, from the next connection on.
+    pub fn change(&self, config: rustls::ClientConfig) {
+        *self.0.write().expect("nothing panics while it holds the settings") = config;
+    }
+
+    fn config(&self) -> rustls::ClientConfig {
+        self.0.read().expect("nothing panics while it holds the settings").clone()
+    }
+}
+
+/// The servers of a cluster, and how one shows who one is. One of them is asked until it fails, then the next one. Copies
 /// share which one that is.
 #[derive(Clone)]
 pub struct Target {
     servers: Arc<Servers>,
-    token: String,
+    token: Option<String>,
+    /// None: whoever has a certificate that the machine believes is believed.
+    tls: Option<Tls>,
 }
 
 struct Servers {
@@ -46,7 +68,22 @@ impl Target {
             return Err(ClientError::Token);
         }
         let servers = Arc::new(Servers { addrs, current: AtomicUsize::new(0) });
-        Ok(Target { servers, token: token.to_owned() })
+        Ok(Target { servers, token: Some(token.to_owned()), tls: None })
+    }
+
+    /// The servers at `addrs`, which see by a certificate who asks.
+    pub fn certified(addrs: &str, tls: Tls) -> Result<Target, ClientError> {
+        let addrs = addrs.split(',').map(|addr| checked(addr.trim())).collect::<Result<Vec<_>, _>>()?;
+        if let Some(plain) = addrs.iter().find(|addr| !addr.starts_with("https://")) {
+            return Err(ClientError::Address { addr: plain.clone(), problem: "certificates need https://" });
+        }
+        let servers = Arc::new(Servers { addrs, current: AtomicUsize::new(0) });
+        Ok(Target { servers, token: None, tls: Some(tls) })
+    }
+
+    /// The same, with connections that are secured so.
+    pub fn with_tls(self, tls: Tls) -> Target {
+        Target { tls: Some(tls), ..self }
     }
 
     /// The address of the server that is asked, as messages name it.
@@ -76,57 +113,91 @@ impl Target {
 
     /// The server that is asked now, alone: what belongs to one conversation stays with one server.
     pub fn fixed(&self) -> Target {
-        Target::alone(self.addr().to_owned(), self.token.clone())
+        self.alone(self.addr().to_owned())
     }
 
     /// Another server with the same token.
     pub fn at(&self, addr: &str) -> Result<Target, ClientError> {
-        Ok(Target::alone(checked(addr)?, self.token.clone()))
+        Ok(self.alone(checked(addr)?))
     }
 
-    fn alone(addr: String, token: String) -> Target {
-        Target { servers: Arc::new(Servers { addrs: vec![addr], current: AtomicUsize::new(0) }), token }
+    fn alone(&self, addr: String) -> Target {
+        let servers = Arc::new(Servers { addrs: vec![addr], current: AtomicUsize::new(0) });
+        Target { servers, token: self.token.clone(), tls: self.tls.clone() }
     }
 
-    pub(super) fn token(&self) -> &str {
-        &self.token
+    pub(super) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
+    /// How many servers there are to ask.
+    pub(super) fn count(&self) -> usize {
+        self.servers.addrs.len()
     }
 
     /// A client of HTTP for calls.
     pub(super) fn http_client(&self) -> Result<reqwest::Client, ClientError> {
-        self.build(self.builder())
+        self.built(self.security().builder(self.patience()).build())
     }
 
     /// A client of HTTP/2 with a connection of its own, for one stream with bodies in both directions.
     pub(super) fn stream_client(&self) -> Result<reqwest::Client, ClientError> {
-        let builder = self.builder();
-        let builder = if self.is_plain() { builder.http2_prior_knowledge() } else { builder };
-        self.build(
-            builder
-                .http2_keep_alive_interval(KEEP_ALIVE.0)
-                .http2_keep_alive_timeout(KEEP_ALIVE.1)
-                .http2_keep_alive_while_idle(true)
-                .http2_initial_stream_window_size(wire::STREAM_WINDOW)
-                .http2_initial_connection_window_size(wire::CONNECTION_WINDOW),
-        )
+        self.built(stream_client(self.security(), self.patience()))
     }
 
-    fn is_plain(&self) -> bool {
-        self.servers.addrs.iter().all(|addr| addr.starts_with("http://"))
+    fn security(&self) -> Security {
+        if self.servers.addrs.iter().all(|addr| addr.starts_with("http://")) {
+            return Security::Plain;
+        }
+        self.tls.as_ref().map_or(Security::Public, |tls| Security::Tls(Box::new(tls.config())))
     }
 
-    fn builder(&self) -> reqwest::ClientBuilder {
+    fn patience(&self) -> Duration {
+        if self.is_alone() { CONNECT_TIMEOUT } else { CONNECT_TURN }
+    }
+
+    fn built(&self, client: Result<reqwest::Client, reqwest::Error>) -> Result<reqwest::Client, ClientError> {
+        client.map_err(|source| ClientError::Setup { addr: self.addr().to_owned(), source })
+    }
+}
+
+/// How connections are secured.
+#[derive(Clone, Debug)]
+pub enum Security {
+    /// Not at all.
+    Plain,
+    /// By certificates that the machine believes.
+    Public,
+    /// By this.
+    Tls(Box<rustls::ClientConfig>),
+}
+
+impl Security {
+    fn builder(self, connect: Duration) -> reqwest::ClientBuilder {
         // A second call finds a provider installed and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let connect = if self.is_alone() { CONNECT_TIMEOUT } else { CONNECT_TURN };
         let builder = reqwest::Client::builder().connect_timeout(connect).no_proxy();
-        // Without TLS no certificates are needed: a machine that has none must still reach its server.
-        if self.is_plain() { builder.tls_certs_only([]) } else { builder }
+        match self {
+            // Without TLS no certificates are needed: a machine that has none must still reach its server.
+            Security::Plain => builder.tls_certs_only([]),
+            Security::Public => builder,
+            Security::Tls(config) => builder.tls_backend_preconfigured(*config),
+        }
     }
+}
 
-    fn build(&self, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, ClientError> {
-        builder.build().map_err(|source| ClientError::Setup { addr: self.addr().to_owned(), source })
-    }
+/// A client of HTTP/2, in which answers can begin before questions end. A server that is gone is noticed.
+pub fn stream_client(security: Security, connect: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    let is_plain = matches!(security, Security::Plain);
+    let builder = security.builder(connect);
+    let builder = if is_plain { builder.http2_prior_knowledge() } else { builder };
+    builder
+        .http2_keep_alive_interval(KEEP_ALIVE.0)
+        .http2_keep_alive_timeout(KEEP_ALIVE.1)
+        .http2_keep_alive_while_idle(true)
+        .http2_initial_stream_window_size(wire::STREAM_WINDOW)
+        .http2_initial_connection_window_size(wire::CONNECTION_WINDOW)
+        .build()
 }
 
 /// An address of the form that a server's has, without a slash at its end.

@@ -20,6 +20,7 @@ pub struct Disk {
     pub commands: BTreeMap<(Principal, Namespace, IdempotencyKey), CommandRecord>,
     pub ledger: BTreeMap<EventId, LedgerEntry>,
     pub policy: Option<SetPolicy>,
+    pub trust: BTreeMap<TrustId, Trust>,
 }
 
 impl Disk {
@@ -41,6 +42,8 @@ impl Disk {
             Mutation::PutLedger(entry) => drop(self.ledger.insert(entry.id, entry)),
             Mutation::DeleteLedger(id) => drop(self.ledger.remove(&id)),
             Mutation::PutPolicy(policy) => self.policy = Some(*policy),
+            Mutation::PutTrust(trust) => drop(self.trust.insert(trust.id(), *trust)),
+            Mutation::DeleteTrust(id) => drop(self.trust.remove(&id)),
         }
     }
 
@@ -54,6 +57,7 @@ impl Disk {
             commands: self.commands.values().cloned().collect(),
             ledger: self.ledger.values().cloned().collect(),
             policy: self.policy.clone(),
+            trust: self.trust.values().cloned().collect(),
         }
     }
 }

@@ -270,7 +270,16 @@ fn records(snapshot: &Snapshot) -> impl Iterator<Item = Write> {
     let commands = snapshot.commands.iter().cloned().map(Mutation::PutCommand);
     let ledger = snapshot.ledger.iter().cloned().map(Mutation::PutLedger);
     let policy = snapshot.policy.iter().cloned().map(|policy| Mutation::PutPolicy(Box::new(policy)));
-    let all = meta.chain(policy).chain(nodes).chain(jobs).chain(versions).chain(allocs).chain(commands).chain(ledger);
+    let trust = snapshot.trust.iter().cloned().map(|trust| Mutation::PutTrust(Box::new(trust)));
+    let all = meta
+        .chain(policy)
+        .chain(trust)
+        .chain(nodes)
+        .chain(jobs)
+        .chain(versions)
+        .chain(allocs)
+        .chain(commands)
+        .chain(ledger);
     all.map(|mutation| encode(&mutation))
 }
 

@@ -14,6 +14,7 @@ use crate::v2::meta::{Epoch, JobId};
 use crate::v2::node::{Fingerprint, NodeCondition};
 use crate::v2::policy::{BuiltIn, PolicySpec};
 use crate::v2::remembered::Ended;
+use crate::v2::trust::{JoinRefusal, TrustCommand};
 
 stored! {
     struct Hello = Hello { agent: String, fingerprint: Fingerprint }
@@ -34,6 +35,7 @@ stored! {
         Drain { nodes: Vec<String>, deadline: Option<u64> },
         Enable(nodes: Vec<String>),
         SetPolicy { spec: Box<PolicySpec>, after: Option<u64> },
+        Trust(command: TrustCommand),
     }
 
     struct ObservedAlloc = ObservedAlloc { id: String, phase: Phase, tasks: BTreeMap<String, TaskStatus> }
@@ -58,6 +60,10 @@ stored! {
         Invalid { place: String, problem: String, remedy: String },
         PlanChanged { plan: String, now: String },
         PolicyChanged { version: u64 },
+        Join(why: JoinRefusal),
+        NoSuchMember(node: String),
+        NoSuchAuthority(authority: String),
+        AuthorityChanged { signs: Option<String> },
         NotLeader,
         StoreUnavailable,
         Overloaded,

@@ -1,6 +1,7 @@
 //! Commands with their outcomes, version 2.
 
 use super::meta::JobId;
+use super::trust::TrustOutcome;
 use crate::stored::stored;
 
 stored! {
@@ -21,5 +22,6 @@ stored! {
         Draining(nodes: Vec<String>),
         Enabled(nodes: Vec<String>),
         Policy { name: String, version: u64, changed: bool },
+        Trust(outcome: TrustOutcome),
     }
 }

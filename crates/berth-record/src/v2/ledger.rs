@@ -3,6 +3,7 @@
 use super::alloc::{Exit, Outcome};
 use super::job::JobOutcome;
 use super::meta::{Cause, JobId};
+use super::trust::TrustHappening;
 use crate::stored::stored;
 
 stored! {
@@ -33,5 +34,6 @@ stored! {
         AllocStopping { alloc: String, job: JobId },
         AllocEnded { alloc: String, job: JobId, outcome: Outcome },
         PolicyChanged { name: String, version: u64 },
+        Trust(what: TrustHappening),
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod meta;
 pub(crate) mod node;
 pub(crate) mod policy;
 pub(crate) mod remembered;
+pub(crate) mod trust;
 
 pub(crate) use alloc::Alloc;
 pub(crate) use command::CommandRecord;
@@ -19,3 +20,4 @@ pub(crate) use meta::{Epoch, Meta};
 pub(crate) use node::Node;
 pub(crate) use policy::SetPolicy;
 pub(crate) use remembered::Remembered;
+pub(crate) use trust::Trust;

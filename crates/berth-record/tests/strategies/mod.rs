@@ -481,6 +481,7 @@ fn command() -> BoxedStrategy<CommandRecord> {
         (name(), any::<u64>(), any::<bool>()).prop_map(|(name, version, changed)| {
             CommandOutcome::Policy { name, version: PolicyVersion(version), changed }
         }),
+        trust_outcome().prop_map(CommandOutcome::Trust),
     ];
     (id(CommandId::new), text(), name(), text(), time(), number(), outcome)
         .prop_map(|(id, principal, namespace, key, at, digest, outcome)| CommandRecord {
@@ -542,7 +543,7 @@ fn happening() -> BoxedStrategy<Happening> {
         (name(), any::<u64>())
             .prop_map(|(name, version)| Happening::PolicyChanged { name, version: PolicyVersion(version) }),
     ];
-    prop_oneof![of_job, of_node, of_placing, of_ending].boxed()
+    prop_oneof![of_job, of_node, of_placing, of_ending, trust_happening().prop_map(Happening::Trust)].boxed()
 }
 
 fn ledger() -> BoxedStrategy<LedgerEntry> {
@@ -587,6 +588,59 @@ fn policy() -> BoxedStrategy<SetPolicy> {
         .boxed()
 }
 
+fn sha256() -> impl Strategy<Value = Sha256> + Clone {
+    any::<[u8; 32]>().prop_map(Sha256)
+}
+
+fn role() -> BoxedStrategy<Role> {
+    prop_oneof![Just(Role::Server), Just(Role::Agent)].boxed()
+}
+
+fn trust_outcome() -> BoxedStrategy<TrustOutcome> {
+    prop_oneof![
+        sha256().prop_map(|id| TrustOutcome::Signs(AuthorityId(id))),
+        sha256().prop_map(|id| TrustOutcome::Retired(AuthorityId(id))),
+        sha256().prop_map(|id| TrustOutcome::Token(TokenId(id))),
+        (role(), name(), sha256()).prop_map(|(role, name, key)| TrustOutcome::Joined { role, name, key: KeyId(key) }),
+        name().prop_map(TrustOutcome::Revoked),
+    ]
+    .boxed()
+}
+
+fn trust_happening() -> BoxedStrategy<TrustHappening> {
+    prop_oneof![
+        sha256().prop_map(|id| TrustHappening::AuthorityAdded(AuthorityId(id))),
+        sha256().prop_map(|id| TrustHappening::AuthorityRetired(AuthorityId(id))),
+        (role(), of(name()), time()).prop_map(|(role, node, expires)| TrustHappening::TokenMade {
+            role,
+            node,
+            expires
+        }),
+        (role(), name()).prop_map(|(role, name)| TrustHappening::Joined { role, name }),
+        name().prop_map(TrustHappening::Revoked),
+    ]
+    .boxed()
+}
+
+fn trust() -> BoxedStrategy<Trust> {
+    let bytes = || vec(any::<u8>(), 0..40);
+    let authority = (sha256(), number(), (bytes(), of(bytes()), bytes()), time(), (time(), cause())).prop_map(
+        |(id, number, (certificate, cross, sealed_key), not_after, made)| {
+            let id = AuthorityId(id);
+            Trust::Authority(Authority { id, number, certificate, cross, sealed_key, not_after, made })
+        },
+    );
+    let token = (sha256(), role(), of(name()), time(), (time(), cause()), of((time(), sha256()))).prop_map(
+        |(id, role, node, expires, made, used)| {
+            let used = used.map(|(at, key)| (at, KeyId(key)));
+            Trust::Token(JoinToken { id: TokenId(id), role, node, expires, made, used })
+        },
+    );
+    let member = (name(), sha256(), (time(), cause()), of((time(), cause())))
+        .prop_map(|(node, key, joined, revoked)| Trust::Member(Member { node, key: KeyId(key), joined, revoked }));
+    prop_oneof![authority, token, member].boxed()
+}
+
 /// Any mutation that puts.
 pub fn put() -> BoxedStrategy<Mutation> {
     prop_oneof![
@@ -598,6 +652,7 @@ pub fn put() -> BoxedStrategy<Mutation> {
         command().prop_map(Mutation::PutCommand),
         ledger().prop_map(Mutation::PutLedger),
         policy().prop_map(|policy| Mutation::PutPolicy(Box::new(policy))),
+        trust().prop_map(|trust| Mutation::PutTrust(Box::new(trust))),
     ]
     .boxed()
 }

@@ -519,8 +519,96 @@ fn ledger() -> Vec<(&'static str, Mutation)> {
             "event-policy-changed",
             entry(by_command(), Happening::PolicyChanged { name: policy_name(), version: PolicyVersion(5) }),
         ),
+        (
+            "event-authority-added",
+            entry(by_command(), Happening::Trust(TrustHappening::AuthorityAdded(authority_id()))),
+        ),
+        (
+            "event-authority-retired",
+            entry(by_command(), Happening::Trust(TrustHappening::AuthorityRetired(authority_id()))),
+        ),
+        (
+            "event-token-made",
+            entry(
+                by_command(),
+                Happening::Trust(TrustHappening::TokenMade {
+                    role: Role::Agent,
+                    node: Some(member_name()),
+                    expires: Timestamp(1_700_000_100_000),
+                }),
+            ),
+        ),
+        (
+            "event-joined",
+            entry(by_command(), Happening::Trust(TrustHappening::Joined { role: Role::Agent, name: member_name() })),
+        ),
+        ("event-revoked", entry(by_command(), Happening::Trust(TrustHappening::Revoked(member_name())))),
         ("event-alloc-ended", of(Happening::AllocEnded { alloc, job, outcome: Outcome::Lost(node) })),
     ]
+}
+
+fn authority_id() -> AuthorityId {
+    AuthorityId(Sha256([0xa5; 32]))
+}
+
+fn token_id() -> TokenId {
+    TokenId(Sha256([0x5a; 32]))
+}
+
+fn key_id() -> KeyId {
+    KeyId(Sha256([0x0f; 32]))
+}
+
+fn member_name() -> NodeName {
+    "rack-a-1".parse().unwrap()
+}
+
+/// Whom a cluster trusts: an authority after another one, a token that was used, a node that was shut out.
+fn trust() -> Vec<(&'static str, Mutation)> {
+    let made = (Timestamp(1_700_000_000_000), by_command());
+    let authority = |cross| {
+        Trust::Authority(Authority {
+            id: authority_id(),
+            number: 2,
+            certificate: vec![0x30, 0x82, 0, 255],
+            cross,
+            sealed_key: vec![1, 2, 3],
+            not_after: Timestamp(2_015_000_000_000),
+            made: made.clone(),
+        })
+    };
+    let token = |node, used| {
+        let (id, role, expires) = (token_id(), Role::Agent, Timestamp(1_700_003_600_000));
+        Trust::Token(JoinToken { id, role, node, expires, made: made.clone(), used })
+    };
+    let server = JoinToken {
+        id: token_id(),
+        role: Role::Server,
+        node: None,
+        expires: Timestamp(1_700_003_600_000),
+        made: made.clone(),
+        used: None,
+    };
+    let member = |revoked| Trust::Member(Member { node: member_name(), key: key_id(), joined: made.clone(), revoked });
+    let all = [
+        ("authority-first", authority(None)),
+        ("authority-next", authority(Some(vec![0x30, 0x81]))),
+        ("token", token(None, None)),
+        ("token-used", token(Some(member_name()), Some((Timestamp(1_700_000_001_000), key_id())))),
+        ("token-for-a-server", Trust::Token(server)),
+        ("member", member(None)),
+        ("member-revoked", member(Some(made.clone()))),
+    ];
+    let outcomes = [
+        ("command-signs", TrustOutcome::Signs(authority_id())),
+        ("command-retired", TrustOutcome::Retired(authority_id())),
+        ("command-token", TrustOutcome::Token(token_id())),
+        ("command-joined", TrustOutcome::Joined { role: Role::Agent, name: member_name(), key: key_id() }),
+        ("command-revoked", TrustOutcome::Revoked(member_name())),
+    ];
+    let stored = all.map(|(name, trust)| (name, Mutation::PutTrust(Box::new(trust))));
+    let outcomes = outcomes.map(|(name, outcome)| (name, command(CommandOutcome::Trust(outcome))));
+    stored.into_iter().chain(outcomes).collect()
 }
 
 fn policy_name() -> PolicyName {
@@ -606,7 +694,8 @@ pub fn samples() -> Vec<(String, Mutation)> {
         ("command-draining", command(CommandOutcome::Draining([node_id(7), node_id(8)].into()))),
         ("command-enabled", command(CommandOutcome::Enabled([node_id(7)].into()))),
     ];
-    let named = single.into_iter().chain(jobs()).chain(ledger()).map(|(name, sample)| (name.to_owned(), sample));
+    let named =
+        single.into_iter().chain(jobs()).chain(ledger()).chain(trust()).map(|(name, sample)| (name.to_owned(), sample));
     named.chain(allocs()).collect()
 }
 

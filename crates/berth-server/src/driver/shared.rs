@@ -48,6 +48,8 @@ pub struct Shared {
     /// Up to which revision the view has followed, for those who wait for one.
     revision: watch::Sender<Revision>,
     role: watch::Sender<Role>,
+    /// Counts the changes of whom the cluster trusts.
+    trust: watch::Sender<u64>,
     sessions: AtomicU64,
 }
 
@@ -65,6 +67,7 @@ impl Shared {
             ledger: watch::Sender::new(0),
             revision: watch::Sender::default(),
             role: watch::Sender::new(Role::Leaderless),
+            trust: watch::Sender::new(0),
             sessions: AtomicU64::new(0),
         }
     }
@@ -80,13 +83,16 @@ impl Shared {
         *self.view_mut() = view;
         self.revision.send_replace(revision);
         self.ledger_written();
+        self.trust.send_modify(|count| *count += 1);
     }
 
     /// Follows the writes of one revision, and tells which entries of the ledger are among them.
     pub fn follow(&self, revision: Revision, mutations: Vec<Mutation>) -> Vec<LedgerEntry> {
         let mut entries = Vec::new();
+        let mut trust = false;
         let mut view = self.view_mut();
         for mutation in mutations {
+            trust |= matches!(mutation, Mutation::PutTrust(_) | Mutation::DeleteTrust(_));
             if let Mutation::PutLedger(entry) = &mutation {
                 entries.push(entry.clone());
             }
@@ -95,6 +101,9 @@ impl Shared {
         view.revision = view.revision.max(revision);
         drop(view);
         self.revision.send_replace(revision);
+        if trust {
+            self.trust.send_modify(|count| *count += 1);
+        }
         if !entries.is_empty() {
             self.ledger_written();
         }
@@ -139,6 +148,11 @@ impl Shared {
     /// Tells when the ledger was written to.
     pub fn follow_ledger(&self) -> watch::Receiver<u64> {
         self.ledger.subscribe()
+    }
+
+    /// Tells when whom the cluster trusts has changed.
+    pub fn follow_trust(&self) -> watch::Receiver<u64> {
+        self.trust.subscribe()
     }
 
     /// A number for a new stream.

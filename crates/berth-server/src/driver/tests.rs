@@ -55,6 +55,7 @@ impl Rig {
             journal_max,
             bind: "127.0.0.1:0".parse().unwrap(),
             advertise: None,
+            tls: None,
             // The agents of these tests never report.
             settings: Settings { heartbeat_grace: Millis::from_secs(600), ..Settings::default() },
             store: StoreKind::Memory,

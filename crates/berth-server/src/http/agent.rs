@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{Version, header};
@@ -15,6 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Api;
+use super::auth::Caller;
 use super::error::ApiError;
 use crate::agents::{Outbox, QUEUED_MESSAGES};
 use crate::driver::{Input, Inputs, LoopEnded};
@@ -66,10 +68,22 @@ impl Lines {
     request_body(content = wire::AgentMessage, content_type = "application/x-ndjson"),
     responses((status = 200, body = wire::ServerMessage, content_type = "application/x-ndjson"),
         (status = "4XX", body = wire::ErrorBody)))]
-pub async fn stream(State(api): State<Api>, version: Version, body: Body) -> Result<Response, ApiError> {
+pub async fn stream(
+    State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
+    version: Version,
+    body: Body,
+) -> Result<Response, ApiError> {
     require_http2(version)?;
     let mut lines = Lines { body: body.into_data_stream(), decoder: wire::LineDecoder::new(wire::AGENT_LINE_BYTES) };
     let hello = hello(&mut lines).await?;
+    let name = &hello.fingerprint.name;
+    if !caller.may_be(name) {
+        let message = format!("the agent says it is node {name}, and its certificate says it is {caller}");
+        return Err(ApiError::new(ErrorKind::Forbidden, message)
+            .at("line 1, fingerprint.name")
+            .remedy("give the agent its old name back, or let it join under the new one, with a new join token"));
+    }
     let session = api.shared.next_session();
     let (outbox, messages) = mpsc::channel(QUEUED_MESSAGES);
     let over = CancellationToken::new();

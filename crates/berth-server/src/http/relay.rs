@@ -1,7 +1,7 @@
 //! What only the leader can do: done here where this server leads, and handed on to the leader where it does not. An agent's
 //! stream is not handed on: the agent is told where the leader is.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -10,8 +10,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use berth_api::client::{Security, stream_client};
 use berth_api::wire::v1::{self as wire, ErrorKind};
-use berth_model::{Refusal, Revision};
+use berth_model::{KeyId, Refusal, Revision};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
@@ -32,8 +33,6 @@ const BODY: Duration = Duration::from_secs(10);
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// How long a connection to the leader may take.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How often a connection to the leader is probed, and how long the answer may take.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// Tells the leader that a request was handed on: it is not handed on once more.
 const RELAYED: HeaderName = HeaderName::from_static("berth-relayed");
@@ -192,7 +191,8 @@ fn nobody_leads() -> ApiError {
 async fn hand_on(api: &Api, leader: &str, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut asked = client()?.request(parts.method, format!("{leader}{path}")).headers(carried(&parts.headers));
+    let mut asked =
+        api.relay.client(api)?.request(parts.method, format!("{leader}{path}")).headers(carried(&parts.headers));
     asked = asked.header(RELAYED, HeaderValue::from_static("1"));
     let sent = asked.body(reqwest::Body::wrap_stream(body.into_data_stream())).send().await;
     let answer = match sent {
@@ -225,16 +225,30 @@ fn carried(headers: &HeaderMap) -> HeaderMap {
     carried
 }
 
-/// What asks the leader: in HTTP/2, in which answers can begin before questions end.
-fn client() -> Result<reqwest::Client, ApiError> {
-    static CLIENT: LazyLock<Result<reqwest::Client, String>> = LazyLock::new(|| {
-        // A second call finds a provider installed and changes nothing.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder().no_proxy().tls_certs_only([]).http2_prior_knowledge();
-        let builder = builder.connect_timeout(CONNECT).http2_keep_alive_interval(KEEP_ALIVE);
-        let builder = builder.http2_keep_alive_timeout(KEEP_ALIVE).http2_keep_alive_while_idle(true);
-        let builder = builder.http2_initial_stream_window_size(wire::STREAM_WINDOW);
-        builder.http2_initial_connection_window_size(wire::CONNECTION_WINDOW).build().map_err(|error| error.to_string())
-    });
-    CLIENT.clone().map_err(|error| ApiError::new(ErrorKind::Internal, format!("cannot ask the leader: {error}")))
+/// What asks the leader: with this server's certificate, where it has one.
+#[derive(Clone, Debug, Default)]
+pub struct Relay(Arc<Mutex<Option<(Shown, reqwest::Client)>>>);
+
+/// The key of the certificate that a client shows; none: it shows none.
+type Shown = Option<KeyId>;
+
+impl Relay {
+    fn client(&self, api: &Api) -> Result<reqwest::Client, ApiError> {
+        let failed = |error: String| ApiError::new(ErrorKind::Unavailable, format!("cannot ask the leader: {error}"));
+        let key = match &api.signer {
+            Some(signer) => Some(signer.key_id().map_err(|error| failed(error.to_string()))?),
+            None => None,
+        };
+        let mut held = self.0.lock().expect("nothing panics while it holds the client");
+        if let Some((_, client)) = held.as_ref().filter(|(of, _)| *of == key) {
+            return Ok(client.clone());
+        }
+        let security = match &api.signer {
+            Some(signer) => Security::Tls(Box::new(signer.client_config().map_err(|error| failed(error.to_string()))?)),
+            None => Security::Plain,
+        };
+        let client = stream_client(security, CONNECT).map_err(|error| failed(error.to_string()))?;
+        *held = Some((key, client.clone()));
+        Ok(client)
+    }
 }

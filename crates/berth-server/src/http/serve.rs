@@ -11,10 +11,13 @@ use berth_api::wire::v1 as wire;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::auth::Link;
 use super::places::Places;
 use super::requests::Requests;
 use super::{Api, router};
@@ -32,15 +35,24 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// What every connection needs.
 struct Serving {
     router: TowerToHyperService<Router>,
+    /// None: connections are as they come.
+    tls: Option<TlsAcceptor>,
     builder: Builder<TokioExecutor>,
     limits: ConnectionLimits,
     stop: CancellationToken,
 }
 
 /// Serves until told to stop.
-pub async fn serve(listener: TcpListener, api: Api, limits: ConnectionLimits, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    api: Api,
+    tls: Option<rustls::ServerConfig>,
+    limits: ConnectionLimits,
+    stop: CancellationToken,
+) {
     let router = TowerToHyperService::new(router(api));
-    let serving = Arc::new(Serving { router, builder: builder(&limits), limits, stop: stop.clone() });
+    let tls = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
+    let serving = Arc::new(Serving { router, tls, builder: builder(&limits), limits, stop: stop.clone() });
     let places = Places::new(&limits);
     let tasks = TaskTracker::new();
     while let Some((stream, address)) = accept(&listener, &stop).await {
@@ -64,8 +76,27 @@ pub async fn serve(listener: TcpListener, api: Api, limits: ConnectionLimits, st
 
 impl Serving {
     async fn connection(&self, stream: TcpStream) {
+        let Some(acceptor) = &self.tls else { return self.requests(stream, &Link::Plain).await };
+        // Whoever is slow with it has its place for no longer than one who never asks.
+        let handshake = tokio::time::timeout(self.limits.first_request, acceptor.accept(stream));
+        match self.stop.run_until_cancelled(handshake).await {
+            Some(Ok(Ok(stream))) => {
+                let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let link = Link::Tls(shown.iter().map(|certificate| certificate.clone().into_owned()).collect());
+                self.requests(stream, &link).await;
+            }
+            Some(Ok(Err(error))) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no handshake came about");
+            }
+            Some(Err(_)) | None => {}
+        }
+    }
+
+    /// Answers what comes over a connection.
+    async fn requests(&self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, link: &Link) {
         let requests = Requests::new();
-        let service = hyper::service::service_fn(|request| {
+        let service = hyper::service::service_fn(|mut request: hyper::Request<hyper::body::Incoming>| {
+            request.extensions_mut().insert(link.clone());
             let under_way = requests.begin();
             let answer = hyper::service::Service::call(&self.router, request);
             async move { answer.await.map(|response: Response| response.map(|body| under_way.with(body))) }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{Version, header};
@@ -20,6 +21,7 @@ use utoipa::IntoParams;
 
 use super::Api;
 use super::agent::require_http2;
+use super::auth::Caller;
 use super::error::ApiError;
 use super::extract::{Params, Segments, parse};
 use crate::agents::Unreached;
@@ -141,13 +143,18 @@ pub async fn exec(
         (status = "4XX", body = wire::ErrorBody)))]
 pub async fn tunnel(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     Segments(id): Segments<String>,
     version: Version,
     body: Body,
 ) -> Result<Response, ApiError> {
     require_http2(version)?;
     let gone = || ApiError::new(ErrorKind::NotFound, "nobody waits for this tunnel, or no longer");
-    let waiting = api.shared.tunnels.take(&wire::TunnelId(id)).ok_or_else(gone)?;
+    let is_caller = |node| {
+        let view = api.shared.view();
+        view.nodes.get(&node).is_some_and(|node| caller.may_be(&node.fingerprint.name))
+    };
+    let waiting = api.shared.tunnels.take(&wire::TunnelId(id), is_caller).ok_or_else(gone)?;
     let (to_agent, arriving) = oneshot::channel();
     waiting.send(AgentHalf { from_agent: body, to_agent }).map_err(|_| gone())?;
     let body = arriving.await.map_err(|_| gone())?;
@@ -197,7 +204,7 @@ type Tunnel = (Body, oneshot::Sender<Body>, Arc<OwnedSemaphorePermit>);
 async fn open_tunnel(api: &Api, node: NodeId, wanted: wire::TunnelKind) -> Result<Tunnel, ApiError> {
     let too_many =
         || ApiError::new(ErrorKind::Overloaded, "too many logs and terminals are open").remedy("ask again later");
-    let mut waiting = api.shared.tunnels.wait().ok_or_else(too_many)?;
+    let mut waiting = api.shared.tunnels.wait(node).ok_or_else(too_many)?;
     let name = || wire::NodeNames::node_ref(&*api.shared.view(), node).to_string();
     api.shared.agents.open_tunnel(node, waiting.id.clone(), wanted).map_err(|unreached| match unreached {
         Unreached::NotConnected => {

@@ -53,6 +53,7 @@ impl Cluster {
             data_dir: dir.path().join("data"),
             bind: "127.0.0.1:0".parse().unwrap(),
             advertise: None,
+            tls: None,
             // The agents of tests report when there is something to tell, and no machine is too slow for that.
             settings: Settings { heartbeat_grace: Millis::from_secs(600), ..Settings::default() },
             store,

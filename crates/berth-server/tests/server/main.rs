@@ -10,4 +10,5 @@ mod policy;
 mod requests;
 mod retries;
 mod several;
+mod trust;
 mod work;

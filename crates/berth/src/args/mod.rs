@@ -28,6 +28,9 @@ pub struct Cli {
     /// The cluster to talk to [env: BERTH_ADDR] [default: http://127.0.0.1:4600]
     #[arg(long, global = true, value_name = "URL")]
     pub addr: Option<String>,
+    /// The certificates of the cluster's authorities (PEM), for https:// addresses [env: BERTH_CA]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// The namespace of the jobs that are meant [env: BERTH_NAMESPACE] [default: default]
     #[arg(long, global = true, value_name = "NAME")]
     pub namespace: Option<String>,
@@ -117,6 +120,12 @@ pub enum Command {
     /// Show or change by what nodes are chosen
     #[command(subcommand, after_help = "Example: berth policy show")]
     Policy(PolicyCommand),
+    /// Make tokens with which machines join the cluster
+    #[command(subcommand, after_help = "Example: berth token create --role agent")]
+    Token(TokenCommand),
+    /// Show or change the cluster's certificate authorities
+    #[command(subcommand, after_help = "Example: berth ca list")]
+    Ca(CaCommand),
     /// Make the decisions of a server's journal again, and compare
     #[command(after_help = REPLAY_HELP)]
     Replay {
@@ -471,6 +480,92 @@ pub enum NodeCommand {
     Show {
         /// A node's name or id
         node: String,
+    },
+    /// Shut a node out of the cluster: its certificate is worth nothing any more
+    #[command(after_help = "What runs on the machine itself is not stopped: drain the node first, if it can still be \
+                      trusted to stop its work. A machine that is to come back joins with a new token.\n\n\
+                      Example: berth node revoke node-3")]
+    Revoke {
+        /// A node's name or id
+        node: String,
+    },
+}
+
+/// `berth token …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Print a token with which one machine can join
+    #[command(after_help = TOKEN_HELP)]
+    Create(TokenArgs),
+}
+
+/// What is said below the flags of `berth token create`.
+const TOKEN_HELP: &str = "\
+The token is a secret, is shown this once, and is good for one machine. Put it into a file on that machine, and name the file \
+as the setting `join_token_file` of its agent or server. It tells whom to believe too, so nothing else has to be copied.
+
+With --json: {token, role, node?, expires}.
+
+Example: berth token create --role agent --node node-7 >/etc/berth/join-token";
+
+/// `berth token create`
+#[derive(Clone, Debug, Args)]
+pub struct TokenArgs {
+    /// What may join with it
+    #[arg(long, value_enum)]
+    pub role: RoleArg,
+    /// The only node that may, also where one of this name is in the cluster already
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// How long it is good, at most 24h
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
+    pub life: Quantity<Millis>,
+}
+
+/// A role that a machine can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RoleArg {
+    /// A server
+    Server,
+    /// An agent
+    Agent,
+}
+
+impl From<RoleArg> for berth_api::wire::v1::Role {
+    fn from(role: RoleArg) -> Self {
+        match role {
+            RoleArg::Server => berth_api::wire::v1::Role::Server,
+            RoleArg::Agent => berth_api::wire::v1::Role::Agent,
+        }
+    }
+}
+
+/// `berth ca …`
+#[derive(Clone, Debug, Subcommand)]
+pub enum CaCommand {
+    /// Show the authorities whose certificates are believed
+    #[command(
+        after_help = "With --json: {items: [{id, signs, not_after, made, cause, certificate}]}, the one that signs \
+                      first; `certificate` is what BERTH_CA takes.\n\n\
+                      Example: berth ca list --json"
+    )]
+    List,
+    /// Have a new authority sign; the ones before it stay believed
+    #[command(after_help = "Agents get certificates of the new one within a day. Retire the old one after a week.\n\n\
+                      Example: berth ca rotate")]
+    Rotate {
+        /// Names this command, so that it can be sent again safely
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
+    },
+    /// Believe an authority no more
+    #[command(after_help = "Example: berth ca retire 1f0e2d3c4b5a69788796a5b4c3d2e1f01f0e2d3c4b5a69788796a5b4c3d2e1f0")]
+    Retire {
+        /// Which, as `berth ca list` shows it
+        authority: String,
+        /// Also within a week after it was replaced: shuts out all agents that have not renewed their certificates since
+        #[arg(long)]
+        force: bool,
     },
 }
 

@@ -79,15 +79,33 @@ settings! {
         /// What the journal of decisions may take of the data folder [default: 1GiB]
         #[arg(value_name = "SIZE")]
         journal_max,
+        /// Secure connections by TLS: `on`, `off`, or `auto` for on unless it listens on loopback alone [default: auto]
+        #[arg(value_name = "auto|on|off")]
+        tls,
+        /// A file with the key that seals the cluster's certificate authorities [default: sealing.key in the data folder]
+        #[arg(value_name = "FILE")]
+        sealing_key_file,
+        /// A program that prints that key, with its arguments, separated by spaces
+        #[arg(value_name = "COMMAND")]
+        sealing_key_command,
+        /// How long after its end an agent's certificate can still be renewed [default: 30d]
+        #[arg(value_name = "DURATION")]
+        certificate_grace,
     }
 }
 
 settings! {
     /// Where a server of its own keeps the cluster's state.
     StoreArgs {
-        /// Where other servers and agents reach this one [default: http:// and where it listens]
+        /// Where other servers and agents reach this one [default: where it listens]
         #[arg(value_name = "URL")]
         advertise,
+        /// Servers of the cluster that this one is to join, to get its sealing key from them
+        #[arg(value_name = "URL,…")]
+        join,
+        /// A file with the token to join with
+        #[arg(value_name = "FILE")]
+        join_token_file,
         /// Keep the cluster's state in the etcd with these members, not in the data folder
         #[arg(value_name = "URL,…")]
         etcd,
@@ -118,9 +136,12 @@ settings! {
         /// The server [default: http://127.0.0.1:4600]
         #[arg(value_name = "URL")]
         server,
-        /// A file with the token [default: /etc/berth/token]
+        /// A file with the servers' token, where they listen without TLS [default: /etc/berth/token]
         #[arg(value_name = "FILE")]
         token_file,
+        /// A file with the token to join with, where the agent has not joined yet
+        #[arg(value_name = "FILE")]
+        join_token_file,
     }
 }
 

@@ -18,18 +18,22 @@ pub mod status;
 pub mod stop;
 pub mod store;
 pub mod target;
+pub mod trust;
 pub mod why;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use berth_api::client::{Client, Target};
+use berth_api::client::{Client, Target, Tls};
 use berth_model::Namespace;
+use berth_secrets::Trusted;
+use berth_server::Clock;
 use clap::CommandFactory;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Cli, Command, NodeCommand, PolicyCommand, SimCommand};
+use crate::args::{Cli, Command, NodeCommand, PolicyCommand, SimCommand, TokenCommand};
 use crate::exit::{Status, failed};
 use crate::output::{Format, print};
 
@@ -47,7 +51,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// From flags and `BERTH_ADDR`, `BERTH_TOKEN`, `BERTH_NAMESPACE`.
+    /// From flags and `BERTH_ADDR`, `BERTH_CA`, `BERTH_TOKEN`, `BERTH_NAMESPACE`.
     pub fn new(cli: &Cli) -> anyhow::Result<Context> {
         let addr = cli.addr.clone().or_else(|| variable("BERTH_ADDR")).unwrap_or_else(|| DEFAULT_ADDR.to_owned());
         let namespace = match cli.namespace.clone().or_else(|| variable("BERTH_NAMESPACE")) {
@@ -58,7 +62,10 @@ impl Context {
             Some(token) => token,
             None => token_of_dev(),
         };
-        let target = Target::new(&addr, &token)?;
+        let mut target = Target::new(&addr, &token)?;
+        if let Some(file) = cli.ca.clone().or_else(|| variable("BERTH_CA").map(PathBuf::from)) {
+            target = target.with_tls(believing(&file)?);
+        }
         let client = Client::new(target)?;
         Ok(Context { client, namespace, format: format(cli) })
     }
@@ -72,6 +79,16 @@ pub fn variable(name: &str) -> Option<String> {
 /// How to show things.
 pub fn format(cli: &Cli) -> Format {
     if cli.json { Format::Json } else { Format::Text }
+}
+
+/// Connections to servers that these authorities vouch for.
+pub fn believing(authorities: &Path) -> anyhow::Result<Tls> {
+    let text = std::fs::read_to_string(authorities);
+    let text =
+        text.with_context(|| format!("cannot read the authorities' certificates in {}", authorities.display()))?;
+    let wrong = || failed(Status::Usage, format!("{} holds no certificates (PEM)", authorities.display()));
+    let trusted = Trusted::authorities(berth_secrets::from_pem(&text).ok_or_else(wrong)?)?;
+    Ok(Tls::new(berth_secrets::client_config(trusted, None, Arc::new(|| Clock::system().wall()))?))
 }
 
 /// The token of a `berth dev` of this machine, for whoever may read it; nothing otherwise.
@@ -125,6 +142,9 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why { target } => why::why(&context()?, &target).await.and(done),
         Command::Node(NodeCommand::List) => node::list(&context()?).await.and(done),
         Command::Node(NodeCommand::Show { node }) => node::show(&context()?, &node).await.and(done),
+        Command::Node(NodeCommand::Revoke { node }) => trust::revoke(&context()?, &node).await.and(done),
+        Command::Token(TokenCommand::Create(args)) => trust::create_token(&context()?, args).await.and(done),
+        Command::Ca(command) => trust::ca(&context()?, command).await.and(done),
         Command::Policy(PolicyCommand::Show) => policy::show(&context()?).await.and(done),
         Command::Policy(PolicyCommand::Set { policy, check_version, idempotency_key }) => {
             policy::set(&context()?, &policy, check_version, idempotency_key).await.and(done)

@@ -1,8 +1,15 @@
 //! The long-running roles: server, agent, and both in one process.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use anyhow::Context as _;
+use berth_agent::{Access, Config as AgentConfig, Token};
+use berth_api::client::{Client, Target, new_key};
+use berth_api::wire::v1::{Role, TokenRequest};
+use berth_server::Ready;
 use tokio_util::sync::CancellationToken;
 
+use super::believing;
 use crate::args::{AgentArgs, DevArgs, ServerArgs};
 use crate::config;
 use crate::exit::{Status, failed};
@@ -51,9 +58,10 @@ pub async fn dev(args: DevArgs) -> anyhow::Result<()> {
     let agent = async {
         // The server says why it did not become ready.
         let Ok(server) = told.await else { return Ok(()) };
-        let url = format!("http://{}", server.addr);
-        tell_how_to_use(&url, &server.token_path.display().to_string())?;
-        let agent = config::reached_at(agent, url, server.token);
+        let url = url_here(&server);
+        tell_how_to_use(&url, &server)?;
+        let access = access_for(&agent, &url, &server).await.context("the agent cannot join")?;
+        let agent = config::reached_at(agent, url, access);
         berth_agent::run(agent, stop.clone()).await.context("the agent ended")
     };
     let (server, agent) = tokio::join!(
@@ -78,9 +86,35 @@ pub fn wrong(settings: anyhow::Error) -> anyhow::Error {
     failed(Status::Usage, format!("{settings:#}"))
 }
 
-fn tell_how_to_use(url: &str, token_file: &str) -> anyhow::Result<()> {
+/// Where the server is reached on this machine.
+fn url_here(server: &Ready) -> String {
+    let scheme = if server.authorities_path.is_some() { "https" } else { "http" };
+    let mut addr = server.addr;
+    if addr.ip().is_unspecified() {
+        addr.set_ip(if addr.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+    }
+    format!("{scheme}://{addr}")
+}
+
+/// How the agent of the same process shows who it is: where there is TLS, it joins like any other.
+async fn access_for(agent: &AgentConfig, url: &str, server: &Ready) -> anyhow::Result<Access> {
+    let Some(authorities) = &server.authorities_path else {
+        return Ok(Access::Token(Token::new(server.token.clone())));
+    };
+    let client = Client::new(Target::new(url, &server.token)?.with_tls(believing(authorities)?))?;
+    // Whoever has the data folder of `berth dev` is the node: also where it was removed and made anew.
+    let node = Some(agent.name.clone().into());
+    let request = TokenRequest { role: Role::Agent, node, life_ms: None };
+    let token = client.make_token(&request, &new_key()).await?;
+    Ok(Access::Certificate { join: Some(token.token.parse()?) })
+}
+
+fn tell_how_to_use(url: &str, server: &Ready) -> anyhow::Result<()> {
+    let authorities = server.authorities_path.as_ref();
+    let authorities = authorities.map_or_else(String::new, |path| format!("export BERTH_CA={}\n  ", path.display()));
+    let token_file = server.token_path.display();
     print(&format!(
-        "berth dev is ready. In another terminal:\n\n  export BERTH_ADDR={url}\n  \
+        "berth dev is ready. In another terminal:\n\n  export BERTH_ADDR={url}\n  {authorities}\
          export BERTH_TOKEN=$(cat {token_file})\n  berth status\n\n"
     ))
 }

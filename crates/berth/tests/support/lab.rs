@@ -14,6 +14,8 @@ pub struct Lab {
     pub dir: tempfile::TempDir,
     /// Where its API is.
     pub addr: String,
+    /// The certificates by which it is believed.
+    pub ca: String,
     /// What opens it.
     pub token: String,
 }
@@ -29,10 +31,11 @@ impl Lab {
         // Not below /tmp: every node has a /tmp of its own.
         let dir = tempfile::Builder::new().prefix("berth-lab-test.").tempdir_in("/var/tmp").unwrap();
         let name = format!("t{}", std::process::id() % 1_000_000);
-        let mut lab = Lab { name, dir, addr: String::new(), token: String::new() };
+        let mut lab = Lab { name, dir, addr: String::new(), ca: String::new(), token: String::new() };
         let up = [&["lab", "up", "--agents", agents, "--name", &lab.name, "--json"], flags].concat();
         let shown: Value = serde_json::from_str(&lab.ok(&up)).unwrap();
         lab.addr = shown["addr"].as_str().unwrap().to_owned();
+        lab.ca = shown["ca_file"].as_str().unwrap().to_owned();
         lab.token = std::fs::read_to_string(shown["token_file"].as_str().unwrap()).unwrap().trim().to_owned();
         lab
     }
@@ -41,7 +44,7 @@ impl Lab {
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(BERTH);
         command.args(args).env("BERTH_LAB_DIR", self.dir.path());
-        command.env("BERTH_ADDR", &self.addr).env("BERTH_TOKEN", &self.token);
+        command.env("BERTH_ADDR", &self.addr).env("BERTH_CA", &self.ca).env("BERTH_TOKEN", &self.token);
         command
     }
 

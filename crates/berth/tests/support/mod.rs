@@ -88,11 +88,20 @@ impl Cluster {
 
     /// A server without any agent.
     pub fn server_only() -> Cluster {
+        Cluster::server_at("http")
+    }
+
+    /// The same, with TLS. An agent joins with what is in the file `join-token`.
+    pub fn secured() -> Cluster {
+        Cluster::server_at("https")
+    }
+
+    fn server_at(scheme: &str) -> Cluster {
         let dir = tempfile::Builder::new().prefix("berth-test.").tempdir().unwrap();
         let port = free_port();
         let mut cluster = Cluster {
             dir,
-            addr: format!("http://127.0.0.1:{port}"),
+            addr: format!("{scheme}://127.0.0.1:{port}"),
             server: None,
             agent: None,
             agent_flags: Vec::new(),
@@ -105,22 +114,30 @@ impl Cluster {
 
     /// Starts the server and waits for its token.
     pub fn start_server(&mut self) {
-        let bind = self.addr.trim_start_matches("http://").to_owned();
+        let (_, bind) = self.addr.split_once("://").unwrap();
         let data = self.path("server");
         // An agent that starts slowly is not lost: what is tested here is something else.
-        let args = ["--data-dir", data.to_str().unwrap(), "--bind", &bind, "--heartbeat-grace", "60s"];
+        let tls = if self.is_secured() { "on" } else { "off" };
+        let args = ["--data-dir", data.to_str().unwrap(), "--bind", bind, "--heartbeat-grace", "60s", "--tls", tls];
         self.server = Some(self.role("server", &args));
-        let token = data.join("token");
-        until("the server's token", UP, || token.exists().then_some(()));
+        let last = data.join(if self.is_secured() { "ca.pem" } else { "token" });
+        until("the server's token", UP, || last.exists().then_some(()));
+    }
+
+    fn is_secured(&self) -> bool {
+        self.addr.starts_with("https")
     }
 
     /// Starts the agent.
     pub fn start_agent(&mut self) {
         let data = self.path("agent");
-        let token = self.path("server/token");
+        let (flag, token) = match self.is_secured() {
+            true => ("--join-token-file", self.path("join-token")),
+            false => ("--token-file", self.path("server/token")),
+        };
         let cgroup = self.cgroup();
         let mut args = vec!["--data-dir", data.to_str().unwrap(), "--server", &self.addr];
-        args.extend(["--token-file", token.to_str().unwrap(), "--name", "n1", "--address", "127.0.0.1"]);
+        args.extend([flag, token.to_str().unwrap(), "--name", "n1", "--address", "127.0.0.1"]);
         args.extend(["--cgroup-parent", &cgroup]);
         args.extend(self.agent_flags.iter().map(String::as_str));
         let child = self.role("agent", &args);
@@ -200,6 +217,9 @@ impl Cluster {
         let mut command = Command::new(BERTH);
         let token = fs::read_to_string(self.path("server/token")).unwrap_or_default();
         command.args(args).env("BERTH_ADDR", &self.addr).env("BERTH_TOKEN", token.trim()).stdin(Stdio::null());
+        if self.is_secured() {
+            command.env("BERTH_CA", self.path("server/ca.pem"));
+        }
         command
     }
 

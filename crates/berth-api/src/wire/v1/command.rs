@@ -4,7 +4,10 @@ use berth_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AllocId, CommandId, EventId, JobId, Namespace, NodeId, Number, PolicyName, Time};
+use super::{
+    AllocId, AuthorityId, CommandId, EventId, JobId, Namespace, NodeId, NodeName, Number, PolicyName, Role, Time,
+    TokenId,
+};
 
 /// What came of an accepted command. What it tells is durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -47,6 +50,33 @@ pub enum CommandOutcome {
         version: Number,
         /// Whether the command changed anything.
         changed: bool,
+    },
+    /// The certificate authority signs.
+    AuthoritySigns {
+        /// Which.
+        authority: AuthorityId,
+    },
+    /// The certificate authority is believed no more.
+    AuthorityRetired {
+        /// Which.
+        authority: AuthorityId,
+    },
+    /// The join token lets a machine in.
+    TokenMade {
+        /// Which.
+        token: TokenId,
+    },
+    /// The machine has joined.
+    Joined {
+        /// As what.
+        role: Role,
+        /// Under which name.
+        name: NodeName,
+    },
+    /// The node is shut out.
+    NodeRevoked {
+        /// Which.
+        name: NodeName,
     },
 }
 
@@ -113,6 +143,17 @@ impl From<model::CommandOutcome> for CommandOutcome {
             model::CommandOutcome::Policy { name, version, changed } => {
                 CommandOutcome::Policy { name: name.into(), version: Number(version.0), changed }
             }
+            model::CommandOutcome::Trust(outcome) => match outcome {
+                model::TrustOutcome::Signs(authority) => CommandOutcome::AuthoritySigns { authority: authority.into() },
+                model::TrustOutcome::Retired(authority) => {
+                    CommandOutcome::AuthorityRetired { authority: authority.into() }
+                }
+                model::TrustOutcome::Token(token) => CommandOutcome::TokenMade { token: token.into() },
+                model::TrustOutcome::Joined { role, name, key: _ } => {
+                    CommandOutcome::Joined { role: role.into(), name: name.into() }
+                }
+                model::TrustOutcome::Revoked(name) => CommandOutcome::NodeRevoked { name: name.into() },
+            },
         }
     }
 }

@@ -243,6 +243,19 @@ impl ToWire for model::Node {
     }
 }
 
+fn trust(what: &model::TrustHappening) -> Happening {
+    use model::TrustHappening as Model;
+    match what {
+        Model::AuthorityAdded(authority) => Happening::AuthorityAdded { authority: (*authority).into() },
+        Model::AuthorityRetired(authority) => Happening::AuthorityRetired { authority: (*authority).into() },
+        Model::TokenMade { role, node, expires } => {
+            Happening::TokenMade { role: (*role).into(), node: node.clone().map(NodeName), expires: (*expires).into() }
+        }
+        Model::Joined { role, name } => Happening::Joined { role: (*role).into(), name: name.clone().into() },
+        Model::Revoked(name) => Happening::NodeRevoked { name: name.clone().into() },
+    }
+}
+
 impl ToWire for model::LedgerEntry {
     type Wire = Event;
     fn to_wire(&self, names: &dyn NodeNames) -> Event {
@@ -312,6 +325,7 @@ impl ToWire for model::Happening {
             Model::PolicyChanged { name, version } => {
                 Happening::PolicyChanged { name: name.clone().into(), version: Number(version.0) }
             }
+            Model::Trust(what) => trust(what),
         }
     }
 }

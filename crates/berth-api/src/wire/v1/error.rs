@@ -4,6 +4,8 @@ use berth_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Time;
+
 /// The body of every answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
@@ -141,6 +143,27 @@ impl std::fmt::Display for ErrorInfo {
     }
 }
 
+/// Why a machine may not join.
+fn join(why: model::JoinRefusal) -> ErrorInfo {
+    let anew = "make a token for this machine with `berth token create`";
+    let (message, remedy) = match why {
+        model::JoinRefusal::UnknownToken => ("the cluster knows no such join token".to_owned(), anew),
+        model::JoinRefusal::Expired { at } => (format!("the join token expired at {}", Time(at)), anew),
+        model::JoinRefusal::Used { at } => {
+            let message = format!("the join token was used by another machine at {}", Time(at));
+            (message, "make another one with `berth token create`; if nobody should have used it, see `berth events`")
+        }
+        model::JoinRefusal::OtherRole { role } => (format!("the join token is for the role `{role}`"), anew),
+        model::JoinRefusal::OtherNode => ("the join token is for another node".to_owned(), anew),
+        model::JoinRefusal::NameTaken => (
+            "a node of this name is in the cluster, with another key".to_owned(),
+            "give this one another name; or, if it takes the other one's place, make a token that names it, with \
+             `berth token create --node NAME`",
+        ),
+    };
+    ErrorInfo::new(ErrorKind::Forbidden, message).at("body.token").remedy(remedy)
+}
+
 impl From<model::Refusal> for ErrorInfo {
     fn from(refusal: model::Refusal) -> ErrorInfo {
         match refusal {
@@ -172,6 +195,20 @@ impl From<model::Refusal> for ErrorInfo {
                 ErrorInfo::new(ErrorKind::Conflict, format!("the policy is of version {version}: somebody changed it"))
                     .at("query")
                     .remedy("look at what holds now with `berth policy show`, and name its version")
+            }
+            model::Refusal::Join(why) => join(why),
+            model::Refusal::NoSuchMember(node) => {
+                ErrorInfo::new(ErrorKind::NotFound, format!("no node {node} is in the cluster"))
+                    .remedy("`berth node list` lists the nodes; one that was shut out is not in any more")
+            }
+            model::Refusal::NoSuchAuthority(authority) => {
+                ErrorInfo::new(ErrorKind::NotFound, format!("no certificate authority {authority}"))
+                    .remedy("`berth ca list` lists them")
+            }
+            model::Refusal::AuthorityChanged { signs } => {
+                let signs = signs.map_or_else(|| "none".to_owned(), |signs| signs.to_string());
+                ErrorInfo::new(ErrorKind::Conflict, format!("another certificate authority signs by now: {signs}"))
+                    .remedy("`berth ca list` lists them; ask again if another one is still wanted")
             }
             model::Refusal::NotLeader => {
                 ErrorInfo::new(ErrorKind::Unavailable, "this server does not lead, or has just lost the lead")

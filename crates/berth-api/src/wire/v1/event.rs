@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{AllocId, Cause, EventId, Exit, JobId, JobOutcome, NodeRef, Number, Outcome, PolicyName, TaskName, Time};
+use super::{
+    AllocId, AuthorityId, Cause, EventId, Exit, JobId, JobOutcome, NodeName, NodeRef, Number, Outcome, PolicyName,
+    Role, TaskName, Time,
+};
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -154,5 +157,37 @@ pub enum Happening {
         name: PolicyName,
         /// Its version.
         version: Number,
+    },
+    /// A certificate authority signs from now on.
+    AuthorityAdded {
+        /// Which.
+        authority: AuthorityId,
+    },
+    /// A certificate authority is believed no more.
+    AuthorityRetired {
+        /// Which.
+        authority: AuthorityId,
+    },
+    /// A join token lets a machine in.
+    TokenMade {
+        /// What may join with it.
+        role: Role,
+        /// The only node that may.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<NodeName>,
+        /// Until when.
+        expires: Time,
+    },
+    /// A machine has joined.
+    Joined {
+        /// As what.
+        role: Role,
+        /// Under which name.
+        name: NodeName,
+    },
+    /// A node was shut out.
+    NodeRevoked {
+        /// Which.
+        name: NodeName,
     },
 }

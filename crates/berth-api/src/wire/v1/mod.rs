@@ -29,6 +29,7 @@ mod spec;
 mod status;
 mod task;
 mod text;
+mod trust;
 mod tunnel;
 mod why;
 
@@ -54,6 +55,7 @@ pub use spec::*;
 pub use status::*;
 pub use task::*;
 pub use text::*;
+pub use trust::*;
 pub use tunnel::*;
 pub use why::*;
 

@@ -354,6 +354,19 @@ impl fmt::Display for Happening {
             Happening::AllocStopping { alloc, job } => write!(f, "{alloc} of {job} is stopping"),
             Happening::AllocEnded { alloc, job, outcome } => write!(f, "{alloc} of {job} ended: {outcome}"),
             Happening::PolicyChanged { name, version } => write!(f, "policy {name} holds, as version {version}"),
+            Happening::AuthorityAdded { authority } => write!(f, "certificate authority {authority} signs"),
+            Happening::AuthorityRetired { authority } => {
+                write!(f, "certificate authority {authority} is believed no more")
+            }
+            Happening::TokenMade { role, node: None, expires } => {
+                write!(f, "a join token for one {role} was made, good until {expires}")
+            }
+            Happening::TokenMade { role, node: Some(node), expires } => {
+                write!(f, "a join token for the {role} of node {node} was made, good until {expires}")
+            }
+            Happening::Joined { role: Role::Agent, name } => write!(f, "node {name} has joined"),
+            Happening::Joined { role: Role::Server, name } => write!(f, "server {name} has joined"),
+            Happening::NodeRevoked { name } => write!(f, "node {name} was shut out"),
         }
     }
 }

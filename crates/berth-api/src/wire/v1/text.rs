@@ -186,6 +186,16 @@ text!(
     DeviceName, "The name of a wish for devices within its group.", "gpu"
 );
 text!(
+    /// A certificate authority's id.
+    AuthorityId, "A certificate authority: the SHA-256 of its certificate.",
+    "1f0e2d3c4b5a69788796a5b4c3d2e1f01f0e2d3c4b5a69788796a5b4c3d2e1f0"
+);
+text!(
+    /// A join token's id.
+    TokenId, "A join token: the SHA-256 of its secret.",
+    "1f0e2d3c4b5a69788796a5b4c3d2e1f01f0e2d3c4b5a69788796a5b4c3d2e1f0"
+);
+text!(
     /// A policy's name.
     PolicyName, "The name of a placement policy.", "balanced"
 );

@@ -10,12 +10,13 @@ use std::process::{ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use berth_api::client::{Client, Target};
+use berth_api::client::{Client, Target, new_key};
+use berth_api::wire::v1 as wire;
 use berth_lab::{DEFAULT_DIR, Down, Lab, LabName, LabsDir, NodeFile, NodeName, NodeSpec, NodeStatus, RoleStatus};
 use serde::Serialize;
 
 use self::nodes::NodeSettings;
-use super::capture;
+use super::{believing, capture};
 use crate::args::{LabCommand, LabNode};
 use crate::exit::{Status, failed};
 use crate::output::{Format, Progress, print, table};
@@ -28,6 +29,10 @@ const SERVER: &str = "server-1";
 const SERVERS: &str = "server-";
 /// Where the server writes its token, below `/var/lib/berth`.
 const TOKEN: &str = "server/token";
+/// Where it writes the certificates by which it is believed.
+const AUTHORITIES: &str = "server/ca.pem";
+/// Where a node finds what it joins with.
+const JOIN_TOKEN: &str = "join-token";
 /// How long a node may take to be ready, on a machine that is busy with other nodes.
 const READY: Duration = Duration::from_secs(60);
 /// How often to ask.
@@ -145,7 +150,7 @@ async fn up(
             let client = start_servers(lab, servers)?;
             let count = agents.len();
             progress.say(format!("lab {name}: starting {count} agents"));
-            start_agents(lab, agents, told)?;
+            start_agents(lab, &client, agents, told)?;
             progress.say(format!("lab {name}: waiting for {count} nodes"));
             handle.block_on(wait_for_nodes(&client, u32::try_from(count)?))
         })
@@ -161,26 +166,47 @@ async fn up(
 /// Starts the servers: one that keeps the state itself, or several on an etcd.
 fn start_servers(lab: &mut Lab, servers: &[NodeName]) -> anyhow::Result<Client> {
     let etcd = if servers.len() == 1 { None } else { Some(etcd::start(lab)?) };
-    let mut token = None;
+    let mut first: Option<First> = None;
     for node in servers {
+        let join_token = first.as_ref().map(|first| join_token(&first.client, wire::Role::Server, None)).transpose()?;
         lab.add_node(node, |address| {
             let bind = bind(address);
             let mut command = vec!["berth", "server", "--data-dir", "/var/lib/berth/server", "--bind", &bind];
             command.extend(etcd.iter().flat_map(|members| ["--etcd", members.as_str()]));
-            // All have the token that the first one has made.
-            let files = token.iter().map(|content: &Vec<u8>| NodeFile { path: TOKEN.into(), content: content.clone() });
-            NodeSpec { command: words(&command), files: files.collect(), ..NodeSpec::default() }
+            let mut files = Vec::new();
+            if let Some((first, join_token)) = first.as_ref().zip(join_token) {
+                command.extend(["--join", &first.url, "--join-token-file", "/var/lib/berth/join-token"]);
+                files.push(NodeFile { path: JOIN_TOKEN.into(), content: join_token });
+            }
+            NodeSpec { command: words(&command), files, ..NodeSpec::default() }
         })?;
-        token = Some(lab.wait_file(node, Path::new(TOKEN), READY)?);
+        lab.wait_file(node, Path::new(AUTHORITIES), READY)?;
         lab.wait_port(node, PORT, READY)?;
+        if first.is_none() {
+            first = Some(First { url: url(lab)?, client: client(lab)? });
+        }
     }
     client(lab)
 }
 
-fn start_agents(lab: &mut Lab, agents: &[NodeName], told: &NodeSettings) -> anyhow::Result<()> {
-    let token = lab.read_file(&node_name(SERVER)?, Path::new(TOKEN))?;
+/// The first server, by which the others join.
+struct First {
+    url: String,
+    client: Client,
+}
+
+/// What a node joins with.
+fn join_token(client: &Client, role: wire::Role, node: Option<&NodeName>) -> anyhow::Result<Vec<u8>> {
+    let node = node.map(|node| node.as_str().parse()).transpose()?;
+    let request = wire::TokenRequest { role, node, life_ms: None };
+    let token = tokio::runtime::Handle::current().block_on(client.make_token(&request, &new_key()))?;
+    Ok(token.token.into_bytes())
+}
+
+fn start_agents(lab: &mut Lab, client: &Client, agents: &[NodeName], told: &NodeSettings) -> anyhow::Result<()> {
     let url = url(lab)?;
     for node in agents {
+        let token = join_token(client, wire::Role::Agent, Some(node))?;
         lab.add_node(node, |address| NodeSpec {
             command: words(&[
                 "berth",
@@ -191,15 +217,15 @@ fn start_agents(lab: &mut Lab, agents: &[NodeName], told: &NodeSettings) -> anyh
                 "/var/lib/berth/agent",
                 "--server",
                 &url,
-                "--token-file",
-                "/var/lib/berth/token",
+                "--join-token-file",
+                "/var/lib/berth/join-token",
                 "--name",
                 node.as_str(),
                 "--address",
                 &address.to_string(),
             ]),
             files: vec![
-                NodeFile { path: PathBuf::from("token"), content: token.clone() },
+                NodeFile { path: JOIN_TOKEN.into(), content: token },
                 NodeFile { path: PathBuf::from("agent.toml"), content: told.of(node).as_bytes().to_vec() },
             ],
             ..NodeSpec::default()
@@ -219,7 +245,7 @@ fn bind(address: Ipv4Addr) -> String {
 /// The servers' addresses, as clients and agents take them.
 fn url(lab: &Lab) -> anyhow::Result<String> {
     let nodes = lab.status()?.into_iter().filter(|node| node.name.as_str().starts_with(SERVERS));
-    Ok(nodes.map(|node| format!("http://{}", bind(node.address))).collect::<Vec<_>>().join(","))
+    Ok(nodes.map(|node| format!("https://{}", bind(node.address))).collect::<Vec<_>>().join(","))
 }
 
 fn token(lab: &Lab) -> anyhow::Result<String> {
@@ -228,7 +254,13 @@ fn token(lab: &Lab) -> anyhow::Result<String> {
 }
 
 fn client(lab: &Lab) -> anyhow::Result<Client> {
-    Ok(Client::new(Target::new(&url(lab)?, &token(lab)?)?)?)
+    let target = Target::new(&url(lab)?, &token(lab)?)?;
+    Ok(Client::new(target.with_tls(believing(&authorities(lab)?)?))?)
+}
+
+/// The file with the certificates by which the lab's servers are believed.
+fn authorities(lab: &Lab) -> anyhow::Result<PathBuf> {
+    Ok(lab.node_dir(&node_name(SERVER)?).join("data").join(AUTHORITIES))
 }
 
 async fn wait_for_nodes(client: &Client, wanted: u32) -> anyhow::Result<()> {
@@ -252,6 +284,8 @@ struct Shown {
     name: String,
     /// For `BERTH_ADDR`.
     addr: String,
+    /// For `BERTH_CA`.
+    ca_file: PathBuf,
     /// A file with what belongs into `BERTH_TOKEN`.
     token_file: PathBuf,
     nodes: Vec<ShownNode>,
@@ -294,6 +328,7 @@ fn status(lab: &Lab, format: Format) -> anyhow::Result<()> {
     let all = Shown {
         name: lab.name().to_string(),
         addr: url(lab)?,
+        ca_file: authorities(lab)?,
         token_file: lab.node_dir(&node_name(SERVER)?).join("data").join(TOKEN),
         nodes: lab.status()?.into_iter().map(shown).collect(),
     };
@@ -311,14 +346,19 @@ fn status(lab: &Lab, format: Format) -> anyhow::Result<()> {
 struct Env {
     #[serde(rename = "BERTH_ADDR")]
     addr: String,
+    #[serde(rename = "BERTH_CA")]
+    ca: PathBuf,
     #[serde(rename = "BERTH_TOKEN")]
     token: String,
 }
 
 /// As lines that a shell evaluates.
 fn show_env(lab: &Lab, format: Format) -> anyhow::Result<()> {
-    let env = Env { addr: url(lab)?, token: token(lab)? };
-    format.show(&env, |env| format!("export BERTH_ADDR={}\nexport BERTH_TOKEN={}\n", env.addr, env.token))
+    let env = Env { addr: url(lab)?, ca: authorities(lab)?, token: token(lab)? };
+    format.show(&env, |Env { addr, ca, token }| {
+        let ca = ca.display();
+        format!("export BERTH_ADDR={addr}\nexport BERTH_CA='{ca}'\nexport BERTH_TOKEN={token}\n")
+    })
 }
 
 /// What came of `lab down`.
