@@ -248,7 +248,7 @@ impl Node {
                         self.crowd.late.fetch_add(1, Ordering::Relaxed);
                     }
                     // Every second one is a question: the server does not repeat itself sooner.
-                    let question = self.serial % 2 == 0;
+                    let question = self.serial.is_multiple_of(2);
                     asked = question.then(Instant::now);
                     let digest = if question { Digest(1) } else { self.digest };
                     if stream.reports.send(self.report(digest)).await.is_err() {

@@ -194,7 +194,10 @@ pub(super) fn broken(source: reqwest::Error, operation: &'static str, addr: &str
 fn distrust(error: &reqwest::Error) -> Option<String> {
     match of_tls(error)? {
         rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) => Some(other.0.to_string()),
-        error @ rustls::Error::InvalidCertificate(_) => Some(error.to_string()),
+        error @ rustls::Error::InvalidCertificate(_) => Some(format!("{error}; {}", super::NAME_AUTHORITIES)),
+        rustls::Error::InvalidMessage(_) => {
+            Some("it does not speak TLS; does its address begin with http://?".to_owned())
+        }
         _ => None,
     }
 }

@@ -16,6 +16,10 @@ const CONNECT_TURN: Duration = Duration::from_secs(2);
 /// machine is gone before the next leader misses it.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
 
+/// What to do where nobody has said whom to believe.
+pub(super) const NAME_AUTHORITIES: &str =
+    "name the cluster's authorities with BERTH_CA: a copy of `ca.pem` in a server's data folder";
+
 /// How connections to servers are secured: whom to believe, and what to show. It can change; copies share it.
 #[derive(Clone, Debug)]
 pub struct Tls(Arc<RwLock<rustls::ClientConfig>>);
@@ -157,7 +161,14 @@ impl Target {
     }
 
     fn built(&self, client: Result<reqwest::Client, reqwest::Error>) -> Result<reqwest::Client, ClientError> {
-        client.map_err(|source| ClientError::Setup { addr: self.addr().to_owned(), source })
+        let addr = self.addr().to_owned();
+        client.map_err(|source| match self.security() {
+            Security::Public => {
+                let problem = format!("this machine knows no certificates by which it could; {NAME_AUTHORITIES}");
+                ClientError::Untrusted { addr, problem }
+            }
+            Security::Plain | Security::Tls(_) => ClientError::Setup { addr, source },
+        })
     }
 }
 

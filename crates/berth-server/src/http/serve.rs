@@ -1,19 +1,21 @@
 //! Connections: accepted up to a bound, served in HTTP/1.1 or HTTP/2, and ended when they are without a request for too
 //! long, or when the server stops.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::response::Response;
-use berth_api::wire::v1 as wire;
+use berth_api::wire::v1::{self as wire, ErrorBody, ErrorInfo, ErrorKind};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -78,7 +80,7 @@ impl Serving {
     async fn connection(&self, stream: TcpStream) {
         let Some(acceptor) = &self.tls else { return self.requests(stream, &Link::Plain).await };
         // Whoever is slow with it has its place for no longer than one who never asks.
-        let handshake = tokio::time::timeout(self.limits.first_request, acceptor.accept(stream));
+        let handshake = tokio::time::timeout(self.limits.first_request, handshake(acceptor, stream));
         match self.stop.run_until_cancelled(handshake).await {
             Some(Ok(Ok(stream))) => {
                 let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
@@ -128,6 +130,29 @@ impl Serving {
         self.stop.cancelled().await;
         tokio::time::sleep(time).await;
     }
+}
+
+/// A connection with TLS. Whoever begins with a request in the clear is told so, in the clear.
+async fn handshake(acceptor: &TlsAcceptor, mut stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// What a handshake begins with.
+    const HANDSHAKE: u8 = 0x16;
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    if first[0] != HANDSHAKE && first[0].is_ascii_uppercase() {
+        let error = ErrorInfo::new(ErrorKind::BadRequest, "this server speaks TLS alone, and the request came without")
+            .remedy(
+                "use https://, and name the cluster's authorities with BERTH_CA (`ca.pem` in a server's data folder)",
+            );
+        let body = serde_json::to_string(&ErrorBody { error }).expect("an error is plain data");
+        let head = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length";
+        stream.write_all(format!("{head}: {}\r\n\r\n{body}", body.len()).as_bytes()).await?;
+        // What it sent is read before the end, or the end would be a reset, and the answer lost.
+        stream.shutdown().await?;
+        let mut sent = (&mut stream).take(HEADER_BYTES as u64);
+        tokio::io::copy(&mut sent, &mut tokio::io::sink()).await?;
+        return Err(io::Error::other("a request came without TLS"));
+    }
+    acceptor.accept(stream).await
 }
 
 fn builder(limits: &ConnectionLimits) -> Builder<TokioExecutor> {

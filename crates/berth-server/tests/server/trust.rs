@@ -448,9 +448,20 @@ async fn rubbish_half_a_handshake_and_a_byte_now_and_then_hurt_nobody() {
         let mut answer = Vec::new();
         // An alert, or nothing; and then the end.
         let ended = tokio::time::timeout(SOON, peer.read_to_end(&mut answer)).await;
-        assert!(ended.is_ok() && answer.len() < 100, "{} bytes", answer.len());
+        assert!(ended.is_ok() && answer.len() < 1_000, "{} bytes", answer.len());
     }
     tokio::time::timeout(SOON, dripping).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_with_tls_where_there_is_none_or_without_is_told() {
+    let (secured, plain) = (Secured::start().await, Cluster::start(StoreKind::Memory).await);
+    let without = Target::new(&format!("http://{}", secured.ready.addr), &secured.ready.token).unwrap();
+    let (kind, told) = refusal(Client::new(without).unwrap().nodes().await);
+    assert!(kind == ErrorKind::BadRequest && told.contains("speaks TLS alone"), "{told}");
+    let with = secured.client.target().at(&format!("https://{}", plain.ready.addr)).unwrap();
+    let error = Client::new(with).unwrap().nodes().await.unwrap_err();
+    assert!(error.to_string().contains("it does not speak TLS"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

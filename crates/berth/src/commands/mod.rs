@@ -111,7 +111,8 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
 fn start_log(command: &Command) -> anyhow::Result<()> {
     let level = match command {
         Command::Server(_) | Command::Agent(_) => "info",
-        _ => "warn",
+        // What it has to say of certificates, the error of the command says better.
+        _ => "warn,rustls_platform_verifier=off",
     };
     let wanted = variable("BERTH_LOG").unwrap_or_else(|| level.to_owned());
     let filter = EnvFilter::builder().parse(&wanted).map_err(|error| {
