@@ -169,6 +169,27 @@ async fn without_a_majority_commits_fail_in_time_and_what_comes_after_is_refused
 }
 
 #[tokio::test]
+async fn a_transaction_that_writes_nothing_needs_a_majority_too() {
+    let mut etcd = TestEtcd::start(3, &[]);
+    let leader = etcd.leader();
+    // Whatever the others know: it asks the one that can answer by itself.
+    let alone = EtcdOptions { endpoints: vec![etcd.endpoints()[leader].clone()], ..etcd.options() };
+    let store = open(&alone).await;
+    store.commit(put("epoch", "1")).await.unwrap();
+    let proof = || Transaction { guards: vec![epoch("1")], operations: Vec::new() };
+    assert_eq!(store.commit(proof()).await.unwrap(), Applied::At(store.get(b"epoch").await.unwrap().1));
+    for member in (0..3).filter(|member| *member != leader) {
+        etcd.freeze(member, true);
+    }
+    // The leader alone has the key as it was written; that it still leads it cannot know.
+    assert!(store.commit(proof()).await.is_err());
+    for member in (0..3).filter(|member| *member != leader) {
+        etcd.freeze(member, false);
+    }
+    etcd.kill(leader);
+}
+
+#[tokio::test]
 async fn a_full_etcd_says_so_and_takes_writes_again_when_room_was_made() {
     let etcd = TestEtcd::start(1, &["--quota-backend-bytes=16777216"]);
     let store = Etcd::open(etcd.options()).await.unwrap();

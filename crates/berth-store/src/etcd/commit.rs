@@ -75,7 +75,9 @@ pub(super) async fn run(link: Link, mut queue: mpsc::Receiver<Write>, written: A
             next = pack.join(write);
         }
         let result = carry_out(&link, &pack.transaction).await;
-        if let Ok(Applied::At(_)) = result {
+        if let Ok(Applied::At(_)) = result
+            && !pack.transaction.operations.is_empty()
+        {
             written.revisions.fetch_add(1, Ordering::Relaxed);
             written.bytes.fetch_add(u64::try_from(pack.bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
         }
@@ -98,7 +100,12 @@ pub(super) async fn run(link: Link, mut queue: mpsc::Receiver<Write>, written: A
 
 async fn carry_out(link: &Link, transaction: &Transaction) -> Result<Applied, EtcdError> {
     let compares: Vec<Compare> = transaction.guards.iter().map(|guard| compare(link, guard)).collect();
-    let operations: Vec<TxnOp> = transaction.operations.iter().map(|operation| write(link, operation)).collect();
+    let mut operations: Vec<TxnOp> = transaction.operations.iter().map(|operation| write(link, operation)).collect();
+    if operations.is_empty() {
+        // A transaction without any would be answered by one member alone, as it was at some time. Reading makes it
+        // ask the others: what it is told is as new as if it had written.
+        operations.extend(transaction.guards.first().map(|guard| TxnOp::get(link.full(guard_key(guard)), None)));
+    }
     let mut client = link.client.kv_client();
     let answer = within("commit", client.txn(Txn::new().when(compares).and_then(operations))).await?;
     Ok(if answer.succeeded() { Applied::At(newest(answer.header())) } else { Applied::Refused })
