@@ -1,9 +1,9 @@
 //! The drive loop around the node core: waits for events, steps, performs effects. Decides nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use berth_model::{NodeCondition, NodeReport, Timestamp};
+use berth_model::{AllocId, BootTime, NodeCondition, NodeReport, Timestamp};
 use berth_node::{Core, Effect, Event};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,9 @@ use crate::work::Workers;
 /// Events taken in one turn, at most: their writes to the ledger share one sync.
 const BATCH: usize = 256;
 
+/// Reports whose moments are remembered until they are answered.
+const UNANSWERED: usize = 1024;
+
 /// What the link to the server tells the loop.
 #[derive(Debug)]
 pub enum LinkEvent {
@@ -24,6 +27,13 @@ pub enum LinkEvent {
     Connected(watch::Sender<Option<NodeReport>>),
     /// Something for the core.
     Core(Box<Event>),
+    /// The server has answered a report of this stream: the leases of these allocations begin anew.
+    Leased {
+        /// The report's number.
+        serial: u64,
+        /// Which.
+        allocs: Vec<AllocId>,
+    },
     /// The stream ended.
     Disconnected,
 }
@@ -44,6 +54,8 @@ pub struct Driver {
     pub events: mpsc::Receiver<Event>,
     /// Where reports go while connected.
     pub reports: Option<watch::Sender<Option<NodeReport>>>,
+    /// When the latest reports of this stream were handed on to be sent.
+    pub sent: BTreeMap<u64, BootTime>,
     /// What was sent last on the streams before.
     pub last: Option<NodeReport>,
     /// When the core wants to be woken.
@@ -82,9 +94,15 @@ impl Driver {
         match event {
             LinkEvent::Connected(reports) => {
                 self.reports = Some(reports);
+                self.sent.clear();
                 None
             }
             LinkEvent::Core(event) => Some(*event),
+            LinkEvent::Leased { serial, allocs } => {
+                self.sent = self.sent.split_off(&serial);
+                let since = *self.sent.get(&serial)?;
+                Some(Event::Leased { since, allocs })
+            }
             LinkEvent::Disconnected => {
                 self.last = self.reports.take().and_then(|reports| reports.send_replace(None)).or(self.last.take());
                 Some(Event::Disconnected)
@@ -113,19 +131,32 @@ impl Driver {
             match effect {
                 Effect::RememberEpoch(_) | Effect::Remember(_) | Effect::Forget(_) => {}
                 Effect::Report(report) => {
+                    self.note_sent(report.serial);
                     if let Some(reports) = &self.reports {
                         reports.send_replace(Some(report));
                     }
                 }
-                Effect::ReportAgain { serial, conditions } => self.report_again(serial, &conditions),
+                Effect::ReportAgain { serial, conditions } => {
+                    self.note_sent(serial);
+                    self.report_again(serial, &conditions);
+                }
                 Effect::WakeAt(at) => self.wake = Some(at),
                 Effect::Prepare(_)
                 | Effect::Start { .. }
+                | Effect::Lease { .. }
                 | Effect::Signal { .. }
                 | Effect::EndOrphans(_)
                 | Effect::Remove(_)
                 | Effect::Purge(_) => self.workers.give(effect),
             }
+        }
+    }
+
+    /// A lease begins with the moment at which its report was sent, and no later.
+    fn note_sent(&mut self, serial: u64) {
+        self.sent.insert(serial, berth_runtime::boot_time());
+        if self.sent.len() > UNANSWERED {
+            self.sent.pop_first();
         }
     }
 
@@ -154,6 +185,7 @@ fn entries(effects: &[Effect]) -> Entries {
             }
             Effect::Prepare(_)
             | Effect::Start { .. }
+            | Effect::Lease { .. }
             | Effect::Signal { .. }
             | Effect::EndOrphans(_)
             | Effect::Remove(_)

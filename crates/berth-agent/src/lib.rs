@@ -72,7 +72,18 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     let core = Core::load(remembered.epoch, found, clock::now(), &mut first);
     let workers = Workers::new(runtime.clone(), events);
     let (link, events) = (from_link, to_loop);
-    let driver = Driver { core, ledger, workers, meter, link, events, reports: None, last: None, wake: None };
+    let driver = Driver {
+        core,
+        ledger,
+        workers,
+        meter,
+        link,
+        events,
+        reports: None,
+        sent: BTreeMap::new(),
+        last: None,
+        wake: None,
+    };
     driver.run(first, stop).await;
     linking.abort();
     collecting.abort();

@@ -129,6 +129,9 @@ impl Link {
                 FromServer::Order(Order::Desired(desired)) => {
                     self.tell(LinkEvent::Core(Box::new(Event::Desired(desired)))).await;
                 }
+                FromServer::Order(Order::Lease { serial, allocs }) => {
+                    self.tell(LinkEvent::Leased { serial, allocs }).await;
+                }
                 FromServer::Close { reason } => return Err(SessionError::Closed { reason }),
                 FromServer::OpenTunnel { id, wanted } => {
                     while tunnels.try_join_next().is_some() {}

@@ -54,6 +54,7 @@ fn subject(effect: &Effect) -> Option<AllocId> {
     match effect {
         Effect::Prepare(desired) => Some(desired.id),
         Effect::Start { alloc, .. }
+        | Effect::Lease { alloc, .. }
         | Effect::Signal { alloc, .. }
         | Effect::EndOrphans(alloc)
         | Effect::Remove(alloc)
@@ -127,6 +128,12 @@ impl Worker {
                     }
                 }
             }
+            Effect::Lease { until, .. } => {
+                // Without it the shim ends the tasks when the last one has passed, and tells.
+                if let Err(error) = self.runtime.lease(alloc, until).await {
+                    tracing::warn!(%alloc, reason = chain(&error), "the shim was not told of a new lease");
+                }
+            }
             Effect::Signal { task, run, signal, .. } => {
                 if let Err(error) = self.runtime.signal(alloc, &task, run, signal).await {
                     tracing::warn!(%alloc, %task, run, reason = chain(&error), "could not signal");
@@ -190,7 +197,7 @@ mod tests {
 
     use berth_model::{
         Driver, Goal, GroupSpec, Incarnation, JobId, JobKind, JobVersion, KillPolicy, Millis, Namespace, NetworkMode,
-        Resources, RestartPolicy, Rules, TaskSpec, UpdatePolicy,
+        OnPartition, Resources, RestartPolicy, Rules, TaskSpec, UpdatePolicy,
     };
     use berth_runtime::images::{Store, StoreConfig};
     use berth_runtime::{LogLimits, OciRuntime, RuntimeConfig, STARTING_AT_ONCE};
@@ -228,6 +235,7 @@ mod tests {
             tasks: vec![task],
             restart: RestartPolicy { attempts: 0, interval: Millis(1), delay: Millis(1), max_delay: Millis(1) },
             update: UpdatePolicy { max_parallel: 1, min_ready: Millis(0) },
+            on_partition: OnPartition::default(),
             meta: BTreeMap::new(),
         };
         DesiredAlloc {

@@ -7,9 +7,9 @@ use std::str::FromStr;
 use berth_api::jobfile::{from_json, parse, to_json};
 use berth_model::{
     AtMost, Bytes, Constraint, ContainerSpec, CpuMillis, DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec,
-    JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, NetworkMode, Operator, Ordering, Peer, Port, PortSpec,
-    Preemptible, Preference, Priority, Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength, TaskSpec,
-    Thousandths, UpdatePolicy, Weight,
+    JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, NetworkMode, OnPartition, Operator, Ordering, Peer, Port,
+    PortSpec, Preemptible, Preference, Priority, Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength,
+    TaskSpec, Thousandths, UpdatePolicy, Weight,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -194,13 +194,18 @@ fn group() -> impl Strategy<Value = GroupSpec> {
     });
     let update =
         (1..=100_000u32, time(0)).prop_map(|(max_parallel, min_ready)| UpdatePolicy { max_parallel, min_ready });
-    let demands = (vec(constraint(), 0..3), rules());
+    let on_partition = prop_oneof![
+        Just(OnPartition::Keep),
+        (0..=7 * 24 * 3600 * 1000u64).prop_map(|after| OnPartition::Replace { after: Millis(after) }),
+        (3_000..=7 * 24 * 3600 * 1000u64).prop_map(|lease| OnPartition::Fence { lease: Millis(lease) }),
+    ];
+    let demands = (vec(constraint(), 0..3), rules(), on_partition);
     let parts = (demands, any::<bool>(), restart, update, meta());
     (name(), 0..=100_000u32, tasks(), parts).prop_map(
-        |(name, count, tasks, ((constraints, rules), alone, restart, update, meta))| {
+        |(name, count, tasks, ((constraints, rules, on_partition), alone, restart, update, meta))| {
             let ports = tasks.iter().any(|t| !t.ports.is_empty());
             let network = if alone && !ports { NetworkMode::None } else { NetworkMode::Host };
-            GroupSpec { name, count, constraints, rules, network, tasks, restart, update, meta }
+            GroupSpec { name, count, constraints, rules, network, tasks, restart, update, on_partition, meta }
         },
     )
 }

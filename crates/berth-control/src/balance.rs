@@ -163,7 +163,8 @@ impl State {
         let settled = matches!(alloc.state, AllocState::Running { ready: Some(_), .. });
         let alone = self.index.slot(&alloc.job, &alloc.group, Slot::of(alloc)).is_some_and(|slot| slot.live.len() == 1);
         let rested = !self.policy.spec.balance.is_on() || !self.has_to_prove_itself(alloc, now);
-        settled && alone && rested && self.could_be_elsewhere(alloc)
+        let fenced = self.index.is_fenced(&alloc.job, alloc.version, &alloc.group);
+        settled && alone && rested && !fenced && self.could_be_elsewhere(alloc)
     }
 
     /// Whether a proposal can be done by all rules, tried on the board.

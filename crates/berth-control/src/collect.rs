@@ -91,6 +91,7 @@ impl Core {
         let lost = self.state.nodes.values().filter(|node| match node.state {
             NodeState::Lost { since, .. } => {
                 self.is_old(since, self.settings.keep_ended)
+                    && !self.state.index.live_on.contains_key(&node.id)
                     && self.links.get(&node.id).is_none_or(|link| link.session.is_none())
             }
             NodeState::Ready { .. } => false,
@@ -100,6 +101,7 @@ impl Core {
         for (node, name) in gone {
             self.state.delete_node(node);
             self.links.remove(&node);
+            self.leases.forget(node);
             self.mark_system_slots(node);
             let what = Happening::NodeCollected { node, name };
             self.state.note(self.now, Key::Node(node), cause.clone(), what);

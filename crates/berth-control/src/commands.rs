@@ -1,6 +1,6 @@
 //! Commands: who may ask, what was asked before, what is refused, and what is begun.
 
-use berth_model::control::{Effect, RequestId};
+use berth_model::control::{Effect, RequestId, Settings};
 use berth_model::{
     Alloc, AllocId, Cause, Command, CommandId, CommandOutcome, CommandRecord, CommandRequest, DeviceAmount, Gang,
     GroupSpec, Happening, Job, JobId, JobKind, JobSpec, JobState, JobVersion, Namespace, NetworkMode, Principal,
@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::digest::command_digest;
 use crate::index::Slot;
 use crate::journal::Key;
+use crate::partition::check_partition;
 use crate::pipeline::Held;
 use crate::state::{Room, outcome};
 
@@ -68,6 +69,7 @@ impl Core {
             Command::Enable(nodes) => self.enable(id, nodes)?,
             Command::SetPolicy { spec, after } => self.set_policy(id, *spec, after)?,
             Command::Trust(command) => self.change_trust(id, command)?,
+            Command::Abandon(nodes) => self.abandon(id, nodes)?,
         };
         self.fall_out_of_step();
         if command.plan.is_some() {
@@ -100,7 +102,7 @@ impl Core {
                 "ask in the namespace of the job",
             ));
         }
-        check_spec(&spec)?;
+        check_spec(&spec, &self.settings)?;
         let (job, key) = (spec.id.clone(), Key::Job(spec.id.clone()));
         let existing = self.state.jobs.get(&job);
         if let Some(old) = existing.filter(|old| old.spec.kind != spec.kind && self.state.index.live.contains_key(&job))
@@ -221,7 +223,7 @@ pub(crate) fn invalid(place: impl Into<String>, problem: String, remedy: &str) -
 
 /// The limits that hold for every specification, whatever made it. Job files are checked in more depth, with lines and
 /// columns, before they get here.
-fn check_spec(spec: &JobSpec) -> Result<(), Refusal> {
+fn check_spec(spec: &JobSpec, settings: &Settings) -> Result<(), Refusal> {
     if spec.priority.0 > 100 {
         return Err(invalid("priority", format!("{} is too high", spec.priority.0), "use 0 to 100"));
     }
@@ -230,12 +232,12 @@ fn check_spec(spec: &JobSpec) -> Result<(), Refusal> {
         return Err(invalid("groups", problem, "use 1 to 64 groups"));
     }
     for (at, group) in spec.groups.iter().enumerate() {
-        check_group(spec, at, group)?;
+        check_group(spec, at, group, settings)?;
     }
     Ok(())
 }
 
-fn check_group(spec: &JobSpec, at: usize, group: &GroupSpec) -> Result<(), Refusal> {
+fn check_group(spec: &JobSpec, at: usize, group: &GroupSpec, settings: &Settings) -> Result<(), Refusal> {
     let place = |rest: &str| format!("groups[{at}]{rest}");
     if spec.groups[..at].iter().any(|other| other.name == group.name) {
         return Err(invalid(place(".name"), format!("the name {} is used twice", group.name), "use each name once"));
@@ -251,6 +253,7 @@ fn check_group(spec: &JobSpec, at: usize, group: &GroupSpec) -> Result<(), Refus
         let problem = "with 0 nothing would ever be updated".to_owned();
         return Err(invalid(place(".update.max_parallel"), problem, "use at least 1"));
     }
+    check_partition(group, settings, place)?;
     if group.tasks.is_empty() || group.tasks.len() > limits::TASKS {
         return Err(invalid(place(".tasks"), format!("{} tasks", group.tasks.len()), "use 1 to 32 tasks"));
     }

@@ -7,6 +7,7 @@ use berth_model::{Cause, Meta, NodeId, Order, Timer, Timestamp};
 
 use crate::Settings;
 use crate::balance::Balancing;
+use crate::leases::Leases;
 use crate::nodes::Link;
 use crate::pace::Pace;
 use crate::pipeline::{Held, Lead, Pipeline};
@@ -29,6 +30,7 @@ pub struct Core {
     pub(crate) timers: Timers,
     pub(crate) sessions: BTreeMap<SessionId, NodeId>,
     pub(crate) links: BTreeMap<NodeId, Link>,
+    pub(crate) leases: Leases,
     pub(crate) now: Timestamp,
     /// The counters of the last commit that went out, or of the store.
     pub(crate) written: Meta,
@@ -60,6 +62,7 @@ impl Core {
             timers: Timers::default(),
             sessions: BTreeMap::new(),
             links: BTreeMap::new(),
+            leases: Leases::new(now),
             now,
             written,
             pace: Pace::Free,
@@ -185,6 +188,7 @@ impl Core {
                     out.push(Effect::Send { session, order: Order::Desired(*desired) });
                 }
             }
+            Held::Lease { node, asked } => self.lease(node, asked, out),
         }
     }
 
@@ -199,6 +203,8 @@ impl Core {
                 Due::Move(alloc) => self.move_due(alloc, due),
                 Due::Rested(alloc) => self.rested(alloc),
                 Due::Drain(node) => self.drain_due(node),
+                Due::GiveUp(node) => self.give_up(node),
+                Due::Lease => self.leases_due(),
                 Due::Collect => self.collect(due),
                 Due::Balance => self.balance_due(),
                 Due::OutOfPatience => self.out_of_patience(due),

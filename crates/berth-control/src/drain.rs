@@ -58,7 +58,7 @@ impl Core {
     }
 
     /// Refuses what names no node, too many, or one that is not there. Gives the first.
-    fn known_nodes(&self, nodes: &BTreeSet<NodeId>) -> Result<Key, Refusal> {
+    pub(crate) fn known_nodes(&self, nodes: &BTreeSet<NodeId>) -> Result<Key, Refusal> {
         let few = "name at least one node, and at most 10000 at once";
         let first = nodes.first().ok_or_else(|| invalid("nodes", "no node is named".to_owned(), few))?;
         if nodes.len() > limits::NODES_OF_COMMAND {

@@ -86,6 +86,8 @@ struct Template {
     digests: BTreeMap<GroupName, u64>,
     /// The jobs to which a group has a relation.
     names: BTreeSet<JobId>,
+    /// The groups that are fenced.
+    fenced: BTreeSet<GroupName>,
     /// Whether a group has rules of any kind.
     ruled: bool,
     /// Its priority, where its allocations may be made to go for others.
@@ -111,6 +113,8 @@ pub(crate) struct Index {
     pub(crate) moves: BTreeMap<AllocId, AllocId>,
     pub(crate) live_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) ended_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
+    /// Those of `live_on` that are fenced.
+    pub(crate) fenced_on: BTreeMap<NodeId, BTreeSet<AllocId>>,
     pub(crate) waiting: BTreeMap<ClassKey, BTreeSet<AllocId>>,
     /// Of each of these classes, what one needs: asked for all of them whenever room appears.
     pub(crate) needs: BTreeMap<ClassKey, Need>,
@@ -152,6 +156,11 @@ impl Index {
         self.templates.get(&(job.clone(), version))?.digests.get(group).copied()
     }
 
+    /// Whether the group is fenced in this version of the job.
+    pub(crate) fn is_fenced(&self, job: &JobId, version: JobVersion, group: &GroupName) -> bool {
+        self.templates.get(&(job.clone(), version)).is_some_and(|template| template.fenced.contains(group))
+    }
+
     pub(crate) fn add_templates(&mut self, version: JobVersion, spec: &JobSpec) {
         let key = (spec.id.clone(), version);
         if self.templates.contains_key(&key) {
@@ -167,7 +176,9 @@ impl Index {
         if let Some(priority) = preemptible {
             *self.preemptible.entry(priority).or_default() += 1;
         }
-        self.templates.insert(key, Template { digests: digests.collect(), names, ruled, preemptible });
+        let fenced = spec.groups.iter().filter(|group| group.lease().is_some()).map(|group| group.name.clone());
+        let (digests, fenced) = (digests.collect(), fenced.collect());
+        self.templates.insert(key, Template { digests, names, fenced, ruled, preemptible });
     }
 
     /// The jobs of which some version has a relation to this one.
@@ -240,6 +251,9 @@ impl Index {
         if let Some(placement) = alloc.placement() {
             let on = if alloc.is_ended() { &mut self.ended_on } else { &mut self.live_on };
             on.entry(placement.node).or_default().insert(alloc.id);
+            if !alloc.is_ended() && self.is_fenced(&alloc.job, alloc.version, &alloc.group) {
+                self.fenced_on.entry(placement.node).or_default().insert(alloc.id);
+            }
         }
         if is_leaving_for_another(alloc) {
             self.preempted.insert(alloc.id);
@@ -307,6 +321,7 @@ impl Index {
         if let Some(placement) = alloc.placement() {
             let on = if alloc.is_ended() { &mut self.ended_on } else { &mut self.live_on };
             drop_member(on, &placement.node, alloc.id);
+            drop_member(&mut self.fenced_on, &placement.node, alloc.id);
         }
         self.preempted.remove(&alloc.id);
         self.preempting.remove(&alloc.id);
@@ -393,6 +408,10 @@ fn template_digest(spec: &JobSpec, group: &GroupName) -> u64 {
         group.network.hash(&mut hasher);
         group.tasks.hash(&mut hasher);
         group.restart.hash(&mut hasher);
+        // Agents and shims have to know of this alone; what else is said of partitions holds for what runs already.
+        if let Some(lease) = group.lease() {
+            lease.hash(&mut hasher);
+        }
     }
     hasher.finish()
 }

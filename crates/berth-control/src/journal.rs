@@ -131,6 +131,7 @@ impl Journal {
 }
 
 /// A commit's worth of the journal.
+#[derive(Default)]
 pub(crate) struct Cut {
     pub(crate) mutations: Vec<Mutation>,
     pub(crate) effects: Vec<Held>,

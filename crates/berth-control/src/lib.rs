@@ -13,10 +13,12 @@ mod digest;
 mod drain;
 mod index;
 mod journal;
+mod leases;
 mod lifecycle;
 mod moves;
 mod nodes;
 mod pace;
+mod partition;
 mod pipeline;
 mod plan;
 #[cfg(feature = "planted-bugs")]

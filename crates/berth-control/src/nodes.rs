@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_model::control::{Effect, SessionId};
 use berth_model::{
     AgentKey, Alloc, AllocId, AllocState, Cause, Desired, DesiredAlloc, Digest, Goal, Happening, Hello, Millis, Node,
-    NodeCondition, NodeId, NodeName, NodeReport, NodeState, Order, Outcome, Timer, Timestamp, limits,
+    NodeCondition, NodeId, NodeName, NodeReport, NodeState, Order, Timer, Timestamp, limits,
 };
 
 use crate::core::Core;
@@ -218,7 +218,7 @@ impl Core {
         if self.state.bug == Some(crate::planted::Bug::LossForgetsAllocs) {
             return;
         }
-        self.bury(id, &Cause::Event(event));
+        self.give_up_after(id, &Cause::Event(event));
         self.mark_system_slots(id);
     }
 
@@ -234,13 +234,6 @@ impl Core {
             (Some(entry), _) => Some(Cause::Event(entry.id)),
             (None, NodeState::Lost { cause, .. }) => Some(cause.clone()),
             (None, NodeState::Ready { .. }) => None,
-        }
-    }
-
-    /// Ends what was on a lost node.
-    pub(crate) fn bury(&mut self, id: NodeId, cause: &Cause) {
-        for alloc in self.live_on(id) {
-            self.end(alloc, Outcome::Lost(id), cause.clone());
         }
     }
 

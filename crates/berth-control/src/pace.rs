@@ -99,7 +99,7 @@ impl Core {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.state.index.moving.is_empty()
+        self.state.index.moving.iter().all(|id| self.is_out_of_reach(*id))
     }
 }
 

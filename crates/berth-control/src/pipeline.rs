@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use berth_model::control::{CommitError, CommitId, Effect, RequestId, SessionId, StepDown};
 use berth_model::{Desired, NodeId, Refusal};
 
-use crate::journal::cut;
+use crate::journal::{Cut, cut};
+use crate::leases::Asked;
 use crate::state::State;
 
 /// Commits under way at once.
@@ -24,6 +25,8 @@ pub(crate) enum Held {
     Effect(Effect),
     /// A desired state for a node: one at a time.
     Desired { node: NodeId, session: SessionId, desired: Box<Desired> },
+    /// Leases for what is fenced on a node.
+    Lease { node: NodeId, asked: Asked },
 }
 
 /// Whether the core still leads.
@@ -39,6 +42,9 @@ pub(crate) struct Pipeline {
     issued: u64,
     durable: u64,
     held: BTreeMap<CommitId, Vec<Held>>,
+    /// What waits for the next commit to be issued, even where there is nothing to write: that it is carried out proves
+    /// that this reign goes on.
+    proven: Vec<Held>,
     waiting: BTreeSet<RequestId>,
     pub(crate) lead: Lead,
     /// The first commit of a reign goes out even when it has nothing but the epoch to write.
@@ -51,6 +57,7 @@ impl Pipeline {
             issued: 0,
             durable: 0,
             held: BTreeMap::new(),
+            proven: Vec::new(),
             waiting: BTreeSet::new(),
             lead: Lead::Ours,
             greeted: false,
@@ -90,10 +97,22 @@ impl Pipeline {
         None
     }
 
+    /// Holds an effect until a commit has been carried out that is issued from now on.
+    pub(crate) fn hold_for_proof(&mut self, effect: Held) {
+        self.proven.push(effect);
+    }
+
     /// Sends out as many commits as may be under way.
     pub(crate) fn flush(&mut self, state: &mut State, out: &mut Vec<Effect>) {
-        while self.issued - self.durable < MAX_IN_FLIGHT && (!state.journal.is_empty() || !self.greeted) {
-            let cut = cut(state);
+        while self.issued - self.durable < MAX_IN_FLIGHT {
+            let mut cut = if !state.journal.is_empty() || !self.greeted {
+                cut(state)
+            } else if !self.proven.is_empty() {
+                Cut::default()
+            } else {
+                break;
+            };
+            cut.effects.append(&mut self.proven);
             self.greeted = true;
             self.issued += 1;
             let commit = CommitId(self.issued);
@@ -125,6 +144,7 @@ impl Pipeline {
             out.push(Effect::Reply { request, result: Err(refusal.clone()) });
         }
         self.held.clear();
+        self.proven.clear();
         state.journal.clear();
         self.lead = Lead::Lost(why);
         out.push(Effect::StepDown(why));

@@ -15,6 +15,8 @@ pub enum Bug {
     UpdateKeepsOld,
     /// One more is replaced at a time than the budget allows, and the core's own check looks away.
     BudgetIgnored,
+    /// What is fenced on a lost node is replaced at once.
+    LeaseNotWaitedFor,
     /// Orders go out before what they rest on is durable.
     OrdersBeforeDurable,
 }

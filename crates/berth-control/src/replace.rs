@@ -14,7 +14,7 @@
 //!
 //! *Room.* The new instance is placed beside the old one. Where it fits nowhere, and the node of the old one would take
 //! it if only the old one were gone (the same fixed port, or a full cluster), waiting would last for ever: then, and
-//! only then, the old one stops first. The wait reason of the new one tells what was in the way, and is the cause of
+//! only then, and where the group is fenced (see [`crate::partition`]), the old one stops first. The wait reason of the new one tells what was in the way, and is the cause of
 //! the stop.
 
 use berth_model::{AllocId, AllocState, Cause, GroupName, JobId, WaitReason};
@@ -39,7 +39,14 @@ impl Core {
         for slot in next {
             let old = self.active_in(job, group, slot).first().copied();
             let Some(old) = old else { continue };
-            self.succeed((job, group, slot), Some(old), None);
+            if self.holds_one(job, group, slot) {
+                let alloc = self.alloc(old);
+                let drained = self.state.drain_cause(alloc).filter(|_| self.state.is_current(alloc));
+                let cause = drained.unwrap_or_else(|| self.job_cause(alloc));
+                self.stop(old, cause);
+            } else {
+                self.succeed((job, group, slot), Some(old), None);
+            }
             let index = self.state.index.group_mut(job, group);
             index.outdated.remove(&slot);
             index.busy.insert(slot);
@@ -49,7 +56,8 @@ impl Core {
 
     /// Whether something in the slot is on its way: to being ready, or to its end. What waits may do so for ever.
     fn is_moving(&self, job: &JobId, group: &GroupName, slot: Slot) -> bool {
-        self.live_in(job, group, slot).iter().any(|id| self.state.index.moving.contains(id))
+        let moving = |id: &AllocId| self.state.index.moving.contains(id) && !self.is_out_of_reach(*id);
+        self.live_in(job, group, slot).iter().any(moving)
     }
 
     /// Stops the old instance as soon as the new one is ready, or at once where it alone is in the new one's way.

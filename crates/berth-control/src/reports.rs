@@ -30,6 +30,7 @@ impl Core {
             self.observe(node, &report, report.digest == current, &cause);
         }
         self.returned(session, node, report.serial, out);
+        self.ask_for_leases(node, session, &report);
         // What the report itself changed is pushed when the step ends; here only a stale agent is put right.
         if report.digest != current && !self.state.dirty.desired.contains(&node) {
             self.correct(node, session, current, out);
@@ -68,7 +69,7 @@ impl Core {
             AllocState::Ended { .. } => self.ghost(node, observed),
             AllocState::Placed { .. } => match &observed.phase {
                 Phase::Running => self.running(observed.id, observed.tasks.clone(), cause),
-                Phase::Ended(ended) => self.ended(observed, ended, cause),
+                Phase::Ended(ended) => self.ended(node, observed, ended, cause),
                 Phase::Preparing(_) | Phase::Starting | Phase::Stopping => self.update_tasks(observed, cause),
             },
             AllocState::Running { .. } => match &observed.phase {
@@ -76,7 +77,7 @@ impl Core {
                     self.update_tasks(observed, cause);
                     self.running(observed.id, observed.tasks.clone(), cause);
                 }
-                Phase::Ended(ended) => self.ended(observed, ended, cause),
+                Phase::Ended(ended) => self.ended(node, observed, ended, cause),
                 Phase::Preparing(_) | Phase::Starting => {
                     self.update_tasks(observed, cause);
                     self.unready(observed.id);
@@ -84,7 +85,7 @@ impl Core {
                 Phase::Running | Phase::Stopping => self.update_tasks(observed, cause),
             },
             AllocState::Stopping { .. } => match &observed.phase {
-                Phase::Ended(ended) => self.ended(observed, ended, cause),
+                Phase::Ended(ended) => self.ended(node, observed, ended, cause),
                 Phase::Preparing(_) | Phase::Starting | Phase::Running | Phase::Stopping => {
                     self.update_tasks(observed, cause);
                 }
@@ -130,12 +131,14 @@ impl Core {
         }
     }
 
-    fn ended(&mut self, observed: &ObservedAlloc, ended: &Ended, cause: &Cause) {
+    fn ended(&mut self, node: NodeId, observed: &ObservedAlloc, ended: &Ended, cause: &Cause) {
         let told = matches!(self.alloc(observed.id).state, AllocState::Stopping { .. });
         let outcome = match ended {
             Ended::Complete => Outcome::Complete,
             // It was asked to end: with which status it did so is the tasks' business.
             Ended::Stopped | Ended::Failed(_) if told => stopped(self.alloc(observed.id)),
+            // It has done nothing wrong: nobody could reach its node.
+            Ended::Failed(failure) if failure.kind == FailureKind::Fenced => Outcome::Lost(node),
             Ended::Failed(failure) => Outcome::Failed(failure.clone()),
             Ended::Stopped => Outcome::Failed(Failure {
                 kind: FailureKind::Runtime,
@@ -241,9 +244,7 @@ impl Core {
         }
         let lost: Vec<NodeId> = self.state.nodes.values().filter(|n| !n.is_eligible()).map(|n| n.id).collect();
         for node in lost {
-            if let Some(cause) = self.cause_of_loss(node) {
-                self.bury(node, &cause);
-            }
+            self.give_up(node);
         }
     }
 }

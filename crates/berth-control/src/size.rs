@@ -30,7 +30,9 @@ pub(crate) fn estimate(mutation: &Mutation) -> usize {
             Mutation::PutJobVersion(_, spec) => of_spec(spec),
             Mutation::PutAlloc(alloc) => of_alloc(alloc),
             Mutation::PutCommand(record) => match &record.outcome {
-                CommandOutcome::Draining(nodes) | CommandOutcome::Enabled(nodes) => SMALL + nodes.len() * ITEM,
+                CommandOutcome::Draining(nodes) | CommandOutcome::Enabled(nodes) | CommandOutcome::Abandoned(nodes) => {
+                    SMALL + nodes.len() * ITEM
+                }
                 CommandOutcome::JobVersion { .. }
                 | CommandOutcome::Stopping(_)
                 | CommandOutcome::StoppingAlloc(_)
@@ -203,6 +205,7 @@ fn of_entry(entry: &LedgerEntry) -> usize {
         | Happening::NodeDraining { .. }
         | Happening::NodeDrained { .. }
         | Happening::NodeEnabled { .. }
+        | Happening::NodeAbandoned { .. }
         | Happening::AllocCreated { .. }
         | Happening::AllocWaiting { .. }
         | Happening::AllocPlaced { .. }

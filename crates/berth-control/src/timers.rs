@@ -21,6 +21,10 @@ pub(crate) enum Due {
     Rested(AllocId),
     /// What is left on a node that is drained is stopped.
     Drain(NodeId),
+    /// Something on a lost node may have had its time.
+    GiveUp(NodeId),
+    /// Leases may be given again.
+    Lease,
     /// Old objects are collected.
     Collect,
     /// The optimiser looks at what has changed.

@@ -215,6 +215,7 @@ impl Core {
             if self.state.nodes.get(&id).is_some_and(berth_model::Node::is_eligible) {
                 self.lose(id, cause.clone());
             }
+            self.give_up_kept(id, &cause);
         }
         Ok((TrustOutcome::Revoked(node), key))
     }

@@ -58,6 +58,8 @@ pub enum Command {
     },
     /// Change whom the cluster trusts.
     Trust(TrustCommand),
+    /// Replace what is kept on these lost nodes, at least one; what is fenced there is replaced when its lease is over.
+    Abandon(BTreeSet<NodeId>),
 }
 
 /// What came of an accepted command.
@@ -91,6 +93,8 @@ pub enum CommandOutcome {
     },
     /// Trust is as asked for.
     Trust(TrustOutcome),
+    /// What was kept on the nodes is given up.
+    Abandoned(BTreeSet<NodeId>),
 }
 
 /// A command with its outcome as stored, under principal, namespace and key.

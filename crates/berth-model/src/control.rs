@@ -2,8 +2,8 @@
 //! it can be written down and read back by those who must not know how decisions are made.
 
 use crate::{
-    BuiltIn, CommandRequest, CommandResult, Epoch, Hello, Millis, Mutation, NodeReport, Order, Revision, Snapshot,
-    Timestamp,
+    BuiltIn, CommandRequest, CommandResult, Drift, Epoch, Hello, Millis, Mutation, NodeReport, Order, Revision,
+    Snapshot, Timestamp,
 };
 
 /// A waiting request of some client, as the driver numbers it.
@@ -128,6 +128,8 @@ pub struct Settings {
     pub heartbeat: Millis,
     /// How long an agent may be silent before its node counts as lost.
     pub heartbeat_grace: Millis,
+    /// How far the clocks of machines may drift: what is fenced is replaced no sooner than that allows.
+    pub clock_drift: Drift,
     /// The placement policy until somebody sets one.
     pub policy: BuiltIn,
     /// How many allocations may be on their way out for others of higher priority at once; 0 for none ever.
@@ -148,6 +150,7 @@ impl Default for Settings {
         Settings {
             heartbeat: Millis(1000),
             heartbeat_grace: Millis(5000),
+            clock_drift: Drift(200),
             policy: BuiltIn::Balanced,
             preempt_max: 10,
             keep_ended: Millis::from_secs(24 * 3600),

@@ -1,6 +1,7 @@
 //! Jobs as declared: groups, tasks, drivers, constraints, policies. Every default is already filled in.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 
 use crate::{
     Bytes, CpuMillis, DeviceSpec, GroupName, JobId, JobVersion, Millis, Port, PortName, Resources, Rules, TaskName,
@@ -69,7 +70,7 @@ impl JobSpec {
 }
 
 /// Tasks that always run together on one node.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupSpec {
     /// Unique within the job.
     pub name: GroupName,
@@ -87,11 +88,34 @@ pub struct GroupSpec {
     pub restart: RestartPolicy,
     /// How a new version takes the place of an old one.
     pub update: UpdatePolicy,
+    /// What becomes of its allocations on a node that is lost.
+    pub on_partition: OnPartition,
     /// Free text.
     pub meta: BTreeMap<String, String>,
 }
 
+/// The same for what says nothing of partitions as before there was anything to be said: digests of commands are stored,
+/// and a command that is sent again after an upgrade is the same.
+impl Hash for GroupSpec {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let GroupSpec { name, count, constraints, rules, network, tasks, restart, update, on_partition, meta } = self;
+        (name, count, constraints, rules, network, tasks, restart, update).hash(state);
+        if *on_partition != OnPartition::default() {
+            on_partition.hash(state);
+        }
+        meta.hash(state);
+    }
+}
+
 impl GroupSpec {
+    /// For how long a fenced allocation may run on after its agent has last been answered; none where it is not fenced.
+    pub fn lease(&self) -> Option<Millis> {
+        match self.on_partition {
+            OnPartition::Fence { lease } => Some(lease),
+            OnPartition::Keep | OnPartition::Replace { .. } => None,
+        }
+    }
+
     /// What one allocation needs, ports and devices apart.
     pub fn resources(&self) -> Resources {
         self.tasks.iter().map(|t| t.resources).sum()
@@ -208,6 +232,30 @@ pub struct UpdatePolicy {
     pub min_ready: Millis,
 }
 
+/// What becomes of the allocations of a group on a node that is lost: nobody can tell whether they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OnPartition {
+    /// They run on, and are not replaced before an operator gives the node up.
+    Keep,
+    /// They are replaced. Should the node come back, the older are stopped.
+    Replace {
+        /// How long after the loss of the node.
+        after: Millis,
+    },
+    /// They end with their lease, by their shims, and are replaced when that is over for sure. No two of them that follow
+    /// one another ever run at once.
+    Fence {
+        /// How long one may run on after its agent has last been answered, by the machine's own clock.
+        lease: Millis,
+    },
+}
+
+impl Default for OnPartition {
+    fn default() -> OnPartition {
+        OnPartition::Replace { after: Millis(0) }
+    }
+}
+
 /// A demand on a node's attributes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Constraint {
@@ -318,6 +366,10 @@ pub mod limits {
     pub const CONSTRAINTS: usize = 64;
     /// Rules of each sort of a group.
     pub const RULES: usize = 16;
+    /// The shortest lease of a fenced group.
+    pub const LEAST_LEASE: Millis = Millis(3_000);
+    /// The longest lease of a fenced group, and the longest wait before what was lost is replaced.
+    pub const ON_PARTITION: Millis = Millis(7 * 24 * 3600 * 1000);
     /// Values of one `in` or `not_in`.
     pub const VALUES: usize = 256;
     /// Bytes of a job file, and of the specification it means.

@@ -83,6 +83,13 @@ pub enum Happening {
         /// Its name.
         name: NodeName,
     },
+    /// What was kept on a lost node is given up.
+    NodeAbandoned {
+        /// Which.
+        node: NodeId,
+        /// Its name.
+        name: NodeName,
+    },
     /// An allocation was made.
     AllocCreated {
         /// Which.
@@ -184,6 +191,7 @@ impl Happening {
             | Happening::NodeDraining { .. }
             | Happening::NodeDrained { .. }
             | Happening::NodeEnabled { .. }
+            | Happening::NodeAbandoned { .. }
             | Happening::PolicyChanged { .. }
             | Happening::Trust(_) => None,
         }
@@ -210,6 +218,7 @@ impl Happening {
             | Happening::NodeDraining { .. }
             | Happening::NodeDrained { .. }
             | Happening::NodeEnabled { .. }
+            | Happening::NodeAbandoned { .. }
             | Happening::PolicyChanged { .. }
             | Happening::Trust(_) => None,
         }

@@ -30,6 +30,14 @@ pub enum Order {
     },
     /// All that should run on the node.
     Desired(Desired),
+    /// The answer to a report, where something on the node is fenced: the leases of these allocations begin anew, with the
+    /// moment at which that report was sent.
+    Lease {
+        /// The report's serial, on this stream.
+        serial: u64,
+        /// Which, in order of id.
+        allocs: Vec<AllocId>,
+    },
 }
 
 /// All that should be on a node; what is not in it should not be there.

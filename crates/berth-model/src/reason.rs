@@ -250,4 +250,6 @@ pub enum FailureKind {
     Rebooted,
     /// A device that it was given is not there any more.
     DeviceMissing,
+    /// Its lease ran out, or it had none yet: its agent was not answered for as long.
+    Fenced,
 }

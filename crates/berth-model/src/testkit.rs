@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     AgentKey, AtMost, Bytes, Constraint, CpuMillis, Device, DeviceAmount, DeviceSpec, Domain, Driver, Fingerprint,
-    Gang, GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Peer,
-    Port, PortSpec, Preemptible, Priority, Relation, Resources, RestartPolicy, Rules, Sense, Strength, TaskSpec,
-    Thousandths, UpdatePolicy,
+    Gang, GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, OnPartition,
+    Operator, Peer, Port, PortSpec, Preemptible, Priority, Relation, Resources, RestartPolicy, Rules, Sense, Strength,
+    TaskSpec, Thousandths, UpdatePolicy,
 };
 
 /// A name of any kind; for tests, which use good ones.
@@ -133,6 +133,7 @@ fn spec(job: &str, kind: JobKind) -> Spec {
             max_delay: Millis(10_000),
         },
         update: UpdatePolicy { max_parallel: 1, min_ready: Millis(1_000) },
+        on_partition: OnPartition::default(),
         meta: BTreeMap::new(),
     };
     Spec(JobSpec {

@@ -21,6 +21,34 @@ impl Add<Millis> for Timestamp {
     }
 }
 
+/// A moment of one machine: milliseconds of its `CLOCK_BOOTTIME`, which runs while it sleeps and is never set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootTime(pub u64);
+
+impl Add<Millis> for BootTime {
+    type Output = BootTime;
+    fn add(self, rhs: Millis) -> BootTime {
+        BootTime(self.0.saturating_add(rhs.0))
+    }
+}
+
+/// How fast a clock may be wrong at most, in parts in a million.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Drift(pub u32);
+
+impl Drift {
+    /// The most that can be asked for: a tenth.
+    pub const MOST: Drift = Drift(100_000);
+
+    /// How long one has to wait by one clock until `length` has passed by another for sure, where both drift by as much,
+    /// in opposite ways.
+    pub fn outlast(self, length: Millis) -> Millis {
+        let (fast, slow) = (1_000_000 + u128::from(self.0), 1_000_000 - u128::from(self.0.min(Drift::MOST.0)));
+        let waited = (u128::from(length.0) * fast).div_ceil(slow);
+        Millis(u64::try_from(waited).unwrap_or(u64::MAX))
+    }
+}
+
 /// A length of time in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Millis(pub u64);

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    AllocId, Bytes, DesiredAlloc, Ended, Exit, ExitKind, Failure, FailureKind, Found, FoundShim, Goal, Kill, Millis,
-    NotReady, ObservedAlloc, Phase, Progress, Remembered, Retry, ShimTask, ShimTaskState, TaskName, TaskSpec,
+    AllocId, BootTime, Bytes, DesiredAlloc, Ended, Exit, ExitKind, Failure, FailureKind, Found, FoundShim, Goal, Kill,
+    Millis, NotReady, ObservedAlloc, Phase, Progress, Remembered, Retry, ShimTask, ShimTaskState, TaskName, TaskSpec,
     Timestamp,
 };
 
@@ -41,6 +41,17 @@ enum Keeper {
     Removing,
     /// Nothing, and nothing will be again.
     Removed,
+}
+
+/// Until when a fenced allocation may run, as far as this life of the agent was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lease {
+    /// It was told nothing yet. A shim that it has found may know of a lease that has not ended.
+    None,
+    /// The shim has yet to hear of it.
+    Untold(BootTime),
+    /// The shim was told.
+    Told(BootTime),
 }
 
 /// Whether the server still lists the allocation.
@@ -77,6 +88,7 @@ pub(crate) struct Work {
     desired: DesiredAlloc,
     listed: Listed,
     keeper: Keeper,
+    lease: Lease,
     tasks: Vec<Task>,
     /// How it is going to end, or has ended. None: it should run.
     ending: Option<Ended>,
@@ -100,7 +112,8 @@ impl Work {
             }
         };
         let (listed, prepare_failures) = (Listed::Yes, 0);
-        Work { desired, listed, keeper, tasks, ending, prepare_failures, unsaved: true, news: true }
+        let lease = Lease::None;
+        Work { desired, listed, keeper, lease, tasks, ending, prepare_failures, unsaved: true, news: true }
     }
 
     /// An allocation as the ledger and its shim tell of it when the agent begins.
@@ -117,6 +130,7 @@ impl Work {
             desired,
             listed: Listed::Yes,
             keeper: Keeper::None,
+            lease: Lease::None,
             tasks,
             ending: ended.clone().or(stop),
             prepare_failures: 0,
@@ -218,6 +232,20 @@ impl Work {
         }
     }
 
+    /// The server has answered a report that was sent at this moment. Its shim hears of it when there is one.
+    pub(crate) fn leased(&mut self, since: BootTime) {
+        if let Some(lease) = self.desired.group.lease() {
+            self.lease = Lease::Untold(since + lease);
+        }
+    }
+
+    fn tell_lease(&mut self, out: &mut Vec<Effect>) {
+        if let (Keeper::Shim, Lease::Untold(until)) = (&self.keeper, self.lease) {
+            self.lease = Lease::Told(until);
+            out.push(Effect::Lease { alloc: self.desired.id, until });
+        }
+    }
+
     /// How far the preparation is. No news: it travels with the next heartbeat.
     pub(crate) fn progress(&mut self, progress: Progress) {
         if let Keeper::Preparing(known) = &mut self.keeper {
@@ -235,6 +263,9 @@ impl Work {
             Ok(()) => {
                 self.prepare_failures = 0;
                 self.keeper = Keeper::Shim;
+                if let Lease::Told(until) = self.lease {
+                    self.lease = Lease::Untold(until);
+                }
             }
             Err(NotReady { failure, retry }) => self.preparation_failed(now, &failure, retry),
         }
@@ -288,6 +319,14 @@ impl Work {
         (self.unsaved, self.news) = (true, true);
         let exit = task.told(exit);
         if self.ending.is_some() {
+            task.end(exit);
+            return;
+        }
+        if let ExitKind::Failure(failure) = &exit.how
+            && failure.kind == FailureKind::Fenced
+        {
+            // No restart can mend it: by now another may run elsewhere.
+            self.ending = Some(Ended::Failed(failure.clone()));
             task.end(exit);
             return;
         }
@@ -370,7 +409,11 @@ impl Work {
                     task.not_begun(now, *run);
                 }
             }
-            Effect::Signal { .. } | Effect::EndOrphans(_) | Effect::Remove(_) | Effect::Purge(_) => {}
+            Effect::Lease { .. }
+            | Effect::Signal { .. }
+            | Effect::EndOrphans(_)
+            | Effect::Remove(_)
+            | Effect::Purge(_) => {}
             Effect::RememberEpoch(_)
             | Effect::Forget(_)
             | Effect::Report(_)
@@ -385,6 +428,7 @@ impl Work {
     /// of, and an end that is forgotten is no more than an end that has to be asked for again.
     pub(crate) fn advance(&mut self, now: Timestamp, around: Around, out: &mut Vec<Effect>) {
         let mut asked = Vec::new();
+        self.tell_lease(&mut asked);
         match (&self.ending, around.memory) {
             (Some(_), _) => self.advance_to_end(now, &mut asked),
             (None, Memory::Works) => {
@@ -404,7 +448,8 @@ impl Work {
         match self.keeper {
             Keeper::None => self.prepare(out),
             Keeper::BackOff { until } if until <= now => self.prepare(out),
-            // What ran before holds its room since then; what is new waits until it has its own.
+            // What ran before holds its room since then; what is new waits until it has its own. What is fenced waits
+            // for a lease, also to run again.
             Keeper::Shim if self.waits_for(room) => {}
             Keeper::Shim => {
                 for task in self.tasks.iter_mut().filter(|t| t.is_due(now)) {
@@ -421,7 +466,8 @@ impl Work {
     }
 
     fn waits_for(&self, room: Room) -> bool {
-        room == Room::Taken && self.tasks.iter().all(|t| t.run == 0)
+        let unleased = self.lease == Lease::None && self.desired.group.lease().is_some();
+        unleased || room == Room::Taken && self.tasks.iter().all(|t| t.run == 0)
     }
 
     fn prepare(&mut self, out: &mut Vec<Effect>) {

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use berth_model::{
-    AllocId, Bytes, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeCondition, NodeId, NodeReport, NotReady, Progress,
-    Remembered, ShimTask, TaskName, Timestamp,
+    AllocId, BootTime, Bytes, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeCondition, NodeId, NodeReport, NotReady,
+    Progress, Remembered, ShimTask, TaskName, Timestamp,
 };
 
 /// What happens to the node core.
@@ -23,6 +23,13 @@ pub enum Event {
     Disconnected,
     /// The server says what should be.
     Desired(Desired),
+    /// The server has answered a report: the leases of these allocations begin anew.
+    Leased {
+        /// When that report was sent.
+        since: BootTime,
+        /// Which.
+        allocs: Vec<AllocId>,
+    },
     /// How far the preparation of an allocation is.
     Progress {
         /// Which.
@@ -105,6 +112,13 @@ pub enum Effect {
     Forget(AllocId),
     /// Make folder, images and shim ready, from whatever an earlier try left; answered by `Prepared`.
     Prepare(Box<DesiredAlloc>),
+    /// Tell the shim until when the allocation may run. It ends it then, whoever else is there.
+    Lease {
+        /// Which.
+        alloc: AllocId,
+        /// Until when.
+        until: BootTime,
+    },
     /// Start a run of a task; answered by `Task`. Asked for twice under one number after a restart of the
     /// agent; the shim begins a run only once.
     Start {

@@ -62,6 +62,7 @@ impl Ledger {
             Effect::Remember(_)
             | Effect::Prepare(_)
             | Effect::Start { .. }
+            | Effect::Lease { .. }
             | Effect::Signal { .. }
             | Effect::EndOrphans(_)
             | Effect::Remove(_)

@@ -93,6 +93,11 @@ impl Core {
             Event::Welcome { epoch, heartbeat, .. } => self.welcomed(epoch, heartbeat, out),
             Event::Disconnected => self.session = None,
             Event::Desired(desired) => self.desired(now, desired, out),
+            Event::Leased { since, allocs } => {
+                for alloc in allocs {
+                    self.with(alloc, now, out, |work, _| work.leased(since));
+                }
+            }
             Event::Progress { alloc, progress } => self.with(alloc, now, out, |work, _| work.progress(progress)),
             Event::Prepared { alloc, result } => self.with(alloc, now, out, |work, _| work.prepared(now, result)),
             Event::Task { alloc, task, shim } => self.with(alloc, now, out, |work, _| work.task(now, &task, shim)),
@@ -122,6 +127,10 @@ impl Core {
     }
 
     fn is_stale(&self, epoch: Epoch) -> bool {
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(Bug::ObeysOldEpochs) {
+            return false;
+        }
         epoch < self.epoch
     }
 
@@ -187,7 +196,11 @@ impl Core {
                 Effect::Remember(about) => self.not_begun(about.desired.id, now, &effect),
                 Effect::Prepare(desired) => self.not_begun(desired.id, now, &effect),
                 Effect::Start { alloc, .. } => self.not_begun(*alloc, now, &effect),
-                Effect::Signal { .. } | Effect::EndOrphans(_) | Effect::Remove(_) | Effect::Purge(_) => {
+                Effect::Lease { .. }
+                | Effect::Signal { .. }
+                | Effect::EndOrphans(_)
+                | Effect::Remove(_)
+                | Effect::Purge(_) => {
                     out.push(effect);
                 }
                 Effect::Report(_) | Effect::ReportAgain { .. } => {

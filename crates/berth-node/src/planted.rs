@@ -7,6 +7,8 @@ use crate::Core;
 pub enum Bug {
     /// What the server no longer lists runs on.
     KeepsUnlisted,
+    /// A server that has lost the lead is obeyed.
+    ObeysOldEpochs,
     /// Restarts are not counted.
     RestartsNotCounted,
 }

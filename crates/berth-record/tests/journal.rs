@@ -141,6 +141,17 @@ fn version_1_is_read_as_it_was_written() {
 }
 
 #[test]
+fn leases_and_commits_that_only_prove_have_marks() {
+    let lease = |allocs| Effect::Send { session: SessionId(3), order: Order::Lease { serial: 7, allocs } };
+    let proof = Effect::Commit { commit: CommitId(2), mutations: Vec::new() };
+    let effects = [lease(vec![alloc(9)]), lease(vec![alloc(8)]), proof];
+    let line = LineWriter::begun(&effects);
+    let Line::Begun(told) = LineReader::default().read("line", &line).unwrap() else { panic!("another line") };
+    assert_eq!(told, marks(&effects));
+    assert_ne!(told[0], told[1]);
+}
+
+#[test]
 fn a_change_of_policy_and_a_policy_that_was_set_are_read_as_they_were_written() {
     let pools = BTreeMap::from([("gpu".parse().unwrap(), BuiltIn::Fragmentation.weights())]);
     let spec = PolicySpec {

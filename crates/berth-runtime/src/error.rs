@@ -56,6 +56,14 @@ pub enum RuntimeError {
         /// Why.
         failure: Failure,
     },
+    /// The shim does not take a lease.
+    #[error("allocation {alloc}: {}", failure.message)]
+    Lease {
+        /// Which allocation.
+        alloc: AllocId,
+        /// Why.
+        failure: Failure,
+    },
     /// Processes could not be ended, or what held them not be removed.
     #[error("cannot remove the control groups of allocation {alloc}")]
     Cgroups {

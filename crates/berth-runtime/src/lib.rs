@@ -24,3 +24,4 @@ pub use exec::{ExecOutput, ExecRequest, ExecSession, WindowSize};
 pub use oci::OciRuntime;
 pub use plan::LogLimits;
 pub use runtime::{Prepared, Runtime, RuntimeConfig, RuntimeEvent, STARTING_AT_ONCE};
+pub use shim::lease::boot_time;

@@ -12,7 +12,8 @@ use std::time::Duration;
 use std::{fs, io};
 
 use berth_model::{
-    AllocId, Bytes, DesiredAlloc, Device, Failure, FailureKind, FoundShim, Kill, NotReady, Progress, ShimTask, TaskName,
+    AllocId, BootTime, Bytes, DesiredAlloc, Device, Failure, FailureKind, FoundShim, Kill, NotReady, Progress,
+    ShimTask, TaskName,
 };
 use futures::StreamExt;
 use futures::stream;
@@ -262,6 +263,17 @@ impl Runtime {
     pub async fn start(&self, alloc: AllocId, task: &TaskName, run: u32) -> Result<(), RuntimeError> {
         let asked = self.client(alloc)?.ask(Ask::Start { task: task.to_string(), run }).await;
         asked.map_err(|why| unanswered(alloc, task, why))
+    }
+
+    /// Lets a fenced allocation run until then.
+    pub async fn lease(&self, alloc: AllocId, until: BootTime) -> Result<(), RuntimeError> {
+        let asked = self.client(alloc)?.ask(Ask::Lease { until: until.0 }).await;
+        asked.map_err(|why| match why {
+            Unanswered::Refused(failure) => RuntimeError::Lease { alloc, failure },
+            Unanswered::OutOfTurn => RuntimeError::Protocol(alloc),
+            Unanswered::Gone => RuntimeError::NoShim(alloc),
+            Unanswered::Late => RuntimeError::Late(alloc),
+        })
     }
 
     /// Sends a signal to a run of a task; a run that is over is left alone. A shim that does not answer to force is

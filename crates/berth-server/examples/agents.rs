@@ -265,7 +265,9 @@ impl Node {
                             break;
                         }
                     }
-                    Ok(Some(FromServer::Order(Order::Welcome { .. }) | FromServer::OpenTunnel { .. })) => {}
+                    Ok(Some(
+                        FromServer::Order(Order::Welcome { .. } | Order::Lease { .. }) | FromServer::OpenTunnel { .. },
+                    )) => {}
                     Ok(Some(FromServer::Close { .. }) | None) | Err(_) => break,
                 }
             }

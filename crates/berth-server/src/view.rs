@@ -167,7 +167,8 @@ impl View {
         | Happening::NodeCollected { node, name }
         | Happening::NodeDraining { node, name, .. }
         | Happening::NodeDrained { node, name }
-        | Happening::NodeEnabled { node, name } = &entry.what
+        | Happening::NodeEnabled { node, name }
+        | Happening::NodeAbandoned { node, name } = &entry.what
         {
             self.former_names.insert(*node, name.clone());
         }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_control::Event;
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, CommandResult, DeviceAmount, DeviceId, Goal, GroupSpec, LedgerEntry, Mutation,
-    Node, NodeState, Order, Outcome, Placement, Port, Resources, TaskName, Timestamp,
+    Alloc, AllocId, AllocState, Cause, CommandResult, DesiredAlloc, DeviceAmount, DeviceId, Epoch, Goal, GroupSpec,
+    JobKind, LedgerEntry, Mutation, Node, NodeId, NodeState, OnPartition, Order, Outcome, Placement, Port, Resources,
+    TaskName, Timestamp,
 };
 
 use crate::Invariant;
@@ -19,6 +20,10 @@ use crate::world::{MachineId, World};
 pub(crate) const MAX_MUTATIONS: usize = 126;
 /// Entries of the ledger beyond what the settings say, at most: it is collected once a minute.
 const LEDGER_SLACK: usize = 6000;
+/// How long, in milliseconds, what the store has carried out takes at most until its server acts on it.
+const PROVEN_WITHIN: u64 = 500;
+/// How much later than that, in milliseconds, what was given time on a lost node is given up, at most.
+const OVERDUE: u64 = 10_000;
 /// Commits of one server within which it gives up what was on a lost node, at most: each ends dozens.
 const COMMITS_TO_GIVE_UP: u32 = 20;
 /// How far apart the clocks of two servers may be.
@@ -61,6 +66,9 @@ const PROVEN_MS: u64 = 600_000;
 impl World {
     /// Checks a commit that is about to be carried out against what is durable.
     pub(crate) fn check_commit(&mut self, mutations: &[Mutation], now: Timestamp) {
+        if mutations.is_empty() {
+            return;
+        }
         self.check_meta(mutations);
         for mutation in mutations {
             match mutation {
@@ -264,6 +272,9 @@ impl World {
         let touched = std::mem::take(&mut self.touched);
         touched.iter().for_each(|id| self.release(*id));
         touched.iter().for_each(|id| self.hold(*id));
+        if self.facts.epoch_since.0 != self.store.meta.epoch {
+            self.facts.epoch_since = (self.store.meta.epoch, self.now);
+        }
         self.check_lost();
         let (kept, allowed) = (self.store.ledger.len(), crate::server::settings(&self.profile).keep_ledger);
         let allowed = usize::try_from(allowed).unwrap_or(usize::MAX).saturating_add(LEDGER_SLACK);
@@ -275,7 +286,8 @@ impl World {
         let epoch = self.store.meta.epoch;
         let mut still_held = BTreeMap::new();
         for node in self.store.nodes.values().filter(|node| !node.is_eligible()) {
-            if self.facts.used.get(&node.id).is_none_or(|used| *used == Resources::default()) {
+            let at_once = |alloc: &&Alloc| self.given_to(alloc) == Some(0);
+            if !self.store.allocs.values().filter(|alloc| alloc.occupies() == Some(node.id)).any(|a| at_once(&a)) {
                 continue;
             }
             let before =
@@ -287,6 +299,37 @@ impl World {
         let stuck = stuck.map(|(node, _)| *node);
         if let Some(node) = stuck {
             self.broken(Invariant::LossIsFollowed, format_args!("{node} is lost and what is on it is not given up"));
+        }
+        self.check_overdue(epoch);
+    }
+
+    /// What was given time on a lost node is given up soon after that, unless the leader changes meanwhile.
+    fn check_overdue(&mut self, epoch: Epoch) {
+        let now = self.now;
+        let since = |node: NodeId| {
+            let known = self.facts.lost_since.get(&node).filter(|(of, _)| *of == epoch);
+            (node, known.copied().unwrap_or((epoch, now)))
+        };
+        self.facts.lost_since =
+            self.store.nodes.values().filter(|node| !node.is_eligible()).map(|node| since(node.id)).collect();
+        let overdue = self.store.allocs.values().find(|alloc| {
+            let lost = alloc.occupies().and_then(|node| self.facts.lost_since.get(&node));
+            lost.zip(self.given_to(alloc)).is_some_and(|((_, since), given)| now > since + given + OVERDUE)
+        });
+        if let Some(id) = overdue.map(|alloc| alloc.id) {
+            self.broken(Invariant::LossIsFollowed, format_args!("{id} is on a node that is lost for long"));
+        }
+    }
+
+    /// How long an allocation stays on a lost node. None: until somebody says so.
+    fn given_to(&self, alloc: &Alloc) -> Option<u64> {
+        // What runs the same by the newest version is treated as that says.
+        let newest = self.store.jobs.get(&alloc.job).and_then(|job| job.spec.group(&alloc.group));
+        let own = self.store.spec(&alloc.job, alloc.version).and_then(|spec| spec.group(&alloc.group))?;
+        match (own.on_partition, newest.unwrap_or(own).on_partition) {
+            (OnPartition::Fence { lease }, _) => Some(lease.0),
+            (OnPartition::Keep | OnPartition::Replace { .. }, OnPartition::Replace { after }) => Some(after.0),
+            (OnPartition::Keep | OnPartition::Replace { .. }, OnPartition::Keep | OnPartition::Fence { .. }) => None,
         }
     }
 
@@ -360,7 +403,36 @@ impl World {
                     self.holds(Invariant::DurableFirst, placed, what);
                 }
             }
+            Order::Lease { allocs, .. } => {
+                let (newest, since) = self.facts.epoch_since;
+                let leads = self.servers.get(&id).is_some_and(|server| server.epoch >= newest);
+                let what = format_args!("server {id} gives leases when {newest} has been stored for long");
+                self.holds(Invariant::FencedAlone, leads || self.now <= since + PROVEN_WITHIN, what);
+                let Some(stream) = self.streams.get(&stream) else { return };
+                let node = self.facts.nodes.get(&self.machines[stream.machine].key).copied();
+                for alloc in allocs {
+                    let placed = node.is_some() && self.facts.placed.get(alloc).copied() == node;
+                    let over = self.store.allocs.get(alloc).is_some_and(Alloc::is_ended);
+                    let what = format_args!("server {id} leases {alloc} to {node:?}, where it is not");
+                    self.holds(Invariant::DurableFirst, placed && !over, what);
+                }
+            }
         }
+    }
+
+    /// Checks a run that has just begun: where one is fenced, it is the only one of its place in the cluster.
+    fn check_alone(&mut self, number: MachineId, alloc: AllocId) {
+        let Some(own) = self.machines[number].shims.get(&alloc).map(|shim| shim.desired.clone()) else { return };
+        if own.kind == JobKind::System {
+            return;
+        }
+        let place = |desired: &DesiredAlloc| (desired.job.clone(), desired.group.name.clone(), desired.index);
+        let live = self.machines.iter().flat_map(|machine| machine.live());
+        let beside = live.filter(|other| other.id != alloc && place(other) == place(&own));
+        let fenced = |other: &&DesiredAlloc| own.group.lease().is_some() || other.group.lease().is_some();
+        let beside: Vec<AllocId> = beside.filter(fenced).map(|other| other.id).collect();
+        let what = format_args!("{alloc} begins on machine {number} while {beside:?} of the same place runs");
+        self.holds(Invariant::FencedAlone, beside.is_empty(), what);
     }
 
     /// Checks an answer that a server is about to give.
@@ -399,6 +471,7 @@ impl World {
             format_args!("{alloc} ran on machine {first} and runs on machine {number}"),
         );
         self.check_restarts(number, alloc, task);
+        self.check_alone(number, alloc);
     }
 
     fn check_restarts(&mut self, number: MachineId, alloc: AllocId, task: &TaskName) {
@@ -507,7 +580,8 @@ mod tests {
         assert_eq!(breaks(&mut world, vec![good]), None);
         let bad = meta(&world, |meta| meta.epoch.counter = 5);
         assert_eq!(breaks(&mut world, vec![bad]), Some(6));
-        assert_eq!(breaks(&mut world, Vec::new()), Some(6), "the epoch is part of every commit");
+        let without = vec![Mutation::DeleteNode(NodeId::new(world.store.meta.incarnation, 7))];
+        assert_eq!(breaks(&mut world, without), Some(6), "the epoch is part of every commit that writes");
     }
 
     #[test]

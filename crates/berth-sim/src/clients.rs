@@ -6,9 +6,9 @@ use berth_control::{Event, RequestId};
 use berth_model::{
     AllocId, AllocState, AtMost, BalanceMode, BuiltIn, Bytes, Command, CommandOutcome, CommandRequest, CommandResult,
     Constraint, CpuMillis, DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec, IdempotencyKey, JobId, JobKind,
-    JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, NodeId, Operator, Peer, PlanId, PolicySpec, Port,
-    PortSpec, Preemptible, Principal, Priority, Refusal, Relation, Resources, RestartPolicy, Rules, Sense, Spread,
-    Strength, TaskSpec, Term, Thousandths, UpdatePolicy, Weight, Weights,
+    JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, NodeId, OnPartition, Operator, Peer, PlanId,
+    PolicySpec, Port, PortSpec, Preemptible, Principal, Priority, Refusal, Relation, Resources, RestartPolicy, Rules,
+    Sense, Spread, Strength, TaskSpec, Term, Thousandths, UpdatePolicy, Weight, Weights,
 };
 
 use crate::Invariant;
@@ -17,8 +17,6 @@ use crate::random::Random;
 use crate::server::ServerId;
 use crate::world::{What, World};
 
-/// Allocations that the users of every simulation ask for, at least.
-pub(crate) const ALLOCS_ASKED: u32 = 220;
 /// Jobs of a simulation, at most.
 const MAX_JOBS: u64 = 40;
 
@@ -64,7 +62,7 @@ impl World {
         if !self.faulty {
             return;
         }
-        let filling = self.clients.allocs < ALLOCS_ASKED;
+        let filling = self.clients.allocs < self.profile.allocs_asked;
         let command = match self.profile.balance_max {
             _ if filling => Some(self.new_job()),
             at_most if at_most > 0 && !self.clients.has_set_policy() => Some(balancing(eager(), at_most)),
@@ -82,6 +80,9 @@ impl World {
         if self.profile.policies > 0 && self.random.chance(self.profile.policies) {
             return Some(self.set_policy());
         }
+        if self.profile.partitions > 0 && self.random.chance(100) {
+            return self.abandon();
+        }
         if self.profile.drains > 0 && self.random.chance(self.profile.drains) {
             let within = Some(Millis(self.random.between(1_000, 60_000)));
             return self.drain_or_enable(&[None, Some(Millis(0)), within]);
@@ -98,7 +99,10 @@ impl World {
 
     pub(crate) fn new_job(&mut self) -> Command {
         self.clients.jobs += 1;
-        let spec = random_spec(self.clients.jobs, &mut self.random);
+        let mut spec = random_spec(self.clients.jobs, &mut self.random);
+        for group in spec.groups.iter_mut().filter(|_| self.profile.partitions > 0) {
+            group.on_partition = random_on_partition(&mut self.random);
+        }
         self.clients.allocs += match spec.kind {
             JobKind::Service | JobKind::Batch => spec.groups.iter().map(|g| g.count).sum(),
             JobKind::System => 0,
@@ -175,6 +179,13 @@ impl World {
         Some(Command::Drain { nodes: [node].into(), deadline })
     }
 
+    /// Somebody gives up what is kept on a lost node, where one is.
+    fn abandon(&mut self) -> Option<Command> {
+        let lost: Vec<NodeId> = self.store.nodes.values().filter(|node| !node.is_eligible()).map(|n| n.id).collect();
+        let node = *lost.get(self.random.index(lost.len().max(1)))?;
+        Some(Command::Abandon([node].into()))
+    }
+
     /// Whatever was drained takes work again: at the end everything is to be as it should be everywhere.
     pub(crate) fn enable_all(&mut self) {
         let drained = self.store.nodes.values().filter(|node| node.drain.is_some());
@@ -224,6 +235,7 @@ impl World {
             Command::Enable(nodes) => format!("enable {nodes:?}"),
             Command::SetPolicy { spec, .. } => format!("place by {}", spec.name),
             Command::Trust(command) => format!("{command:?}"),
+            Command::Abandon(nodes) => format!("abandon {nodes:?}"),
         };
         self.note(format_args!("user asks {} as command {index}: {what}", request.key.0));
         self.clients.asked.push(Asked { request, tries: 0, answer: None });
@@ -303,7 +315,8 @@ pub(crate) fn job_of(outcome: &CommandOutcome) -> Option<&JobId> {
         | CommandOutcome::Draining(_)
         | CommandOutcome::Enabled(_)
         | CommandOutcome::Policy { .. }
-        | CommandOutcome::Trust(_) => None,
+        | CommandOutcome::Trust(_)
+        | CommandOutcome::Abandoned(_) => None,
     }
 }
 /// Even load that counts for so much that small gains are worth a move.
@@ -365,7 +378,17 @@ fn random_group(kind: JobKind, index: u64, job: u64, random: &mut Random) -> Gro
             max_parallel: u32::try_from(random.between(1, 4)).expect("small"),
             min_ready: Millis(random.between(500, 4000)),
         },
+        on_partition: OnPartition::default(),
         meta: BTreeMap::new(),
+    }
+}
+
+fn random_on_partition(random: &mut Random) -> OnPartition {
+    match random.below(10) {
+        0..5 => OnPartition::Fence { lease: Millis(random.between(3_000, 15_000)) },
+        5..7 => OnPartition::Keep,
+        7 | 8 => OnPartition::Replace { after: Millis(random.between(1, 20_000)) },
+        _ => OnPartition::default(),
     }
 }
 

@@ -52,6 +52,12 @@ pub(crate) struct Facts {
     /// Lost nodes on which something is still held: the commits of which server's epoch have passed over it, and how
     /// many.
     pub(crate) lost: BTreeMap<NodeId, (Epoch, u32)>,
+    /// Since when, and in whose epoch, nodes are lost on which something is held that was given time.
+    pub(crate) lost_since: BTreeMap<NodeId, (Epoch, u64)>,
+    /// The newest epoch in the store, and since when.
+    pub(crate) epoch_since: (Epoch, u64),
+    /// How often a machine was cut off on which something fenced ran.
+    pub(crate) cut_off_fenced: u64,
     /// On which machine an allocation ran.
     pub(crate) ran_on: BTreeMap<AllocId, MachineId>,
     /// When the newest runs of a task began, by the machine's clock.

@@ -12,6 +12,13 @@ impl World {
             return;
         }
         let machine = self.random.index(self.machines.len());
+        // Where it makes no difference, nothing is drawn either.
+        if self.profile.partitions > 0 && self.random.chance(self.profile.partitions) {
+            let length = self.random.between(500, 25_000);
+            self.partition(machine, length);
+            let delay = self.random.between(1, 2 * self.profile.between_faults);
+            return self.after(delay, What::FaultStrikes);
+        }
         match self.random.below(100) {
             0..20 => self.agent_dies(machine),
             20..25 => self.disk_fills(machine),

@@ -95,6 +95,7 @@ impl Change {
             Change::Command(Command::StopAlloc(alloc)) => format!("stop {alloc}"),
             Change::Command(Command::Drain { nodes, deadline }) => format!("drain {nodes:?} within {deadline:?}"),
             Change::Command(Command::Enable(nodes)) => format!("enable {nodes:?}"),
+            Change::Command(Command::Abandon(nodes)) => format!("abandon {nodes:?}"),
             Change::Command(Command::SetPolicy { spec, .. }) => format!("set policy {}", spec.name),
             Change::Command(Command::Trust(command)) => format!("{command:?}"),
             Change::Lose(machine) => format!("lose machine {machine}"),

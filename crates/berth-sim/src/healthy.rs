@@ -109,7 +109,7 @@ impl Healthy {
                 Effect::Reply { result, .. } => {
                     result.expect("a good command to a core that leads and is not crowded is accepted");
                 }
-                Effect::Send { order: Order::Welcome { .. }, .. } | Effect::WakeAt(_) => {}
+                Effect::Send { order: Order::Welcome { .. } | Order::Lease { .. }, .. } | Effect::WakeAt(_) => {}
                 Effect::Close { reason, .. } => unreachable!("no machine does anything wrong: {reason}"),
                 Effect::StepDown(why) => unreachable!("no commit fails: {why:?}"),
             }

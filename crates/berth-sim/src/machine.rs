@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use berth_model::{
-    AgentKey, AllocId, Bytes, CpuMillis, DesiredAlloc, Device, Domain, Epoch, Exit, ExitKind, Failure, FailureKind,
-    Fingerprint, Found, FoundShim, Hello, JobKind, Kill, Mbits, NodeReport, NotReady, POOL, Port, Remembered,
-    Resources, Retry, ShimTask, ShimTaskState, TaskName, Timestamp,
+    AgentKey, AllocId, BootTime, Bytes, CpuMillis, DesiredAlloc, Device, Domain, Epoch, Exit, ExitKind, Failure,
+    FailureKind, Fingerprint, Found, FoundShim, Hello, JobKind, Kill, Mbits, NodeReport, NotReady, POOL, Port,
+    Remembered, Resources, Retry, ShimTask, ShimTaskState, TaskName, Timestamp,
 };
 use berth_node::{Core, Effect, Event};
 
@@ -35,11 +35,29 @@ pub(crate) struct Process {
 #[derive(Clone, Debug)]
 pub(crate) struct Shim {
     pub(crate) killed: bool,
+    lease: Lease,
     pub(crate) desired: DesiredAlloc,
     pub(crate) tasks: BTreeMap<TaskName, Process>,
 }
 
+/// The lease of an allocation, as its shim knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lease {
+    None,
+    Until(Timestamp),
+    Over,
+}
+
 impl Shim {
+    /// Whether a run may begin.
+    fn may_start(&self, now: Timestamp) -> bool {
+        match self.lease {
+            _ if self.desired.group.lease().is_none() => true,
+            Lease::Until(until) => until > now,
+            Lease::None | Lease::Over => false,
+        }
+    }
+
     /// Whether any process lives.
     pub(crate) fn is_live(&self) -> bool {
         self.tasks.values().any(|process| process.alive)
@@ -69,6 +87,8 @@ pub(crate) struct Machine {
     pub(crate) disk_full_until: u64,
     /// What this life of the agent said last.
     last_report: Option<NodeReport>,
+    /// When the reports of this stream were sent.
+    pub(crate) sent: BTreeMap<u64, Timestamp>,
     /// The highest epoch that the agent has obeyed.
     pub(crate) epoch: Epoch,
     pub(crate) ledger: BTreeMap<AllocId, Remembered>,
@@ -132,6 +152,7 @@ impl Machine {
             cut_off_until: 0,
             disk_full_until: 0,
             last_report: None,
+            sent: BTreeMap::new(),
             epoch: Epoch::default(),
             ledger: BTreeMap::new(),
             remembered_epoch: Epoch::default(),
@@ -375,6 +396,7 @@ impl World {
                     if self.random.chance(100) { self.random.between(500, 8000) } else { self.random.between(2, 200) };
                 self.after(delay, What::Prepared(number, life, alloc));
             }
+            Effect::Lease { alloc, until } => self.extend_lease(number, alloc, Timestamp(until.0)),
             Effect::Start { alloc, task, run } => self.begin_run(number, alloc, task, run),
             Effect::Signal { alloc, task, run, signal } => self.signal(number, alloc, &task, run, signal),
             Effect::EndOrphans(alloc) => {
@@ -391,12 +413,14 @@ impl World {
             }
             Effect::Purge(alloc) => self.note(format_args!("machine {number}: {alloc} is purged")),
             Effect::Report(report) => {
+                machine.sent.insert(report.serial, machine.clock.read(self.now));
                 if let Some(stream) = machine.stream {
                     machine.last_report = Some(report.clone());
                     self.say(stream, Said::Report(report));
                 }
             }
             Effect::ReportAgain { serial, conditions } => {
+                machine.sent.insert(serial, machine.clock.read(self.now));
                 if let (Some(stream), Some(last)) = (machine.stream, machine.last_report.clone()) {
                     self.say(stream, Said::Report(NodeReport { serial, conditions, ..last }));
                 }
@@ -424,7 +448,8 @@ impl World {
         } else {
             let machine = &mut self.machines[number];
             let Some(remembered) = machine.ledger.get(&alloc) else { return };
-            let shim = Shim { killed: false, desired: remembered.desired.clone(), tasks: BTreeMap::new() };
+            let shim =
+                Shim { killed: false, lease: Lease::None, desired: remembered.desired.clone(), tasks: BTreeMap::new() };
             machine.boots.insert(alloc, machine.boot);
             // An agent that prepares again finds the shim that its earlier life had made.
             if machine.shims.get(&alloc).is_none_or(|shim| !shim.is_live()) {
@@ -443,6 +468,11 @@ impl World {
         if shim.tasks.get(&task).is_some_and(|process| process.known.run >= run) {
             return;
         }
+        if !shim.may_start(machine.clock.read(self.now)) {
+            let exit = Exit { at: machine.clock.read(self.now), how: ExitKind::Failure(fenced()) };
+            self.shim_says(number, alloc, &task, ShimTask { run, state: ShimTaskState::Exited(exit) });
+            return;
+        }
         let beside = shim.tasks.get(&task).is_some_and(|process| process.alive);
         let known = ShimTask { run, state: ShimTaskState::Starting };
         shim.tasks.insert(task.clone(), Process { known, alive: true });
@@ -451,6 +481,50 @@ impl World {
         self.note(format_args!("machine {number}: {alloc}/{task} begins run {run}"));
         let delay = self.random.between(1, 40);
         self.after(delay, What::ShimStarts(number, boot, alloc, task, run));
+    }
+
+    /// The server has answered a report.
+    pub(crate) fn agent_leased(&mut self, number: MachineId, serial: u64, allocs: Vec<AllocId>) {
+        let Some(since) = self.machines[number].sent.get(&serial).map(|at| BootTime(at.0)) else { return };
+        self.step_agent(number, Event::Leased { since, allocs });
+    }
+
+    /// A shim hears of a lease.
+    fn extend_lease(&mut self, number: MachineId, alloc: AllocId, until: Timestamp) {
+        let (now, machine) = (self.now, &mut self.machines[number]);
+        let (boot, read) = (machine.boot, machine.clock.read(now));
+        let Some(shim) = machine.shims.get_mut(&alloc).filter(|shim| !shim.killed) else { return };
+        match shim.lease {
+            Lease::Over => return,
+            Lease::Until(known) if known >= until || known <= read => return,
+            Lease::None | Lease::Until(_) => shim.lease = Lease::Until(until),
+        }
+        let moment = machine.clock.moment(until, now);
+        self.at(moment, What::LeaseOfShimEnds(number, boot, alloc));
+    }
+
+    /// A lease may have ended: its shim kills what runs by it, which takes a moment.
+    pub(crate) fn lease_of_shim_ends(&mut self, number: MachineId, boot: u32, alloc: AllocId) {
+        let now = self.machines[number].clock.read(self.now);
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(crate::Bug::ShimIgnoresLease) {
+            return;
+        }
+        let machine = &mut self.machines[number];
+        let Some(shim) = machine.shims.get_mut(&alloc).filter(|shim| machine.boot == boot && !shim.killed) else {
+            return;
+        };
+        if !matches!(shim.lease, Lease::Until(until) if until <= now) {
+            return;
+        }
+        shim.lease = Lease::Over;
+        let live = shim.tasks.iter().filter(|(_, process)| process.alive);
+        let live: Vec<(TaskName, u32)> = live.map(|(name, process)| (name.clone(), process.known.run)).collect();
+        self.note(format_args!("machine {number}: the lease of {alloc} has ended"));
+        for (task, run) in live {
+            let delay = self.random.between(1, 900);
+            self.after(delay, What::TaskExits(number, boot, alloc, task, run, ExitKind::Failure(fenced())));
+        }
     }
 
     fn process(
@@ -516,7 +590,7 @@ impl World {
         run: u32,
         how: ExitKind,
     ) {
-        let killed = matches!(how, ExitKind::Signal(ASK | FORCE));
+        let killed = matches!(how, ExitKind::Signal(ASK | FORCE)) || how == ExitKind::Failure(fenced());
         let kind = self.machines[number].shims.get(&alloc).map(|shim| shim.desired.kind);
         if killed || self.faulty {
             self.end_run(number, boot, alloc, task, run, how);
@@ -553,7 +627,9 @@ impl World {
 
     /// Some shim of a machine is killed; what it kept lives on.
     pub(crate) fn shim_dies(&mut self, number: MachineId) {
-        let living = self.machines[number].shims.iter().filter(|(_, shim)| !shim.killed).map(|(id, _)| *id);
+        // Where both its shim and its agent are killed nobody ends what is fenced, which is documented.
+        let may_die = |shim: &Shim| !shim.killed && shim.desired.group.lease().is_none();
+        let living = self.machines[number].shims.iter().filter(|(_, shim)| may_die(shim)).map(|(id, _)| *id);
         let living: Vec<AllocId> = living.collect();
         if living.is_empty() {
             return;
@@ -565,6 +641,11 @@ impl World {
         self.note(format_args!("machine {number}: the shim of {alloc} is killed"));
         self.tell(number, 1, Event::ShimLost { alloc });
     }
+}
+
+/// How a run ends with its lease.
+fn fenced() -> Failure {
+    Failure { kind: FailureKind::Fenced, message: "its lease has ended".to_owned() }
 }
 
 fn is_write(effect: &Effect) -> bool {

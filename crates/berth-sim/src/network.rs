@@ -80,6 +80,7 @@ impl World {
         };
         self.streams.insert(id, stream);
         self.machines[machine].stream = Some(id);
+        self.machines[machine].sent.clear();
         self.note(format_args!("machine {machine} opens stream {id} to server {server}"));
         let hello = self.machines[machine].hello();
         self.say(id, Said::Hello(hello));
@@ -226,6 +227,7 @@ impl World {
         let (epoch, event) = match order {
             Order::Welcome { epoch, node, heartbeat } => (epoch, NodeEvent::Welcome { epoch, node, heartbeat }),
             Order::Desired(desired) => (desired.epoch, NodeEvent::Desired(desired)),
+            Order::Lease { serial, allocs } => return self.agent_leased(machine, serial, allocs),
         };
         self.machines[machine].epoch = highest.max(epoch);
         let asked = self.step_agent(machine, event);
@@ -237,7 +239,10 @@ impl World {
     /// A machine is cut off: what is under way waits, and streams break when it takes long.
     pub(crate) fn partition(&mut self, machine: MachineId, length: u64) {
         self.note(format_args!("machine {machine} is cut off for {length} ms"));
-        self.machines[machine].cut_off_until = self.now + length;
+        let here = &mut self.machines[machine];
+        let counts = here.cut_off_until <= self.now && here.live().any(|live| live.group.lease().is_some());
+        self.facts.cut_off_fenced += u64::from(counts);
+        here.cut_off_until = self.now + length;
         let of_machine = self.streams.iter().filter(|(_, s)| s.machine == machine).map(|(id, _)| *id);
         let streams: Vec<StreamId> = of_machine.collect();
         if length > 4000 {

@@ -52,6 +52,8 @@ pub enum Invariant {
     MovesKeepRunning = 18,
     /// Nothing new is placed on a node that is drained, and nothing is left on one that is called drained.
     DrainedIsEmpty = 19,
+    /// What is fenced never runs beside another of its place.
+    FencedAlone = 20,
 }
 
 impl Invariant {
@@ -86,6 +88,7 @@ impl Invariant {
             Invariant::DrainedIsEmpty => {
                 "nothing comes to a node that is drained, and in the end nothing is left there"
             }
+            Invariant::FencedAlone => "what is fenced never runs beside another of its place",
             Invariant::PreemptsDownwards => "only lower priorities are preempted, and not again and again",
         }
     }
@@ -119,6 +122,8 @@ pub struct Outcome {
     pub allocs: u64,
     /// Of these, those that were to take over from others for the sake of balance.
     pub moves: u64,
+    /// How often a machine was cut off while something fenced ran there.
+    pub cut_off_fenced: u64,
     /// Commands that users asked for.
     pub commands: usize,
     /// Servers that led, one after another.
@@ -152,6 +157,7 @@ impl Outcome {
             nodes: world.machines.len(),
             allocs: world.facts.allocs,
             moves: world.facts.moves,
+            cut_off_fenced: world.facts.cut_off_fenced,
             commands: world.clients.asked.len(),
             servers: world.servers_made,
             commits: world.store.revision.0,
@@ -173,8 +179,9 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "seed {}: {} nodes, {} allocations, {} commands, {} servers, {} commits, {} events in {} s, digest {}",
+            "seed {} ({}): {} nodes, {} allocations, {} commands, {} servers, {} commits, {} events in {} s, digest {}",
             self.seed,
+            self.profile,
             self.nodes,
             self.allocs,
             self.commands,
@@ -195,6 +202,6 @@ impl fmt::Display for Outcome {
         for line in &broken.last_events {
             writeln!(f, "  {line}")?;
         }
-        write!(f, "again: berth sim run --seed {}", self.seed)
+        write!(f, "again: berth sim run --profile {} --seed {}", self.profile, self.seed)
     }
 }

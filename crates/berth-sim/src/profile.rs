@@ -1,5 +1,8 @@
 //! What a simulation is like: how many machines, how long, how much fails.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::Serialize;
 
 use crate::random::Random;
@@ -19,14 +22,59 @@ pub enum ProfileName {
     Policies,
     /// Everything fails now and then, and users drain nodes and enable them.
     Drains,
+    /// Machines are cut off all the time, and much of the work is fenced, kept, or given time.
+    Partitions,
     /// Everything fails now and then, and services, at first on few nodes, are moved for the sake of balance.
     Balance,
+}
+
+impl ProfileName {
+    /// All of them.
+    pub const ALL: [ProfileName; 7] = [
+        ProfileName::Faults,
+        ProfileName::Calm,
+        ProfileName::Steady,
+        ProfileName::Policies,
+        ProfileName::Drains,
+        ProfileName::Partitions,
+        ProfileName::Balance,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            ProfileName::Faults => "faults",
+            ProfileName::Calm => "calm",
+            ProfileName::Steady => "steady",
+            ProfileName::Policies => "policies",
+            ProfileName::Drains => "drains",
+            ProfileName::Partitions => "partitions",
+            ProfileName::Balance => "balance",
+        }
+    }
+}
+
+impl fmt::Display for ProfileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for ProfileName {
+    type Err = String;
+    fn from_str(text: &str) -> Result<ProfileName, String> {
+        ProfileName::ALL.into_iter().find(|name| name.as_str() == text).ok_or_else(|| {
+            let all: Vec<&str> = ProfileName::ALL.into_iter().map(ProfileName::as_str).collect();
+            format!("expected one of {}", all.join(", "))
+        })
+    }
 }
 
 /// The numbers of one simulation. Times are in milliseconds, chances in thousandths.
 #[derive(Clone, Debug)]
 pub(crate) struct Profile {
     pub(crate) machines: usize,
+    /// Allocations that users ask for, at least.
+    pub(crate) allocs_asked: u32,
     /// Nothing but tasks fails before.
     pub(crate) calm: u64,
     /// Nothing fails after, and no user asks for anything any more.
@@ -55,6 +103,10 @@ pub(crate) struct Profile {
     pub(crate) policies: u64,
     /// Chance that a user who acts drains a node, or enables it.
     pub(crate) drains: u64,
+    /// How long, at most, a server that has lost the lead may go on without having noticed.
+    pub(crate) unaware: u64,
+    /// Chance that a group says what becomes of it on a lost node, and that a fault is a partition.
+    pub(crate) partitions: u64,
     /// How many moves for the sake of balance may be under way at once, when most has been asked for; 0 for none ever.
     pub(crate) balance_max: u32,
     /// For how long everything has to stay as it should be before a simulation ends.
@@ -69,51 +121,26 @@ const FOREVER: u64 = u64::MAX / 4;
 
 impl Profile {
     pub(crate) fn of(name: ProfileName, random: &mut Random) -> Profile {
-        if name == ProfileName::Balance {
-            let usual = Profile::of(ProfileName::Faults, random);
-            let balance_max = 1 + u32::try_from(random.below(4)).expect("small");
-            return Profile { balance_max, stay: RESTED, settle_within: 8 * RESTED, ..usual };
-        }
-        let (machines, faults_until) = (5 + random.index(4), random.between(50_000, 90_000));
         match name {
-            ProfileName::Faults | ProfileName::Policies | ProfileName::Drains | ProfileName::Balance => Profile {
-                machines,
-                calm: 10_000,
-                faults_until,
-                between_faults: random.between(1000, 8000),
-                settle_within: 30 * 60_000,
-                loss: random.below(4),
-                duplicate: random.below(15),
-                slow: random.below(20),
-                store_fails: random.below(3),
-                task_fails: random.between(20, 120),
-                prepare_fails: random.below(60),
-                batch_ends: true,
-                forgets: true,
-                policies: if name == ProfileName::Policies { 150 } else { 0 },
-                drains: if name == ProfileName::Drains { 250 } else { 0 },
-                balance_max: 0,
-                stay: 5_000,
+            ProfileName::Faults => Profile::usual(random),
+            ProfileName::Policies => Profile { policies: 150, ..Profile::usual(random) },
+            ProfileName::Drains => Profile { drains: 250, ..Profile::usual(random) },
+            ProfileName::Balance => {
+                let usual = Profile::usual(random);
+                let balance_max = 1 + u32::try_from(random.below(4)).expect("small");
+                Profile { balance_max, stay: RESTED, settle_within: 8 * RESTED, ..usual }
+            }
+            // Few allocations, since what counts is how often they are cut off.
+            ProfileName::Partitions => Profile {
+                allocs_asked: 40,
+                faults_until: random.between(150_000, 300_000),
+                between_faults: random.between(500, 3000),
+                drains: 50,
+                unaware: 60_000,
+                partitions: 600,
+                ..Profile::usual(random)
             },
-            ProfileName::Calm => Profile {
-                machines,
-                calm: faults_until,
-                faults_until,
-                between_faults: faults_until,
-                settle_within: 30 * 60_000,
-                loss: 0,
-                duplicate: 0,
-                slow: 0,
-                store_fails: 0,
-                task_fails: 20,
-                prepare_fails: 0,
-                batch_ends: true,
-                forgets: true,
-                policies: 0,
-                drains: 0,
-                balance_max: 0,
-                stay: 5_000,
-            },
+            ProfileName::Calm => Profile::calm(random),
             ProfileName::Steady => Profile {
                 task_fails: 0,
                 batch_ends: false,
@@ -121,8 +148,62 @@ impl Profile {
                 calm: FOREVER,
                 faults_until: FOREVER,
                 between_faults: FOREVER,
-                ..Profile::of(ProfileName::Calm, random)
+                ..Profile::calm(random)
             },
+        }
+    }
+
+    /// Everything fails now and then.
+    fn usual(random: &mut Random) -> Profile {
+        let (machines, faults_until) = (5 + random.index(4), random.between(50_000, 90_000));
+        Profile {
+            machines,
+            allocs_asked: 220,
+            calm: 10_000,
+            faults_until,
+            between_faults: random.between(1000, 8000),
+            settle_within: 30 * 60_000,
+            loss: random.below(4),
+            duplicate: random.below(15),
+            slow: random.below(20),
+            store_fails: random.below(3),
+            task_fails: random.between(20, 120),
+            prepare_fails: random.below(60),
+            batch_ends: true,
+            forgets: true,
+            policies: 0,
+            drains: 0,
+            unaware: 20_000,
+            partitions: 0,
+            balance_max: 0,
+            stay: 5_000,
+        }
+    }
+
+    /// Nothing fails but tasks.
+    fn calm(random: &mut Random) -> Profile {
+        let (machines, faults_until) = (5 + random.index(4), random.between(50_000, 90_000));
+        Profile {
+            machines,
+            allocs_asked: 220,
+            calm: faults_until,
+            faults_until,
+            between_faults: faults_until,
+            settle_within: 30 * 60_000,
+            loss: 0,
+            duplicate: 0,
+            slow: 0,
+            store_fails: 0,
+            task_fails: 20,
+            prepare_fails: 0,
+            batch_ends: true,
+            forgets: true,
+            policies: 0,
+            drains: 0,
+            unaware: 20_000,
+            partitions: 0,
+            balance_max: 0,
+            stay: 5_000,
         }
     }
 }

@@ -66,7 +66,7 @@ impl World {
     /// A second server takes the lead while the first still thinks that it has it.
     pub(crate) fn server_steals(&mut self) {
         if let Some(old) = self.lead.filter(|_| self.servers.len() == 1) {
-            let delay = self.random.between(500, 20_000);
+            let delay = self.random.between(500, self.profile.unaware);
             self.after(delay, What::LeaseEnds(old));
             self.note(format_args!("a second server takes the lead"));
             let counter = self.store.meta.epoch.counter.max(self.zombie_epoch()) + 1;
@@ -296,6 +296,10 @@ impl World {
         let guarded = self.store.guard(server.epoch, server.decided_on);
         #[cfg(feature = "planted-bugs")]
         let guarded = if self.bug == Some(crate::Bug::StoreIgnoresGuards) { Ok(()) } else { guarded };
+        #[cfg(feature = "planted-bugs")]
+        if self.bug == Some(crate::Bug::ProofsUnguarded) && mutations.is_empty() {
+            return Some((commit, Ok(self.store.revision)));
+        }
         if guarded.is_err() {
             self.note(format_args!("store: commit {} of server {id} meets a conflict", commit.0));
             return Some((commit, Err(CommitError::Conflict)));

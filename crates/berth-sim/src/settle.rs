@@ -129,8 +129,8 @@ impl World {
     fn is_current(&self, job: &Job, alloc: &Alloc) -> bool {
         let Some(old) = self.store.spec(&alloc.job, alloc.version) else { return false };
         let alike = |old: &GroupSpec, new: &GroupSpec| {
-            (&old.tasks, &old.constraints, old.network, &old.restart)
-                == (&new.tasks, &new.constraints, new.network, &new.restart)
+            (&old.tasks, &old.constraints, old.network, &old.restart, old.lease())
+                == (&new.tasks, &new.constraints, new.network, &new.restart, new.lease())
         };
         let groups = old.group(&alloc.group).zip(job.spec.group(&alloc.group));
         old.constraints == job.spec.constraints && groups.is_some_and(|(old, new)| alike(old, new))
@@ -352,7 +352,8 @@ impl World {
             | Command::Drain { .. }
             | Command::Enable(_)
             | Command::SetPolicy { .. }
-            | Command::Trust(_) => true,
+            | Command::Trust(_)
+            | Command::Abandon(_) => true,
         };
         self.holds(Invariant::AckedIsKept, kept, format_args!("{id} is not what command {index} made of it"));
     }

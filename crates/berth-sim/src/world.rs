@@ -68,6 +68,8 @@ pub(crate) enum What {
     PowerReturns(MachineId),
     /// A shim gets an agent's wish to start a run.
     ShimStarts(MachineId, u32, AllocId, TaskName, u32),
+    /// The lease that a shim was told of may have ended.
+    LeaseOfShimEnds(MachineId, u32, AllocId),
     /// A run of a task ends.
     TaskExits(MachineId, u32, AllocId, TaskName, u32, berth_model::ExitKind),
     /// The next fault is due.
@@ -245,6 +247,7 @@ impl World {
             What::AgentStarts(machine) => self.agent_starts(machine),
             What::PowerReturns(machine) => self.power_returns(machine),
             What::ShimStarts(machine, boot, alloc, task, run) => self.shim_starts(machine, boot, alloc, task, run),
+            What::LeaseOfShimEnds(machine, boot, alloc) => self.lease_of_shim_ends(machine, boot, alloc),
             What::TaskExits(machine, boot, alloc, task, run, how) => {
                 self.task_exits(machine, boot, alloc, &task, run, how);
             }

@@ -10,7 +10,7 @@ const SEEDS: u64 = 500;
 
 /// The first failure that a bug leads to, on every processor.
 fn hunt(bug: Bug) -> Option<Outcome> {
-    let options = Options::default().bug(bug);
+    let options = Options::default().bug(bug).profile(bug.profile());
     let (next, found) = (AtomicU64::new(1), AtomicBool::new(false));
     let worker = || {
         loop {

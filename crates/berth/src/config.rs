@@ -9,7 +9,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, bail, ensure};
 use berth_agent::{Access, Config as AgentConfig, Offer, RegistryCredential, Token};
 use berth_api::client::Target;
-use berth_model::{BuiltIn, Bytes, CpuMillis, Device, DeviceKind, Mbits, Millis, NodeName, Port, limits};
+use berth_model::{BuiltIn, Bytes, CpuMillis, Device, DeviceKind, Drift, Mbits, Millis, NodeName, Port, limits};
 use berth_secrets::{Invitation, SealingKey};
 use berth_server::{
     Clock, Config as ServerConfig, ConnectionLimits, EtcdOptions, Join, SealingKeyPlace, Settings, StoreKind, Tls,
@@ -117,12 +117,15 @@ fn server_config(layers: &mut Layers, data_dir: PathBuf, secrets: Secrets) -> an
         preempt_max: layers.take("preempt_max", "10")?,
         heartbeat: layers.take::<Quantity<Millis>>("heartbeat", "1s")?.0,
         heartbeat_grace: layers.take::<Quantity<Millis>>("heartbeat_grace", "5s")?.0,
+        clock_drift: Drift(layers.take("clock_drift", "200")?),
         keep_ended: layers.take::<Quantity<Millis>>("keep_ended", "24h")?.0,
         keep_ended_max: layers.take("keep_ended_max", "10000")?,
         keep_ledger: layers.take("keep_ledger", "20000")?,
         keep_commands: layers.take::<Quantity<Millis>>("keep_commands", "24h")?.0,
     };
     ensure!(settings.heartbeat >= SHORTEST_HEARTBEAT, "setting `heartbeat` must be at least {SHORTEST_HEARTBEAT}");
+    let (drift, most) = (settings.clock_drift, Drift::MOST.0);
+    ensure!(drift <= Drift::MOST, "setting `clock_drift` is in millionths and must be at most {most}");
     let grace = settings.heartbeat_grace;
     ensure!(grace > settings.heartbeat, "setting `heartbeat_grace` must be longer than `heartbeat`");
     let journal_max = layers.take::<Quantity<Bytes>>("journal_max", "1GiB")?.0;

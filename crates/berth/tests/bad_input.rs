@@ -190,7 +190,8 @@ fn a_broken_job_file_is_shown_by_line_and_column() {
     let wanted = format!(
         "berth: {}:4:5: groups[0]: unknown key `cuont`: expected one of `name`, `count`, `constraints`, \
          `distinct_hosts`, `at_most`, `affinity`, `anti_affinity`, `prefer`, `spread`, `gang`, `network`, `restart`, \
-         `update`, `tasks`, `meta`; did you mean `count`?\n 4 |     cuont: 3\n   |     ^\n",
+         `update`, `on_partition`, `replace_after`, `lease`, `tasks`, `meta`; did you mean `count`?\n \
+         4 |     cuont: 3\n   |     ^\n",
         file.display()
     );
     assert_eq!(told.trim_end(), wanted.trim_end());

@@ -137,6 +137,7 @@ policy = \"pack\"  # file FILE
 preempt_max = \"10\"  # default
 heartbeat = \"3s\"  # variable BERTH_HEARTBEAT
 heartbeat_grace = \"5s\"  # default
+clock_drift = \"200\"  # default
 keep_ended = \"24h\"  # default
 keep_ended_max = \"10000\"  # default
 keep_ledger = \"20000\"  # default

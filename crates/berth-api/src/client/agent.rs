@@ -93,6 +93,10 @@ fn understand(message: wire::ServerMessage) -> Result<FromServer, ClientError> {
             let wrong = |source| ClientError::Message { operation: STREAM, source };
             FromServer::Order(model::Order::Desired(desired.map_err(wrong)?))
         }
+        wire::ServerMessage::Lease { serial, allocs } => FromServer::Order(model::Order::Lease {
+            serial: serial.0,
+            allocs: allocs.into_iter().map(model::AllocId::from).collect(),
+        }),
         wire::ServerMessage::Close { reason } => FromServer::Close { reason },
         wire::ServerMessage::OpenTunnel { id, wanted } => FromServer::OpenTunnel { id, wanted },
     })

@@ -128,6 +128,16 @@ impl Client {
         self.call("enable nodes", Method::POST, "/v1/enable").key(key).json(&body).fetch().await
     }
 
+    /// Gives up what is kept on lost nodes.
+    pub async fn abandon(
+        &self,
+        request: &wire::AbandonRequest,
+        key: &IdempotencyKey,
+    ) -> Result<wire::CommandOutcome, ClientError> {
+        let body = serde_json::to_value(request).expect("a choice of nodes is plain data");
+        self.call("abandon nodes", Method::POST, "/v1/abandon").key(key).json(&body).fetch().await
+    }
+
     /// The jobs, of one namespace or of all.
     pub async fn jobs(&self, namespace: Option<&Namespace>) -> Result<Vec<wire::JobSummary>, ClientError> {
         self.pages("list jobs", "/v1/jobs", &[("namespace", namespace.map(Namespace::to_string))]).await

@@ -88,6 +88,9 @@ const HOMES: [(&str, &[&str]); 6] = [
             "prefer",
             "spread",
             "gang",
+            "on_partition",
+            "replace_after",
+            "lease",
         ],
     ),
 ];

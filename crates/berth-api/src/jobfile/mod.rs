@@ -26,7 +26,8 @@ use utoipa::{PartialSchema, ToSchema};
 pub use error::{JobFileError, JobFileErrors, MAX_ERRORS};
 pub use schema::{
     AffinityFile, At, AtMostFile, ConstraintFile, DeviceFile, DriverFile, GroupFile, JobFile, KillFile, KindFile,
-    NetworkFile, OperatorFile, PreferenceFile, ResourcesFile, RestartFile, SpreadFile, Table, TaskFile, UpdateFile,
+    NetworkFile, OnPartitionFile, OperatorFile, PreferenceFile, ResourcesFile, RestartFile, SpreadFile, Table,
+    TaskFile, UpdateFile,
 };
 pub use values::{Bandwidth, Cpu, Duration, PortNumber, Share, Size};
 

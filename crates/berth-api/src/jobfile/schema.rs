@@ -255,6 +255,19 @@ pub struct GroupFile {
     #[schema(value_type = UpdateFile, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) update: Field<UpdateFile>,
+    /// What becomes of its allocations on a node that is lost.
+    #[schema(value_type = OnPartitionFile, required = false, default = "replace")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) on_partition: Field<OnPartitionFile>,
+    /// With `on_partition: replace` only: how long after the loss of the node they are replaced.
+    #[schema(value_type = Duration, required = false, default = "0s")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) replace_after: Field<Duration>,
+    /// With `on_partition: fence` only: how long one may run on after its agent has last been answered. At least three
+    /// heartbeats.
+    #[schema(value_type = Duration, required = false, default = "30s")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) lease: Field<Duration>,
     /// The tasks. Names are unique.
     #[schema(value_type = Vec<TaskFile>, required = true, min_items = 1, max_items = 32)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -273,6 +286,19 @@ pub enum NetworkFile {
     Host,
     /// Loopback only.
     None,
+}
+
+/// What becomes of allocations on a lost node: with `replace` they are replaced, with `keep` not before an operator says
+/// so, and with `fence` they end by themselves before they are replaced, so that no two run at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, De, Ser, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnPartitionFile {
+    /// They run on and are not replaced.
+    Keep,
+    /// They are replaced.
+    Replace,
+    /// They end with their lease, and are replaced after that.
+    Fence,
 }
 
 /// What the agent does about a task that ends by itself.

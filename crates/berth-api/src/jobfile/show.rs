@@ -1,15 +1,15 @@
 //! A specification as a job file that leaves nothing to defaults.
 
 use berth_model::{
-    AtMost, Constraint, ContainerSpec, DeviceAmount, DeviceSpec, Driver, Gang, GroupSpec, JobKind, JobSpec,
-    NetworkMode, Operator, Ordering, Preemptible, Preference, Rules, Sense, Spread, Strength, TaskSpec,
+    AtMost, Constraint, ContainerSpec, DeviceAmount, DeviceSpec, Driver, Gang, GroupSpec, JobKind, JobSpec, Millis,
+    NetworkMode, OnPartition, Operator, Ordering, Preemptible, Preference, Rules, Sense, Spread, Strength, TaskSpec,
 };
 use std::collections::BTreeMap;
 
 use super::schema::{
     AffinityFile, At, AtMostFile, ConstraintFile, DeviceFile, DriverFile, Field, GroupFile, JobFile, KillFile,
-    KindFile, List, NetworkFile, OperatorFile, PreferenceFile, ResourcesFile, RestartFile, SpreadFile, Table, TaskFile,
-    UpdateFile,
+    KindFile, List, NetworkFile, OnPartitionFile, OperatorFile, PreferenceFile, ResourcesFile, RestartFile, SpreadFile,
+    Table, TaskFile, UpdateFile,
 };
 use super::values::{Bandwidth, Cpu, Duration, PortNumber, Share, Size, show_signal};
 
@@ -94,8 +94,24 @@ fn group(group: &GroupSpec) -> GroupFile {
             max_parallel: some(group.update.max_parallel),
             min_ready: some(Duration(group.update.min_ready)),
         }),
+        // Left out where nothing is special: programs of before there was anything to say read it too.
+        on_partition: (group.on_partition != OnPartition::default())
+            .then(|| At::new(on_partition(&group.on_partition))),
+        replace_after: match group.on_partition {
+            OnPartition::Replace { after } if after != Millis(0) => some(Duration(after)),
+            OnPartition::Keep | OnPartition::Replace { .. } | OnPartition::Fence { .. } => None,
+        },
+        lease: group.lease().map(|lease| At::new(Duration(lease))),
         tasks: list(group.tasks.iter().map(task)),
         meta: texts(&group.meta),
+    }
+}
+
+fn on_partition(chosen: &OnPartition) -> OnPartitionFile {
+    match chosen {
+        OnPartition::Keep => OnPartitionFile::Keep,
+        OnPartition::Replace { .. } => OnPartitionFile::Replace,
+        OnPartition::Fence { .. } => OnPartitionFile::Fence,
     }
 }
 

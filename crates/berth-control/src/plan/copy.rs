@@ -8,6 +8,7 @@ use berth_model::control::SessionId;
 
 use crate::balance::Balancing;
 use crate::core::Core;
+use crate::leases::Leases;
 use crate::pipeline::Pipeline;
 use crate::state::State;
 use crate::timers::Due;
@@ -18,7 +19,9 @@ impl Core {
     pub(crate) fn copy(&self) -> Core {
         let mut links = BTreeMap::new();
         let mut sessions = BTreeMap::new();
-        for (id, link) in &self.links {
+        // One that is lost has nothing to say in it.
+        let there = |id: &NodeId| self.state.nodes.get(id).is_some_and(berth_model::Node::is_eligible);
+        for (id, link) in self.links.iter().filter(|(id, _)| there(id)) {
             let session = SessionId(id.counter);
             links.insert(*id, link.copied(self.now, session));
             sessions.insert(session, *id);
@@ -30,6 +33,7 @@ impl Core {
             timers: self.timers.only(|due| matches!(due, Due::MinReady(_) | Due::Reschedule(_) | Due::Proven)),
             sessions,
             links,
+            leases: Leases::new(self.now),
             now: self.now,
             written: self.state.meta,
             pace: self.pace,

@@ -152,7 +152,8 @@ impl Future {
 
     /// A node reports that everything on it is as it should be.
     fn report(&mut self, node: NodeId) {
-        let Some(session) = self.core.session_of(node) else { return };
+        let is_lost = self.core.nodes().get(&node).is_none_or(|node| !node.is_eligible());
+        let Some(session) = self.core.session_of(node).filter(|_| !is_lost) else { return };
         self.serial += 1;
         let desired = self.core.desired(node);
         let conditions = self.core.nodes().get(&node).map(|n| n.conditions.keys().copied().collect());

@@ -85,9 +85,11 @@ impl Core {
             Command::Run(spec) => spec.id.namespace.clone(),
             Command::Stop(job) => job.namespace.clone(),
             Command::StopAlloc(alloc) => self.namespace_of(*alloc)?,
-            Command::SetPolicy { .. } | Command::Drain { .. } | Command::Enable(_) | Command::Trust(_) => {
-                Namespace::default()
-            }
+            Command::SetPolicy { .. }
+            | Command::Drain { .. }
+            | Command::Enable(_)
+            | Command::Trust(_)
+            | Command::Abandon(_) => Namespace::default(),
         };
         Ok(CommandRequest {
             principal: principal.clone(),

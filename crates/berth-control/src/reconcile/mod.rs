@@ -88,7 +88,8 @@ impl Core {
         match (job.spec.kind, slot) {
             (JobKind::Service | JobKind::Batch, Slot::Index(index)) => index < group.count,
             (JobKind::System, Slot::Node(node)) => self.state.nodes.get(&node).is_some_and(|node| {
-                node.is_eligible()
+                // On a lost node is wanted what has not been given up.
+                (node.is_eligible() || !self.active_in(id, &group.name, slot).is_empty())
                     && !self.state.is_closed_to_system_jobs(node.id)
                     && admits(&node.fingerprint, Class { job: &job.spec, group })
             }),

@@ -13,8 +13,11 @@ impl Core {
             active.iter().partition(|id| self.state.is_in_place(self.alloc(**id)));
         let incumbent = self.keep_best(&old);
         let newcomer = self.keep_best(&current);
+        let holds_one = self.holds_one(job, group, slot);
         match (newcomer, incumbent) {
             (Some(newcomer), Some(incumbent)) => self.hand_over(newcomer, incumbent),
+            (None, _) if holds_one && self.is_being_emptied(job, group, slot) => {}
+            (None, Some(_)) if holds_one => {}
             (None, None) => {
                 let before = self.latest_in(job, group, slot).map(|latest| self.last_in_charge(latest));
                 self.succeed((job, group, slot), before, None);
@@ -81,11 +84,14 @@ impl Core {
         let given_up = remains && live.iter().any(|id| stopping(id) && self.state.is_current(self.alloc(*id)));
         let outdated = remains && !given_up;
         let unready = newcomer.is_some_and(|id| !self.is_ready(id));
-        let leaving = live.iter().any(|id| !current(id)) && newcomer.is_some();
+        // Nobody knows when one that is out of reach will be gone.
+        let unheard = |id: &AllocId| stopping(id) && self.is_out_of_reach(*id);
+        let leaving = live.iter().any(|id| !current(id) && !unheard(id)) && newcomer.is_some();
+        let empties = newcomer.is_none() && self.holds_one(job, group, slot) && live.iter().any(stopping);
         let index = self.state.index.group_mut(job, group);
         set(&mut index.outdated, slot, outdated);
         let was_busy = index.busy.contains(&slot);
-        let busy = unready || leaving || given_up;
+        let busy = unready || leaving || given_up || empties;
         set(&mut index.busy, slot, busy);
         if was_busy && !busy {
             self.state.budget_freed();

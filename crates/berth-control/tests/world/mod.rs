@@ -78,6 +78,8 @@ pub struct Agent {
     pub node: Option<NodeId>,
     pub serial: u64,
     pub desired: Option<Desired>,
+    /// The newest leases that it was given: for which report, and of what.
+    pub leased: Option<(u64, Vec<AllocId>)>,
     pub up: bool,
     pub conditions: BTreeSet<NodeCondition>,
 }
@@ -174,6 +176,7 @@ impl World {
         match order {
             Order::Welcome { node, .. } => agent.node = Some(node),
             Order::Desired(desired) => agent.desired = Some(desired),
+            Order::Lease { serial, allocs } => agent.leased = Some((serial, allocs)),
         }
     }
 
@@ -185,6 +188,7 @@ impl World {
             node: None,
             serial: 0,
             desired: None,
+            leased: None,
             up: true,
             conditions: BTreeSet::new(),
         };

@@ -165,7 +165,10 @@ impl<'a> World<'a> {
                     self.sessions.remove(&session);
                 }
                 Effect::WakeAt(at) => self.wake = Some(at),
-                Effect::Send { order: Order::Welcome { .. }, .. } | Effect::Reply { .. } | Effect::StepDown(_) => {}
+                // Nobody is ever cut off here.
+                Effect::Send { order: Order::Welcome { .. } | Order::Lease { .. }, .. }
+                | Effect::Reply { .. }
+                | Effect::StepDown(_) => {}
             }
         }
         events

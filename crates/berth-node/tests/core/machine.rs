@@ -162,6 +162,7 @@ impl Machine {
             Effect::Forget(alloc) => _ = self.ledger.remove(&alloc),
             Effect::Prepare(desired) => self.prepare(desired.id),
             Effect::Start { alloc, task, run } => self.start(alloc, task, run),
+            Effect::Lease { .. } => {}
             Effect::Signal { alloc, task, run, signal } => self.signal(alloc, task, run, signal),
             Effect::EndOrphans(alloc) => {
                 self.shims.remove(&alloc);
@@ -386,6 +387,7 @@ pub fn desired(n: u64, kind: JobKind, tasks: &[&str]) -> DesiredAlloc {
             max_delay: Millis(10_000),
         },
         update: UpdatePolicy { max_parallel: 1, min_ready: Millis(1000) },
+        on_partition: OnPartition::default(),
         meta: BTreeMap::new(),
     };
     let job = JobId { namespace: Namespace::default(), name: "job".parse().unwrap() };

@@ -213,6 +213,10 @@ fn mark(effect: &Effect) -> Mark {
             let (epoch, digest) = (Stored::store(&desired.epoch), Stored::store(&desired.digest));
             ("desired", bytes(&v1::Effect::Desired { session: session.0, epoch, digest }))
         }
+        Effect::Send { session, order: Order::Lease { serial, allocs } } => {
+            let allocs = allocs.iter().map(ToString::to_string).collect();
+            ("lease", bytes(&v1::Effect::Lease { session: session.0, serial: *serial, allocs }))
+        }
         Effect::Close { session, reason } => {
             ("close", bytes(&v1::Effect::Close { session: session.0, reason: reason.clone() }))
         }

@@ -36,6 +36,7 @@ stored! {
         Enable(nodes: Vec<String>),
         SetPolicy { spec: Box<PolicySpec>, after: Option<u64> },
         Trust(command: TrustCommand),
+        Abandon(nodes: Vec<String>),
     }
 
     struct ObservedAlloc = ObservedAlloc { id: String, phase: Phase, tasks: BTreeMap<String, TaskStatus> }
@@ -155,6 +156,8 @@ pub(crate) enum CommitError {
 pub(crate) struct Settings {
     heartbeat: u64,
     heartbeat_grace: u64,
+    #[serde(default = "usual_drift", skip_serializing_if = "is_usual_drift")]
+    clock_drift: u32,
     policy: BuiltIn,
     preempt_max: u32,
     keep_ended: u64,
@@ -163,11 +166,21 @@ pub(crate) struct Settings {
     keep_commands: u64,
 }
 
+/// What held before it could be set.
+fn usual_drift() -> u32 {
+    200
+}
+
+fn is_usual_drift(drift: &u32) -> bool {
+    *drift == usual_drift()
+}
+
 impl Stored<model::control::Settings> for Settings {
     fn store(value: &model::control::Settings) -> Self {
         let model::control::Settings {
             heartbeat,
             heartbeat_grace,
+            clock_drift,
             policy,
             preempt_max,
             keep_ended,
@@ -178,6 +191,7 @@ impl Stored<model::control::Settings> for Settings {
         Settings {
             heartbeat: heartbeat.0,
             heartbeat_grace: heartbeat_grace.0,
+            clock_drift: clock_drift.0,
             policy: BuiltIn::store(policy),
             preempt_max: *preempt_max,
             keep_ended: keep_ended.0,
@@ -190,6 +204,7 @@ impl Stored<model::control::Settings> for Settings {
         Ok(model::control::Settings {
             heartbeat: model::Millis(self.heartbeat),
             heartbeat_grace: model::Millis(self.heartbeat_grace),
+            clock_drift: model::Drift(self.clock_drift),
             policy: self.policy.load()?,
             preempt_max: self.preempt_max,
             keep_ended: model::Millis(self.keep_ended),
@@ -219,6 +234,11 @@ pub(crate) enum Effect {
         session: u64,
         epoch: Epoch,
         digest: String,
+    },
+    Lease {
+        session: u64,
+        serial: u64,
+        allocs: Vec<String>,
     },
     Close {
         session: u64,

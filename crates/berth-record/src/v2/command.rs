@@ -23,5 +23,6 @@ stored! {
         Enabled(nodes: Vec<String>),
         Policy { name: String, version: u64, changed: bool },
         Trust(outcome: TrustOutcome),
+        Abandoned(nodes: Vec<String>),
     }
 }

@@ -40,6 +40,18 @@ impl Preemptible {
     }
 }
 
+impl Default for OnPartition {
+    fn default() -> OnPartition {
+        OnPartition::Replace { after: 0 }
+    }
+}
+
+impl OnPartition {
+    fn is_usual(&self) -> bool {
+        *self == OnPartition::default()
+    }
+}
+
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -85,6 +97,8 @@ stored! {
         tasks: Vec<TaskSpec>,
         restart: RestartPolicy,
         update: UpdatePolicy,
+        #[serde(default, skip_serializing_if = "OnPartition::is_usual")]
+        on_partition: OnPartition,
         meta: BTreeMap<String, String>,
     }
 
@@ -167,6 +181,9 @@ stored! {
     struct RestartPolicy = RestartPolicy { attempts: u32, interval: u64, delay: u64, max_delay: u64 }
 
     struct UpdatePolicy = UpdatePolicy { max_parallel: u32, min_ready: u64 }
+
+    #[derive(PartialEq)]
+    enum OnPartition = OnPartition { Keep, Replace { after: u64 }, Fence { lease: u64 } }
 
     struct Constraint = Constraint { attribute: String, operator: Operator }
 

@@ -25,6 +25,7 @@ stored! {
         },
         NodeDrained { node: String, name: String },
         NodeEnabled { node: String, name: String },
+        NodeAbandoned { node: String, name: String },
         AllocCreated { alloc: String, job: JobId, replaces: Option<String> },
         AllocWaiting { alloc: String, job: JobId },
         AllocPlaced { alloc: String, job: JobId, node: String },

@@ -45,5 +45,6 @@ stored! {
         Runtime,
         Rebooted,
         DeviceMissing,
+        Fenced,
     }
 }

@@ -96,6 +96,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         Just(FailureKind::Runtime),
         Just(FailureKind::Rebooted),
         Just(FailureKind::DeviceMissing),
+        Just(FailureKind::Fenced),
     ];
     (kind, text()).prop_map(|(kind, message)| Failure { kind, message })
 }
@@ -221,18 +222,15 @@ fn group_spec() -> BoxedStrategy<GroupSpec> {
         .prop_map(|(attempts, interval, delay, max_delay)| RestartPolicy { attempts, interval, delay, max_delay });
     let update =
         (any::<u32>(), millis()).prop_map(|(max_parallel, min_ready)| UpdatePolicy { max_parallel, min_ready });
-    let demands = (vec(constraint(), 0..3), rules());
+    let on_partition = prop_oneof![
+        Just(OnPartition::Keep),
+        millis().prop_map(|after| OnPartition::Replace { after }),
+        millis().prop_map(|lease| OnPartition::Fence { lease }),
+    ];
+    let demands = (vec(constraint(), 0..3), rules(), on_partition);
     (name(), any::<u32>(), demands, network, vec(task_spec(), 0..3), restart, update, texts())
-        .prop_map(|(name, count, (constraints, rules), network, tasks, restart, update, meta)| GroupSpec {
-            name,
-            count,
-            constraints,
-            rules,
-            network,
-            tasks,
-            restart,
-            update,
-            meta,
+        .prop_map(|(name, count, (constraints, rules, on_partition), network, tasks, restart, update, meta)| {
+            GroupSpec { name, count, constraints, rules, network, tasks, restart, update, on_partition, meta }
         })
         .boxed()
 }
@@ -478,6 +476,7 @@ fn command() -> BoxedStrategy<CommandRecord> {
         alloc_id().prop_map(CommandOutcome::StoppingAlloc),
         prop::collection::btree_set(node_id(), 0..4).prop_map(CommandOutcome::Draining),
         prop::collection::btree_set(node_id(), 0..4).prop_map(CommandOutcome::Enabled),
+        prop::collection::btree_set(node_id(), 0..4).prop_map(CommandOutcome::Abandoned),
         (name(), any::<u64>(), any::<bool>()).prop_map(|(name, version, changed)| {
             CommandOutcome::Policy { name, version: PolicyVersion(version), changed }
         }),
@@ -519,6 +518,7 @@ fn happening() -> BoxedStrategy<Happening> {
         }),
         named().prop_map(|(node, name)| Happening::NodeDrained { node, name }),
         named().prop_map(|(node, name)| Happening::NodeEnabled { node, name }),
+        named().prop_map(|(node, name)| Happening::NodeAbandoned { node, name }),
     ];
     let of_placing = prop_oneof![
         (of_alloc(), of(alloc_id())).prop_map(|((alloc, job), replaces)| Happening::AllocCreated {

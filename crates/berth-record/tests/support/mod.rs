@@ -105,6 +105,7 @@ pub fn group() -> GroupSpec {
         tasks: vec![task("server", Driver::Container(container)), helper],
         restart: RestartPolicy { attempts: 3, interval: Millis(60_000), delay: Millis(500), max_delay: Millis(30_000) },
         update: UpdatePolicy { max_parallel: 1, min_ready: Millis(10_000) },
+        on_partition: OnPartition::default(),
         meta: texts(&[("tier", "front")]),
     }
 }
@@ -121,6 +122,13 @@ pub fn spec(kind: JobKind) -> JobSpec {
         groups: vec![group(), lonely],
         meta: texts(&[("team", "shop")]),
     }
+}
+
+fn job_on_partition(on_partition: OnPartition) -> Mutation {
+    let mut spec = spec(JobKind::Service);
+    spec.groups[0].on_partition = on_partition;
+    let changed = (Timestamp(1_700_000_000_123), Cause::Command(CommandId::new(Incarnation(1), 7)));
+    Mutation::PutJob(Box::new(Job { spec, version: JobVersion(4), changed, state: JobState::Active }))
 }
 
 fn job(kind: JobKind, state: JobState, cause: Cause) -> Mutation {
@@ -453,7 +461,7 @@ fn allocs() -> Vec<(String, Mutation)> {
         .collect()
 }
 
-fn failure_kinds() -> [(&'static str, FailureKind); 13] {
+fn failure_kinds() -> [(&'static str, FailureKind); 14] {
     [
         ("image", FailureKind::Image),
         ("image-digest", FailureKind::ImageDigest),
@@ -468,6 +476,7 @@ fn failure_kinds() -> [(&'static str, FailureKind); 13] {
         ("runtime", FailureKind::Runtime),
         ("rebooted", FailureKind::Rebooted),
         ("device-missing", FailureKind::DeviceMissing),
+        ("fenced", FailureKind::Fenced),
     ]
 }
 
@@ -504,7 +513,8 @@ fn ledger() -> Vec<(&'static str, Mutation)> {
         ("event-node-draining", entry(by_command(), draining(None))),
         ("event-node-draining-by-then", entry(by_command(), draining(Some(Timestamp(1_700_000_100_000))))),
         ("event-node-drained", entry(by_command(), Happening::NodeDrained { node, name: name.clone() })),
-        ("event-node-enabled", entry(by_command(), Happening::NodeEnabled { node, name })),
+        ("event-node-enabled", entry(by_command(), Happening::NodeEnabled { node, name: name.clone() })),
+        ("event-node-abandoned", entry(by_command(), Happening::NodeAbandoned { node, name })),
         ("event-alloc-created", of(Happening::AllocCreated { alloc, job: job.clone(), replaces: Some(alloc_id(11)) })),
         ("event-alloc-waiting", of(Happening::AllocWaiting { alloc, job: job.clone() })),
         ("event-alloc-placed", of(Happening::AllocPlaced { alloc, job: job.clone(), node })),
@@ -667,6 +677,9 @@ pub fn samples() -> Vec<(String, Mutation)> {
         ("node-drained-again", drained_node(since, Timestamp(since.0 + 1_000))),
         ("node-devices", node_with_devices(since)),
         ("job-devices", job_with_devices()),
+        ("job-keep", job_on_partition(OnPartition::Keep)),
+        ("job-replace-after", job_on_partition(OnPartition::Replace { after: Millis(60_000) })),
+        ("job-fence", job_on_partition(OnPartition::Fence { lease: Millis(30_000) })),
         ("job-rules", job_with_rules()),
         ("job-not-preemptible", job_that_stays()),
         ("alloc-waiting-preempting", alloc_preempting()),
@@ -693,6 +706,7 @@ pub fn samples() -> Vec<(String, Mutation)> {
         ("command-stopping-alloc", command(CommandOutcome::StoppingAlloc(alloc_id(23)))),
         ("command-draining", command(CommandOutcome::Draining([node_id(7), node_id(8)].into()))),
         ("command-enabled", command(CommandOutcome::Enabled([node_id(7)].into()))),
+        ("command-abandoned", command(CommandOutcome::Abandoned([node_id(7)].into()))),
     ];
     let named =
         single.into_iter().chain(jobs()).chain(ledger()).chain(trust()).map(|(name, sample)| (name.to_owned(), sample));

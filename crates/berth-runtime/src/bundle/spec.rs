@@ -284,6 +284,7 @@ mod tests {
             filter: None,
         };
         let plan = AllocPlan {
+            fenced: false,
             version: VERSION,
             alloc: "a1-2".to_owned(),
             boot: String::new(),

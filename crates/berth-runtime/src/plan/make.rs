@@ -76,6 +76,7 @@ pub(crate) fn make(desired: &DesiredAlloc, runtime: &Runtime, images: &[Image]) 
             NetworkMode::Host => Network::Host,
             NetworkMode::None => Network::None,
         },
+        fenced: desired.group.lease().is_some(),
         hidden: runtime.hidden().to_vec(),
         tasks,
     })

@@ -42,6 +42,9 @@ pub(crate) struct AllocPlan {
     pub logs: LogLimits,
     /// How the tasks see the network.
     pub network: Network,
+    /// Whether the tasks run by a lease alone.
+    #[serde(default)]
+    pub fenced: bool,
     /// What host programs must not see: folders and files of Berth itself.
     #[serde(default)]
     pub hidden: Vec<PathBuf>,

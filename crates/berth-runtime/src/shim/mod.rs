@@ -7,6 +7,7 @@
 mod begin;
 mod client;
 mod exec;
+pub(crate) mod lease;
 pub(crate) mod lock;
 pub(crate) mod maker;
 pub(crate) mod protocol;

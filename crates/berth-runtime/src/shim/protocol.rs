@@ -39,6 +39,12 @@ pub(crate) enum Ask {
         /// Which run.
         run: u32,
     },
+    /// Let the tasks run until then. Refused when an earlier lease has ended.
+    Lease {
+        /// Milliseconds of `CLOCK_BOOTTIME`, as text.
+        #[serde(with = "text")]
+        until: u64,
+    },
     /// Send a signal.
     Signal {
         /// To which task.
@@ -105,7 +111,7 @@ pub(crate) enum Say {
         /// Its tasks: the newest run of each that had one.
         tasks: BTreeMap<String, TaskWire>,
     },
-    /// To `Start`, `Signal`, `Shutdown`.
+    /// To `Start`, `Lease`, `Signal`, `Shutdown`.
     Done {
         /// Which request.
         id: u64,
@@ -208,6 +214,8 @@ pub(crate) enum KindWire {
     PortTaken,
     /// See [`FailureKind::Runtime`].
     Runtime,
+    /// See [`FailureKind::Fenced`].
+    Fenced,
 }
 
 impl From<Failure> for FailureWire {
@@ -217,6 +225,7 @@ impl From<Failure> for FailureWire {
             FailureKind::NoSuchCommand => KindWire::NoSuchCommand,
             FailureKind::NoSuchUser => KindWire::NoSuchUser,
             FailureKind::PortTaken => KindWire::PortTaken,
+            FailureKind::Fenced => KindWire::Fenced,
             // The rest are not the shim's to tell.
             FailureKind::Image
             | FailureKind::ImageDigest
@@ -240,6 +249,7 @@ impl From<FailureWire> for Failure {
             KindWire::NoSuchUser => FailureKind::NoSuchUser,
             KindWire::PortTaken => FailureKind::PortTaken,
             KindWire::Runtime => FailureKind::Runtime,
+            KindWire::Fenced => FailureKind::Fenced,
         };
         crate::error::failure(kind, wire.message)
     }

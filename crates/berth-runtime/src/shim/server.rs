@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use berth_model::{Failure, FailureKind};
+use berth_model::{BootTime, Failure, FailureKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use super::client::Client;
 use super::exec::{self, Session, Wanted};
+use super::lease::{self, Lease};
 use super::maker::{Made, Maker};
 use super::protocol::{Ask, ExitWire, KillWire, Request, Say, TaskWire, VERSION};
 use super::slim;
@@ -45,6 +46,8 @@ pub(super) struct Server {
     cgroup: String,
     oci: OciRuntime,
     cgroups: Cgroups,
+    /// Of a fenced allocation.
+    lease: Option<Lease>,
     around: Surroundings,
     signals: SignalFd,
     listener: UnixListener,
@@ -63,6 +66,7 @@ pub(super) struct Server {
 
 /// What a descriptor is waited for.
 enum Waited {
+    Lease,
     Signals,
     Listener,
     Client(u64),
@@ -96,6 +100,7 @@ impl Server {
             cgroup: plan.cgroup.clone(),
             oci: plan.oci.clone(),
             cgroups,
+            lease: plan.fenced.then(Lease::new).transpose()?,
             around,
             signals,
             listener,
@@ -122,6 +127,7 @@ impl Server {
             for waited in ready {
                 self.is_slim &= matches!(waited, Waited::Stream(..));
                 match waited {
+                    Waited::Lease => self.fence(),
                     Waited::Signals => self.signals()?,
                     Waited::Listener => self.accept(),
                     Waited::Client(id) => self.client(id),
@@ -139,10 +145,14 @@ impl Server {
     }
 
     fn wait(&self) -> io::Result<Vec<Waited>> {
-        let mut wanted: Vec<(BorrowedFd<'_>, PollFlags, Waited)> = vec![
+        // First of all: whatever else has come may have come while the machine slept.
+        let lease = self.lease.iter().filter(|lease| !lease.is_over());
+        let lease = lease.map(|lease| (lease.fd(), PollFlags::POLLIN, Waited::Lease));
+        let mut wanted: Vec<(BorrowedFd<'_>, PollFlags, Waited)> = lease.collect();
+        wanted.extend([
             (self.signals.as_fd(), PollFlags::POLLIN, Waited::Signals),
             (self.listener.as_fd(), PollFlags::POLLIN, Waited::Listener),
-        ];
+        ]);
         for (id, client) in &self.clients {
             let write = if client.has_unsent() { PollFlags::POLLOUT } else { PollFlags::empty() };
             wanted.push((client.fd(), PollFlags::POLLIN | write, Waited::Client(*id)));
@@ -165,6 +175,24 @@ impl Server {
         }
         let ready: Vec<bool> = fds.iter().map(|fd| fd.any().unwrap_or(true)).collect();
         Ok(wanted.into_iter().zip(ready).filter(|(_, ready)| *ready).map(|((_, _, waited), _)| waited).collect())
+    }
+
+    /// Ends every process of the allocation, if its lease has ended.
+    fn fence(&mut self) {
+        if !self.lease.as_mut().is_some_and(Lease::end) {
+            return;
+        }
+        eprintln!("shim: the lease has ended; every task is killed");
+        for (name, task) in self.tasks.iter().filter(|(_, task)| task.is_busy()) {
+            let pids = task.maker.as_ref().map(|maker| maker.pid).into_iter().chain(task.pid().map(as_pid));
+            pids.for_each(|pid| _ = kill(pid, Signal::SIGKILL));
+            self.cgroups.kill(&format!("{}/{name}", self.cgroup));
+        }
+    }
+
+    fn extend_lease(&mut self, until: u64) -> Result<(), Failure> {
+        let unasked = || failure(FailureKind::Runtime, "the allocation is not fenced");
+        self.lease.as_mut().ok_or_else(unasked)?.extend(BootTime(until))
     }
 
     fn signals(&mut self) -> io::Result<()> {
@@ -292,6 +320,7 @@ impl Server {
                 }
             }
             Ask::Start { task, run } => self.start(&task, run),
+            Ask::Lease { until } => self.extend_lease(until),
             Ask::Signal { task, run, kill } => self.signal(&task, run, kill),
             Ask::Shutdown => self.shut_down(),
         };
@@ -349,6 +378,7 @@ impl Server {
             let message = format!("run {} of task {name} has not ended", task.run());
             return Err(failure(FailureKind::Runtime, message));
         }
+        self.lease.as_ref().map_or(Ok(()), Lease::check)?;
         let stdio = task.open_streams().map_err(|error| io_failure("open streams", &error))?;
         task.starts(run);
         let container = container_id(&self.alloc, name);
@@ -397,6 +427,7 @@ impl Server {
         let group = format!("{}/{name}", self.cgroup);
         let Some(task) = self.tasks.get_mut(name) else { return };
         let exit = match exit {
+            _ if self.lease.as_ref().is_some_and(Lease::is_over) => ExitWire::Failure(lease::ended().into()),
             // A shell gives 128 and the signal for a child that was killed.
             ExitWire::Signal(9) | ExitWire::Status(137) if self.cgroups.oom_kills(&group) > 0 => ExitWire::OutOfMemory,
             ExitWire::Status(_) | ExitWire::Signal(_) | ExitWire::OutOfMemory | ExitWire::Failure(_) => exit,

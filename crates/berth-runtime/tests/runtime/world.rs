@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use berth_model::{
     AllocId, Bytes, ContainerSpec, CpuMillis, DesiredAlloc, Driver, Exit, ExitKind, Goal, GroupSpec, Incarnation,
-    JobId, JobKind, JobVersion, Kill, KillPolicy, Mbits, Millis, Namespace, NetworkMode, NotReady, Resources,
-    RestartPolicy, Rules, ShimTask, ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
+    JobId, JobKind, JobVersion, Kill, KillPolicy, Mbits, Millis, Namespace, NetworkMode, NotReady, OnPartition,
+    Resources, RestartPolicy, Rules, ShimTask, ShimTaskState, TaskName, TaskSpec, UpdatePolicy,
 };
 use berth_runtime::images::{ImageConfig, Store, StoreConfig, build};
 use berth_runtime::logs::{LogFrom, LogQuery, LogRecord, LogStream};
@@ -186,6 +186,7 @@ pub fn alloc(tasks: Vec<TaskSpec>) -> DesiredAlloc {
         tasks,
         restart: RestartPolicy { attempts: 0, interval: Millis(1), delay: Millis(1), max_delay: Millis(1) },
         update: UpdatePolicy { max_parallel: 1, min_ready: Millis(0) },
+        on_partition: OnPartition::default(),
         meta: BTreeMap::new(),
     };
     DesiredAlloc {

@@ -148,6 +148,7 @@ fn for_the_leader() -> OpenApiRouter<Api> {
         .routes(routes!(streams::exec))
         .routes(routes!(nodes::drain))
         .routes(routes!(nodes::enable))
+        .routes(routes!(nodes::abandon))
         .routes(routes!(plans::make))
         .routes(routes!(plans::show))
         .routes(routes!(whys::alloc))

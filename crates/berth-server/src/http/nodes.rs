@@ -1,4 +1,4 @@
-//! Nodes: list, show, drain, enable.
+//! Nodes: list, show, drain, enable, abandon.
 
 use std::collections::BTreeSet;
 
@@ -86,6 +86,22 @@ pub async fn enable(
     let request: wire::EnableRequest = asked(body, "EnableRequest").await?;
     let nodes = selected(&api.shared.view(), &request.nodes)?;
     command(&api, &headers, Command::Enable(nodes)).await
+}
+
+/// Gives up what is kept on lost nodes, so that it is placed elsewhere. What is fenced there is replaced by itself.
+#[utoipa::path(post, path = "/v1/abandon", tag = "nodes",
+    params(("Idempotency-Key" = String, Header, description = "The client's own key for this command.")),
+    request_body = wire::AbandonRequest,
+    responses((status = 200, body = wire::CommandOutcome), (status = "4XX", body = wire::ErrorBody),
+        (status = 503, body = wire::ErrorBody)))]
+pub async fn abandon(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<wire::CommandOutcome>, ApiError> {
+    let request: wire::AbandonRequest = asked(body, "AbandonRequest").await?;
+    let nodes = selected(&api.shared.view(), &request.nodes)?;
+    command(&api, &headers, Command::Abandon(nodes)).await
 }
 
 async fn asked<T: DeserializeOwned>(body: Body, schema: &str) -> Result<T, ApiError> {

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use berth_model::{
     AgentKey, Bytes, Constraint, CpuMillis, Driver, Fingerprint, GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy,
-    Mbits, Millis, Namespace, NetworkMode, Operator, Port, Preemptible, Priority, Resources, RestartPolicy, Rules,
-    TaskSpec, UpdatePolicy,
+    Mbits, Millis, Namespace, NetworkMode, OnPartition, Operator, Port, Preemptible, Priority, Resources,
+    RestartPolicy, Rules, TaskSpec, UpdatePolicy,
 };
 
 use crate::random::Random;
@@ -145,6 +145,7 @@ impl Mix {
                 max_delay: Millis::from_secs(60),
             },
             update: UpdatePolicy { max_parallel: 1, min_ready: Millis(10_000) },
+            on_partition: OnPartition::default(),
             meta: BTreeMap::new(),
         }
     }

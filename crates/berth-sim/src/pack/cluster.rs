@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use berth_model::{
     AllocId, BuiltIn, Bytes, Constraint, CpuMillis, DecisionId, Device, DeviceAmount, DeviceSpec, Driver, Fingerprint,
     GroupName, GroupSpec, Incarnation, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode,
-    NodeId, Operator, Policy, Port, Preemptible, Priority, Resources, RestartPolicy, Rules, TaskSpec, Thousandths,
-    UpdatePolicy,
+    NodeId, OnPartition, Operator, Policy, Port, Preemptible, Priority, Resources, RestartPolicy, Rules, TaskSpec,
+    Thousandths, UpdatePolicy,
 };
 use berth_placement::{Board, Class, Eligibility, Move, Want, best_move, move_for, place};
 
@@ -138,6 +138,7 @@ fn job(number: u64, pod: &TracePod) -> JobSpec {
         tasks: vec![task],
         restart,
         update: UpdatePolicy { max_parallel: 1, min_ready: Millis(0) },
+        on_partition: OnPartition::default(),
         meta: BTreeMap::new(),
     };
     JobSpec {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use berth_model::{
     AgentKey, AtMost, Bytes, Constraint, CpuMillis, Device, DeviceAmount, DeviceSpec, Domain, Driver, Fingerprint,
-    GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Port,
-    Preemptible, Priority, Resources, RestartPolicy, Rules, TaskSpec, UpdatePolicy,
+    GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, OnPartition,
+    Operator, Port, Preemptible, Priority, Resources, RestartPolicy, Rules, TaskSpec, UpdatePolicy,
 };
 
 use super::read::{Alike, Amounts, Machines};
@@ -50,6 +50,7 @@ pub(super) fn service(number: usize, alike: &Alike, count: u32) -> JobSpec {
         tasks: vec![task(alike.each)],
         restart: RestartPolicy { attempts: 0, interval: Millis(1), delay: Millis(1), max_delay: Millis(1) },
         update: UpdatePolicy { max_parallel: 1, min_ready: Millis(0) },
+        on_partition: OnPartition::default(),
         meta: BTreeMap::new(),
     };
     JobSpec {

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use berth_model::{BuiltIn, Millis};
+use berth_sim::ProfileName;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use roles::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
@@ -481,6 +482,18 @@ pub enum NodeCommand {
         /// A node's name or id
         node: String,
     },
+    /// Give up what is kept on lost nodes: it is placed elsewhere
+    #[command(
+        after_help = "For groups with `on_partition: keep`, which are not replaced while their node is lost, and for \
+                      `replace` before its time. What is fenced is replaced by itself when its lease has ended. Should a \
+                      node come back, what was given up is stopped there.\n\n\
+                      Example: berth node abandon node-3"
+    )]
+    Abandon {
+        /// Nodes' names or ids, racks, or ATTRIBUTE=VALUE for every node that has it
+        #[arg(required = true)]
+        nodes: Vec<String>,
+    },
     /// Shut a node out of the cluster: its certificate is worth nothing any more
     #[command(after_help = "What runs on the machine itself is not stopped: drain the node first, if it can still be \
                       trusted to stop its work. A machine that is to come back joins with a new token.\n\n\
@@ -611,8 +624,11 @@ pub enum PolicyCommand {
 #[derive(Clone, Debug, Subcommand)]
 pub enum SimCommand {
     /// Run seeded clusters with faults, and check the invariants
-    #[command(after_help = "Example: berth sim run --seed 7 --seeds 100")]
+    #[command(after_help = "Example: berth sim run --profile partitions --seed 7 --seeds 100")]
     Run {
+        /// What goes wrong: faults, calm, steady, policies, drains, partitions or balance
+        #[arg(long, value_name = "PROFILE", default_value_t)]
+        profile: ProfileName,
         /// The first seed
         #[arg(long, default_value_t = 0)]
         seed: u64,

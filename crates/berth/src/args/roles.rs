@@ -64,6 +64,9 @@ settings! {
         /// How long an agent may be silent before its node counts as lost [default: 5s]
         #[arg(value_name = "DURATION")]
         heartbeat_grace,
+        /// How far the clocks of machines may drift, in millionths: what is fenced waits for that [default: 200]
+        #[arg(value_name = "MILLIONTHS")]
+        clock_drift,
         /// How long ended jobs and allocations are kept for questions [default: 24h]
         #[arg(value_name = "DURATION")]
         keep_ended,

@@ -1,11 +1,12 @@
-//! `berth drain` and `berth enable`: nodes are emptied, and given work again.
+//! `berth drain`, `berth enable` and `berth node abandon`: nodes are emptied, given work again, or given up.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use berth_api::client::{AllocFilter, new_key};
 use berth_api::wire::v1::{
-    AllocId, AllocState, CommandOutcome, DrainRequest, EnableRequest, JobId, Node, NodeId, NodeState, Number,
+    AbandonRequest, AllocId, AllocState, CommandOutcome, DrainRequest, EnableRequest, JobId, Node, NodeId, NodeState,
+    Number,
 };
 use berth_model::Millis;
 use serde::Serialize;
@@ -45,6 +46,13 @@ pub async fn drain(context: &Context, args: DrainArgs) -> anyhow::Result<()> {
 pub async fn enable(context: &Context, nodes: Vec<String>) -> anyhow::Result<()> {
     let outcome = context.client.enable(&EnableRequest { nodes }, &new_key()).await?;
     let CommandOutcome::Enabled { nodes: ids } = outcome else { anyhow::bail!("the server did something else") };
+    show(context, &ids).await
+}
+
+/// Gives up what is kept on lost nodes.
+pub async fn abandon(context: &Context, nodes: Vec<String>) -> anyhow::Result<()> {
+    let outcome = context.client.abandon(&AbandonRequest { nodes }, &new_key()).await?;
+    let CommandOutcome::Abandoned { nodes: ids } = outcome else { anyhow::bail!("the server did something else") };
     show(context, &ids).await
 }
 

@@ -143,6 +143,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why { target } => why::why(&context()?, &target).await.and(done),
         Command::Node(NodeCommand::List) => node::list(&context()?).await.and(done),
         Command::Node(NodeCommand::Show { node }) => node::show(&context()?, &node).await.and(done),
+        Command::Node(NodeCommand::Abandon { nodes }) => drain::abandon(&context()?, nodes).await.and(done),
         Command::Node(NodeCommand::Revoke { node }) => trust::revoke(&context()?, &node).await.and(done),
         Command::Token(TokenCommand::Create(args)) => trust::create_token(&context()?, args).await.and(done),
         Command::Ca(command) => trust::ca(&context()?, command).await.and(done),
@@ -151,7 +152,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
             policy::set(&context()?, &policy, check_version, idempotency_key).await.and(done)
         }
         Command::Replay { ref journal, ref policy } => replay::replay(journal, policy.as_deref(), format(&cli)),
-        Command::Sim(SimCommand::Run { seed, seeds }) => sim::run(seed, seeds, format(&cli)),
+        Command::Sim(SimCommand::Run { profile, seed, seeds }) => sim::run(profile, seed, seeds, format(&cli)),
         Command::Sim(SimCommand::Cluster(ref args)) => sim::cluster(&args.options(), format(&cli)),
         Command::Sim(SimCommand::Pack(args)) => sim::pack(&args, format(&cli)),
         Command::Sim(SimCommand::Trace(args)) => sim::trace(&args, format(&cli)),

@@ -100,6 +100,13 @@ pub async fn show(context: &Context, name: &str) -> anyhow::Result<()> {
         let mut text = rows(std::slice::from_ref(&whole.node));
         if let NodeState::Lost { since, cause } = &whole.node.state {
             text += &format!("\nlost since {since}: {cause}\n");
+            if whole.node.allocs > 0 {
+                text += &format!(
+                    "{} of its allocations are not given up: what is fenced will be when its lease has ended, the rest \
+                     when its time is over, or by `berth node abandon {}`\n",
+                    whole.node.allocs, whole.node.name
+                );
+            }
         }
         if let Some(drain) = &whole.node.drain {
             text += &drained(drain, &whole.node);

@@ -13,15 +13,15 @@ use std::str::FromStr;
 
 use berth_model::{
     Bytes, Constraint, ContainerSpec, CpuMillis, DeviceSpec, Driver, Gang, GroupSpec, JobId, JobKind, JobSpec,
-    KillPolicy, Mbits, Millis, Namespace, NetworkMode, Operator, Ordering, Port, PortName, PortSpec, Preemptible,
-    Priority, Resources, RestartPolicy, TaskSpec, UpdatePolicy, limits,
+    KillPolicy, Mbits, Millis, Namespace, NetworkMode, OnPartition, Operator, Ordering, Port, PortName, PortSpec,
+    Preemptible, Priority, Resources, RestartPolicy, TaskSpec, UpdatePolicy, limits,
 };
 
 use super::error::{Faults, harmless, nearest, quoted};
 use super::image;
 use super::schema::{
-    At, ConstraintFile, DriverFile, Field, GroupFile, JobFile, KillFile, KindFile, List, NetworkFile, OperatorFile,
-    ResourcesFile, RestartFile, Table, TaskFile, UpdateFile,
+    At, ConstraintFile, DriverFile, Field, GroupFile, JobFile, KillFile, KindFile, List, NetworkFile, OnPartitionFile,
+    OperatorFile, ResourcesFile, RestartFile, Table, TaskFile, UpdateFile,
 };
 use super::values::{CAPABILITIES, Duration, PortNumber, Size, signal, signal_names, told};
 
@@ -70,6 +70,7 @@ type Names = BTreeMap<String, usize>;
 
 fn group(mut file: GroupFile, place: usize, kind: JobKind, names: &mut Names, faults: &mut Faults) -> GroupSpec {
     let rules = rules::of_group(&mut file, faults);
+    let on_partition = on_partition(&mut file, faults);
     unique(&file.name, "group", names, faults);
     let name = required_name(file.name, "name", place, faults);
     if kind == JobKind::System
@@ -107,6 +108,7 @@ fn group(mut file: GroupFile, place: usize, kind: JobKind, names: &mut Names, fa
         tasks,
         restart: restart(file.restart, faults),
         update: update(file.update, faults),
+        on_partition,
         meta: texts(file.meta, faults, meta_key),
     }
 }
@@ -156,6 +158,26 @@ fn update(file: Field<UpdateFile>, faults: &mut Faults) -> UpdatePolicy {
     UpdatePolicy {
         max_parallel: in_range(file.max_parallel, 1, 1..=limits::COUNT, faults),
         min_ready: time(file.min_ready, Millis::from_secs(10), Millis(0), faults),
+    }
+}
+
+fn on_partition(file: &mut GroupFile, faults: &mut Faults) -> OnPartition {
+    let chosen = value(file.on_partition.take(), OnPartitionFile::Replace);
+    let (after, lease) = (file.replace_after.take(), file.lease.take());
+    let (after_place, lease_place) = (after.as_ref().map(|f| f.place), lease.as_ref().map(|f| f.place));
+    let mut stray = |key: &str, place: Option<usize>, of: OnPartitionFile, other: &str| {
+        if let Some(place) = place.filter(|_| chosen != of) {
+            faults.at(place, format!("`{key}` is for `on_partition: {other}`: leave it out, or write that"));
+        }
+    };
+    stray("replace_after", after_place, OnPartitionFile::Replace, "replace");
+    stray("lease", lease_place, OnPartitionFile::Fence, "fence");
+    let after = within(after, Millis(0), Millis(0), limits::ON_PARTITION, faults);
+    let lease = within(lease, Millis::from_secs(30), limits::LEAST_LEASE, limits::ON_PARTITION, faults);
+    match chosen {
+        OnPartitionFile::Keep => OnPartition::Keep,
+        OnPartitionFile::Replace => OnPartition::Replace { after },
+        OnPartitionFile::Fence => OnPartition::Fence { lease },
     }
 }
 
@@ -468,9 +490,13 @@ where
 }
 
 fn time(field: Field<Duration>, default: Millis, least: Millis, faults: &mut Faults) -> Millis {
+    within(field, default, least, LONGEST_TIME, faults)
+}
+
+fn within(field: Field<Duration>, default: Millis, least: Millis, most: Millis, faults: &mut Faults) -> Millis {
     let Some(At { value: Some(Duration(found)), place }) = field else { return default };
-    if found < least || found > LONGEST_TIME {
-        faults.at(place, format!("expected {} to {}, found {}", told(least), told(LONGEST_TIME), told(found)));
+    if found < least || found > most {
+        faults.at(place, format!("expected {} to {}, found {}", told(least), told(most), told(found)));
     }
     found
 }

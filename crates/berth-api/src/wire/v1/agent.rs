@@ -113,6 +113,14 @@ pub enum ServerMessage {
     },
     /// All that should be on the node.
     Desired(Desired),
+    /// The answer to a report, where something on the node is fenced: the leases of these allocations begin anew, with the
+    /// moment at which that report was sent.
+    Lease {
+        /// The report's number.
+        serial: Number,
+        /// Which, in order of id.
+        allocs: Vec<AllocId>,
+    },
     /// The server ends the stream.
     Close {
         /// For the agent's log.
@@ -368,6 +376,10 @@ impl From<model::Order> for ServerMessage {
                 ServerMessage::Welcome { epoch: epoch.into(), node: node.into(), heartbeat_ms: heartbeat.into() }
             }
             model::Order::Desired(desired) => ServerMessage::Desired(desired.into()),
+            model::Order::Lease { serial, allocs } => {
+                let allocs = allocs.into_iter().map(AllocId::from).collect();
+                ServerMessage::Lease { serial: Number(serial), allocs }
+            }
         }
     }
 }

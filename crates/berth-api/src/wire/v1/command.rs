@@ -42,6 +42,11 @@ pub enum CommandOutcome {
         /// Which.
         nodes: Vec<NodeId>,
     },
+    /// What was kept on the lost nodes is given up.
+    Abandoned {
+        /// Which.
+        nodes: Vec<NodeId>,
+    },
     /// The cluster has this policy now.
     Policy {
         /// Its name.
@@ -99,6 +104,14 @@ pub struct EnableRequest {
     pub nodes: Vec<String>,
 }
 
+/// On which lost nodes nothing is kept any longer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AbandonRequest {
+    /// As in [`DrainRequest`].
+    pub nodes: Vec<String>,
+}
+
 /// An accepted command, as a chain of causes tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Command {
@@ -139,6 +152,9 @@ impl From<model::CommandOutcome> for CommandOutcome {
             }
             model::CommandOutcome::Enabled(nodes) => {
                 CommandOutcome::Enabled { nodes: nodes.into_iter().map(NodeId::from).collect() }
+            }
+            model::CommandOutcome::Abandoned(nodes) => {
+                CommandOutcome::Abandoned { nodes: nodes.into_iter().map(NodeId::from).collect() }
             }
             model::CommandOutcome::Policy { name, version, changed } => {
                 CommandOutcome::Policy { name: name.into(), version: Number(version.0), changed }

@@ -291,6 +291,7 @@ impl ToWire for model::Happening {
             }
             Model::NodeDrained { node: id, name } => Happening::NodeDrained { node: node(id, name) },
             Model::NodeEnabled { node: id, name } => Happening::NodeEnabled { node: node(id, name) },
+            Model::NodeAbandoned { node: id, name } => Happening::NodeAbandoned { node: node(id, name) },
             Model::AllocCreated { alloc, job, replaces } => Happening::AllocCreated {
                 alloc: (*alloc).into(),
                 job: job.clone().into(),

@@ -82,6 +82,11 @@ pub enum Happening {
         /// Which.
         node: NodeRef,
     },
+    /// What was kept on a lost node is given up.
+    NodeAbandoned {
+        /// Which.
+        node: NodeRef,
+    },
     /// An allocation was made.
     AllocCreated {
         /// Which.

@@ -340,6 +340,7 @@ impl fmt::Display for Happening {
             }
             Happening::NodeDrained { node } => write!(f, "node {node} is drained: nothing is left on it"),
             Happening::NodeEnabled { node } => write!(f, "node {node} takes work again"),
+            Happening::NodeAbandoned { node } => write!(f, "what was kept on lost node {node} is given up"),
             Happening::AllocCreated { alloc, job, replaces: None } => write!(f, "{alloc} of {job} was made"),
             Happening::AllocCreated { alloc, job, replaces: Some(old) } => {
                 write!(f, "{alloc} of {job} was made in place of {old}")

@@ -311,6 +311,8 @@ pub enum FailureKind {
     Rebooted,
     /// A device that it was given is not there any more.
     DeviceMissing,
+    /// Its lease ran out, or it had none yet.
+    Fenced,
 }
 
 /// Both directions between two enums without data, one line per variant.
@@ -351,6 +353,7 @@ same!(
         Runtime,
         Rebooted,
         DeviceMissing,
+        Fenced,
     }
 );
 
