@@ -78,11 +78,11 @@ fn what_is_fenced_never_runs_twice_and_runs_again_soon() {
         done.store(true, Ordering::Relaxed);
         pulled.unwrap()
     });
-    println!("{} looks; after {slowest:?} at the latest it ran again", looks.into_inner());
+    println!("{} looks; it ran elsewhere {slowest:?} after a cut at the latest", looks.into_inner());
     assert_eq!(most.into_inner(), 1, "two ran at once");
 }
 
-/// Pulls the cable of the node on which the job runs, again and again. The longest until it ran again, in all.
+/// Pulls the cable of the node on which the job runs, again and again. The longest from a cut until it ran elsewhere.
 fn pull_cables(lab: &Lab) -> Duration {
     let (times, mut random) = (setting("BERTH_PARTITIONS", 4), Random(setting("BERTH_SEED", 1)));
     let mut slowest = Duration::ZERO;
@@ -111,7 +111,6 @@ fn pull_cables(lab: &Lab) -> Duration {
         }
         lab.ok(&["lab", "heal", "--name", &lab.name, &node]);
         until("it runs again", allowed + LATEST, || ready_on(lab));
-        slowest = slowest.max(begun.elapsed());
     }
     slowest
 }
