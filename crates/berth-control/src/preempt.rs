@@ -99,11 +99,13 @@ impl Core {
         !self.state.held_back.is_empty() && self.state.allocs.values().any(will)
     }
 
-    /// Whether those that it made go are still on their way.
+    /// Whether those that it made go are still on their way. What a lost node has of them is not waited for: that may be
+    /// for ever.
     pub(crate) fn waits_for_victims(&self, id: AllocId) -> bool {
         match &self.alloc(id).state {
             AllocState::Waiting { reason: WaitReason::Preempting { victims, .. }, .. } => {
-                victims.iter().any(|victim| self.state.index.preempted.contains(victim))
+                let leaves = |id: &AllocId| self.state.index.preempted.contains(id) && !self.is_out_of_reach(*id);
+                victims.iter().any(leaves)
             }
             AllocState::Waiting { .. }
             | AllocState::Placed { .. }

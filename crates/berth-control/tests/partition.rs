@@ -262,3 +262,19 @@ fn leases_are_bounded() {
     let late = on(OnPartition::Replace { after: Millis(u64::MAX) }, service("late"));
     assert!(w.run(late).is_err());
 }
+
+#[test]
+fn one_for_whom_others_go_does_not_wait_for_those_on_a_lost_node() {
+    let mut w = World::new();
+    w.node(machine("a"));
+    w.run(on(OnPartition::Keep, service("lowest").cpu(3_000).priority(10))).unwrap();
+    w.pass(2_000);
+    w.node(machine("b"));
+    w.run(service("low").cpu(3_000).priority(20)).unwrap();
+    w.pass(2_000);
+    w.cut("a");
+    w.run(service("high").cpu(3_000).priority(80)).unwrap();
+    assert_eq!(w.live("lowest")[0], "lowest[0] v1 stopping a", "it is to go, and will never tell");
+    w.pass(10_000);
+    assert_eq!(w.live("high"), ["high[0] v1 ready b"]);
+}
