@@ -69,10 +69,11 @@ impl Core {
         let fenced = shown.filter(|id| fenced.contains(id)).collect();
         let first = self.leases.asked.is_empty();
         self.leases.asked.insert(node, Asked { session, serial: report.serial, fenced, at: self.now });
-        if first {
-            self.timers.set(self.leases.next.max(self.now), Due::Lease);
+        if self.leases.next <= self.now {
+            self.leases_due();
+        } else if first {
+            self.timers.set(self.leases.next, Due::Lease);
         }
-        self.leases_due();
     }
 
     /// A round of leases may begin.

@@ -182,28 +182,17 @@ impl Profile {
 
     /// Nothing fails but tasks.
     fn calm(random: &mut Random) -> Profile {
-        let (machines, faults_until) = (5 + random.index(4), random.between(50_000, 90_000));
+        let usual = Profile::usual(random);
         Profile {
-            machines,
-            allocs_asked: 220,
-            calm: faults_until,
-            faults_until,
-            between_faults: faults_until,
-            settle_within: 30 * 60_000,
+            calm: usual.faults_until,
+            between_faults: usual.faults_until,
             loss: 0,
             duplicate: 0,
             slow: 0,
             store_fails: 0,
             task_fails: 20,
             prepare_fails: 0,
-            batch_ends: true,
-            forgets: true,
-            policies: 0,
-            drains: 0,
-            unaware: 20_000,
-            partitions: 0,
-            balance_max: 0,
-            stay: 5_000,
+            ..usual
         }
     }
 }

@@ -39,12 +39,10 @@ impl Lease {
 
     /// Lasts until then, unless it has ended or lasts longer already.
     pub fn extend(&mut self, until: BootTime) -> Result<(), Failure> {
-        match self.state {
-            State::Over => return Err(ended()),
-            State::Until(known) if known >= until => return Ok(()),
-            State::None | State::Until(_) => {}
+        if self.has_ended() {
+            return Err(ended());
         }
-        if !self.has_ended() {
+        if !matches!(self.state, State::Until(known) if known >= until) {
             self.set(until).map_err(|error| io_failure("set the timer of the lease", &error))?;
             self.state = State::Until(until);
         }
@@ -146,7 +144,7 @@ mod tests {
     fn one_that_has_ended_by_the_clock_is_not_extended_although_nobody_has_woken() {
         let mut lease = Lease::new().unwrap();
         lease.extend(BootTime(1)).unwrap();
-        lease.extend(boot_time() + Millis::from_secs(60)).unwrap();
+        assert_eq!(lease.extend(boot_time() + Millis::from_secs(60)).unwrap_err().kind, FailureKind::Fenced);
         assert!(lease.check().is_err() && is_readable(&lease, 60_000) && lease.end());
     }
 }
