@@ -58,6 +58,18 @@ pub enum Finding {
         /// The wish.
         device: DeviceName,
     },
+    /// An allocation is placed on a node whose agent does not know `on_partition`.
+    #[error(
+        "allocation {alloc} says on_partition and is on node {node}, whose agent of protocol {protocol:?} does not know that"
+    )]
+    AgentTooOld {
+        /// The allocation.
+        alloc: AllocId,
+        /// The node.
+        node: NodeId,
+        /// What its agent speaks.
+        protocol: Option<u32>,
+    },
     /// A constraint does not hold on the chosen node.
     #[error("allocation {alloc} is on node {node}, of which {constraint:?} does not hold")]
     ConstraintBroken {

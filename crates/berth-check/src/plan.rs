@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Alloc, AllocId, Dimension, Driver, GroupName, GroupSpec, JobId, JobSpec, LedgerEntry, Node, NodeCondition,
-    NodeState, Placement,
+    AGENT_PROTOCOL_ATTRIBUTE, Alloc, AllocId, Dimension, Driver, GroupName, GroupSpec, JobId, JobSpec, LedgerEntry,
+    Node, NodeCondition, NodeState, OnPartition, Placement,
 };
 
 use crate::constraint::is_met;
@@ -184,6 +184,10 @@ fn check_granted(granted: &Granted<'_>, findings: &mut Vec<Finding>) {
         if !is_met(constraint, attributes) {
             findings.push(Finding::ConstraintBroken { alloc, node, constraint: constraint.clone() });
         }
+    }
+    let protocol = attributes.get(AGENT_PROTOCOL_ATTRIBUTE).and_then(|protocol| protocol.parse::<u32>().ok());
+    if granted.group.on_partition != OnPartition::default() && protocol < Some(2) {
+        findings.push(Finding::AgentTooOld { alloc, node, protocol });
     }
     check_port_numbers(granted, placement, findings);
     device::check_grants(granted, placement, findings);

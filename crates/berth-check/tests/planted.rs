@@ -282,6 +282,11 @@ fn every_planted_fault_is_found() {
     assert!(matches!(dynamic[..], [Finding::PortWrong { .. }]), "{dynamic:?}");
     let zone = plant(|c| drop(c.node.fingerprint.attributes.insert("zone".to_owned(), "y".to_owned())));
     assert!(matches!(zone[..], [Finding::ConstraintBroken { .. }]), "{zone:?}");
+    let agent = plant(|c| {
+        c.job.groups[0].on_partition = OnPartition::Keep;
+        drop(c.node.fingerprint.attributes.insert("agent.protocol".to_owned(), "1".to_owned()));
+    });
+    assert!(matches!(agent[..], [Finding::AgentTooOld { protocol: Some(1), .. }]), "{agent:?}");
     let driver = plant(|c| drop(c.node.fingerprint.attributes.remove("driver.exec")));
     assert!(matches!(driver[..], [Finding::DriverMissing { driver: "exec", .. }]), "{driver:?}");
     let cause = Cause::Timer { timer: Timer::Heartbeat, due: Timestamp(1) };

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use crate::{
-    Bytes, CpuMillis, DeviceSpec, GroupName, JobId, JobVersion, Millis, Port, PortName, Resources, Rules, TaskName,
-    Timestamp,
+    AGENT_PROTOCOL_ATTRIBUTE, Bytes, CpuMillis, DeviceSpec, GroupName, JobId, JobVersion, Millis, Port, PortName,
+    Resources, Rules, TaskName, Timestamp,
 };
 
 /// What running the job means.
@@ -114,6 +114,11 @@ impl GroupSpec {
             OnPartition::Fence { lease } => Some(lease),
             OnPartition::Keep | OnPartition::Replace { .. } => None,
         }
+    }
+
+    /// The version of the agents' stream that has all that the group asks of an agent; none: every one has.
+    pub fn agent_protocol(&self) -> Option<u32> {
+        (self.on_partition != OnPartition::default()).then_some(2)
     }
 
     /// What one allocation needs, ports and devices apart.
@@ -263,6 +268,14 @@ pub struct Constraint {
     pub attribute: String,
     /// What must hold.
     pub operator: Operator,
+}
+
+impl Constraint {
+    /// That a node's agent speaks at least this version.
+    pub fn agent_protocol(least: u32) -> Constraint {
+        let operator = Operator::Compare(Ordering::AtLeast, least.to_string());
+        Constraint { attribute: AGENT_PROTOCOL_ATTRIBUTE.to_owned(), operator }
+    }
 }
 
 /// What must hold of an attribute. A missing attribute satisfies only `IsNot`, `NotIn` and `Unset`.

@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::{AgentKey, Cause, Device, NodeId, NodeName, Port, Resources, Timestamp};
 
+/// The attribute that says which version of the stream with the server a node's agent and the server keep to: what a
+/// release adds to what agents are asked for has a higher one. The server sets it.
+pub const AGENT_PROTOCOL_ATTRIBUTE: &str = "agent.protocol";
+
 /// What an agent found out about its machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint {

@@ -28,7 +28,8 @@ pub fn resources(cpu: u64, memory_mib: u64, disk_mib: u64) -> Resources {
 
 /// A machine with 4 cores, 8 GiB, 100 GiB, 1 Gbit/s, both drivers and the dynamic ports 20000 to 20999.
 pub fn machine(node: &str) -> Machine {
-    let attributes = [("driver.container", "true"), ("driver.exec", "true"), ("kernel.name", "linux")];
+    let attributes =
+        [("agent.protocol", "2"), ("driver.container", "true"), ("driver.exec", "true"), ("kernel.name", "linux")];
     Machine(Fingerprint {
         name: name(node),
         address: "127.0.0.1".to_owned(),

@@ -46,6 +46,8 @@ pub(crate) enum Block<'a> {
     Draining,
     DriverMissing(&'static str),
     Constraint(&'a Constraint),
+    /// The agent speaks no such version, which has what the group asks of it.
+    AgentProtocol(u32),
     DeviceMissing(&'a DeviceKind),
     PortTaken(Port),
     DynamicPortsExhausted,
@@ -73,6 +75,7 @@ impl Block<'_> {
             Block::Draining => Filter::Draining,
             Block::DriverMissing(driver) => Filter::DriverMissing((*driver).to_owned()),
             Block::Constraint(constraint) => Filter::Constraint((*constraint).clone()),
+            Block::AgentProtocol(least) => Filter::Constraint(Constraint::agent_protocol(*least)),
             Block::DeviceMissing(kind) => Filter::DeviceMissing((*kind).clone()),
             Block::PortTaken(port) => Filter::PortTaken(*port),
             Block::DynamicPortsExhausted => Filter::DynamicPortsExhausted,
@@ -104,8 +107,10 @@ fn unsuited<'a>(fingerprint: &Fingerprint, class: Class<'a>) -> Option<Block<'a>
         return Some(Block::DriverMissing(driver));
     }
     let broken = class.constraints().find(|constraint| !holds(constraint, &fingerprint.attributes));
+    let too_old = |least: &u32| !holds(&Constraint::agent_protocol(*least), &fingerprint.attributes);
     broken
         .map(Block::Constraint)
+        .or_else(|| class.group.agent_protocol().filter(too_old).map(Block::AgentProtocol))
         .or_else(|| Wishes::of(&fingerprint.devices, class.group).err().map(Block::DeviceMissing))
 }
 
@@ -141,6 +146,10 @@ impl<'a, 'b> Questions<'a, 'b> {
         }
         for constraint in class.constraints() {
             ask(Block::Constraint(constraint), &constraint.attribute, &|value| suits(&constraint.operator, value));
+        }
+        if let Some(least) = class.group.agent_protocol() {
+            let Constraint { attribute, operator } = Constraint::agent_protocol(least);
+            ask(Block::AgentProtocol(least), &attribute, &|value| suits(&operator, value));
         }
         Questions { open }
     }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::plan::names;
-use crate::shim::protocol::{self, Ask, Message, Request, Say, TaskWire, VERSION};
+use crate::shim::protocol::{self, Ask, Message, NEWEST, Request, Say, TaskWire};
 
 /// Who waits for which answer; none when the connection is gone.
-type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Say>>>>>;
+type Waiting = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Message>>>>>;
 
 /// Requests go in here; answers come from where [`Events`] is read.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub(crate) struct Client {
     patience: Duration,
     waiting: Waiting,
     next: Arc<AtomicU64>,
+    /// What the shim is asked in.
+    version: Arc<AtomicU32>,
 }
 
 /// What a shim says. Must be read for answers to arrive.
@@ -66,7 +68,8 @@ pub(crate) async fn connect(alloc_dir: &Path, patience: Duration) -> io::Result<
     let (requests, to_write) = mpsc::channel(REQUESTS);
     tokio::spawn(write_all(write, to_write));
     let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
-    let client = Client { requests, patience, waiting: Arc::clone(&waiting), next: Arc::new(AtomicU64::new(1)) };
+    let (next, version) = (Arc::new(AtomicU64::new(1)), Arc::new(AtomicU32::new(NEWEST)));
+    let client = Client { requests, patience, waiting: Arc::clone(&waiting), next, version };
     Ok((client, Events { read, buffer: Vec::new(), waiting }, process))
 }
 
@@ -108,9 +111,26 @@ impl Client {
         }
     }
 
+    /// Asks, once more if the shim is of another release.
     async fn call(&self, ask: Ask) -> Result<Say, Unanswered> {
+        let version = self.version.load(Ordering::Relaxed);
+        let answer = self.call_in(version, ask.clone()).await?;
+        let other = match &answer.say {
+            Say::Refused { .. } => protocol::ask_again_in(version, answer.version),
+            Say::Welcome { .. }
+            | Say::Done { .. }
+            | Say::Attached { .. }
+            | Say::ExecEnded { .. }
+            | Say::Task { .. } => None,
+        };
+        let Some(other) = other else { return Ok(answer.say) };
+        self.version.store(other, Ordering::Relaxed);
+        Ok(self.call_in(other, ask).await?.say)
+    }
+
+    async fn call_in(&self, version: u32, ask: Ask) -> Result<Message, Unanswered> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let request = protocol::encode(&Request { version: VERSION, id, ask }).map_err(|_| Unanswered::OutOfTurn)?;
+        let request = protocol::encode(&Request { version, id, ask }).map_err(|_| Unanswered::OutOfTurn)?;
         let (send, answer) = oneshot::channel();
         match lock(&self.waiting).as_mut() {
             Some(waiting) => drop(waiting.insert(id, send)),
@@ -136,7 +156,7 @@ impl Events {
         loop {
             match protocol::decode::<Message>(&mut self.buffer) {
                 Ok(Some(message)) => {
-                    if let Some(event) = self.take(message.say) {
+                    if let Some(event) = self.take(message) {
                         return Some(event);
                     }
                 }
@@ -149,20 +169,20 @@ impl Events {
         }
     }
 
-    fn take(&self, say: Say) -> Option<(String, TaskWire)> {
-        let id = match &say {
+    fn take(&self, message: Message) -> Option<(String, TaskWire)> {
+        let id = match &message.say {
             Say::Task { .. } => None,
             Say::Welcome { id, .. } | Say::Done { id } | Say::Attached { id, .. } | Say::Refused { id, .. } => {
                 Some(*id)
             }
             Say::ExecEnded { .. } => return None,
         };
-        match (id, say) {
-            (None, Say::Task { task, state }) => Some((task, state)),
-            (Some(id), say) => {
+        match (id, message) {
+            (None, Message { say: Say::Task { task, state }, .. }) => Some((task, state)),
+            (Some(id), message) => {
                 if let Some(waiting) = lock(&self.waiting).as_mut().and_then(|waiting| waiting.remove(&id)) {
                     // Whoever has stopped waiting does not mind.
-                    let _ = waiting.send(say);
+                    let _ = waiting.send(message);
                 }
                 None
             }
@@ -177,6 +197,6 @@ impl Drop for Events {
     }
 }
 
-fn lock(waiting: &Waiting) -> MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<Say>>>> {
+fn lock(waiting: &Waiting) -> MutexGuard<'_, Option<HashMap<u64, oneshot::Sender<Message>>>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }

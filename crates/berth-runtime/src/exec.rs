@@ -16,7 +16,7 @@ use tokio::net::unix::pipe;
 use crate::client;
 use crate::error::RuntimeError;
 use crate::shim::maker::receive;
-use crate::shim::protocol::{self, Ask, Message, Request, Say, VERSION};
+use crate::shim::protocol::{self, Ask, Message, NEWEST, Request, Say};
 
 /// What to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +95,9 @@ impl ExecControl {
     /// Waits for the end of the command. May be dropped and called again.
     pub async fn exit(&mut self) -> Result<ExitKind, RuntimeError> {
         loop {
-            match next(&mut self.buffer).map_err(|source| RuntimeError::Talk { alloc: self.alloc, source })? {
-                Some(Say::ExecEnded { exit }) => return Ok(exit.into()),
+            let message = protocol::decode::<Message>(&mut self.buffer);
+            match message.map_err(|source| RuntimeError::Talk { alloc: self.alloc, source })? {
+                Some(Message { say: Say::ExecEnded { exit }, .. }) => return Ok(exit.into()),
                 Some(_) => return Err(RuntimeError::Protocol(self.alloc)),
                 None => {}
             }
@@ -106,10 +107,6 @@ impl ExecControl {
             }
         }
     }
-}
-
-fn next(buffer: &mut Vec<u8>) -> io::Result<Option<Say>> {
-    Ok(protocol::decode::<Message>(buffer)?.map(|message| message.say))
 }
 
 /// Runs a command beside a task.
@@ -123,13 +120,18 @@ pub(crate) async fn begin(
     let mut stream = client::open(alloc_dir).await.map_err(|_| RuntimeError::NoShim(alloc))?;
     let terminal = request.terminal.map(|size| (size.columns, size.rows));
     let ask = Ask::Exec { task: task.to_string(), command: request.command, env: request.env, terminal };
-    let bytes = protocol::encode(&Request { version: VERSION, id: 1, ask }).map_err(talk)?;
-    stream.write_all(&bytes).await.map_err(talk)?;
+    let mut request = Request { version: NEWEST, id: 1, ask };
+    stream.write_all(&protocol::encode(&request).map_err(talk)?).await.map_err(talk)?;
     let (mut buffer, mut fds) = (Vec::new(), Vec::new());
     loop {
-        match next(&mut buffer).map_err(talk)? {
-            Some(Say::Attached { .. }) => break,
-            Some(Say::Refused { failure, .. }) => {
+        match protocol::decode::<Message>(&mut buffer).map_err(talk)? {
+            Some(Message { say: Say::Attached { .. }, .. }) => break,
+            Some(Message { say: Say::Refused { failure, .. }, version }) => {
+                if let Some(version) = protocol::ask_again_in(request.version, version) {
+                    request.version = version;
+                    stream.write_all(&protocol::encode(&request).map_err(talk)?).await.map_err(talk)?;
+                    continue;
+                }
                 return Err(RuntimeError::Refused { alloc, task: task.clone(), failure: failure.into() });
             }
             Some(_) => return Err(RuntimeError::Protocol(alloc)),

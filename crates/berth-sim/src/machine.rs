@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use berth_model::{
-    AgentKey, AllocId, BootTime, Bytes, CpuMillis, DesiredAlloc, Device, Domain, Epoch, Exit, ExitKind, Failure,
-    FailureKind, Fingerprint, Found, FoundShim, Hello, JobKind, Kill, Mbits, NodeReport, NotReady, POOL, Port,
-    Remembered, Resources, Retry, ShimTask, ShimTaskState, TaskName, Timestamp,
+    AGENT_PROTOCOL_ATTRIBUTE, AgentKey, AllocId, BootTime, Bytes, CpuMillis, DesiredAlloc, Device, Domain, Epoch, Exit,
+    ExitKind, Failure, FailureKind, Fingerprint, Found, FoundShim, Hello, JobKind, Kill, Mbits, NodeReport, NotReady,
+    POOL, Port, Remembered, Resources, Retry, ShimTask, ShimTaskState, TaskName, Timestamp,
 };
 use berth_node::{Core, Effect, Event};
 
@@ -116,6 +116,7 @@ impl Machine {
         let disk = if number.is_multiple_of(2) { "ssd" } else { "hdd" };
         let rack = ["r0", "r1", "r2"][number % 3];
         let attributes = [
+            (AGENT_PROTOCOL_ATTRIBUTE, "2"),
             ("driver.exec", "1"),
             ("driver.container", "1"),
             ("kernel.name", "linux"),

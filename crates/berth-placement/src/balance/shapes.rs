@@ -48,7 +48,8 @@ impl Asks {
         let mut drivers: Vec<_> = spec.drivers().map(|(_, attribute)| attribute).collect();
         drivers.sort_unstable();
         drivers.dedup();
-        let constraints = spec.constraints().cloned().collect();
+        let implied = spec.group.agent_protocol().map(Constraint::agent_protocol);
+        let constraints = spec.constraints().cloned().chain(implied).collect();
         Asks { drivers, constraints, preferences: spec.group.rules.preferences.clone() }
     }
 

@@ -34,6 +34,7 @@ pub(super) fn near(board: &Board, class: Class<'_>, only: Option<NodeId>) -> Vec
             | Block::Draining
             | Block::DriverMissing(_)
             | Block::Constraint(_)
+            | Block::AgentProtocol(_)
             | Block::DeviceMissing(_)
             | Block::DynamicPortsExhausted
             | Block::Rule(_) => return None,

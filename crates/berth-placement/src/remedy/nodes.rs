@@ -116,6 +116,9 @@ fn shape(trial: &Trial, class: Class<'_>) -> NodeShape {
         shape.attributes.insert(driver.to_owned(), "true".to_owned());
     }
     class.constraints().for_each(|constraint| satisfy(constraint, &mut shape.attributes));
+    if let Some(least) = class.group.agent_protocol() {
+        satisfy(&Constraint::agent_protocol(least), &mut shape.attributes);
+    }
     for wish in class.group.devices() {
         add_devices(wish, &mut shape.devices);
     }

@@ -254,7 +254,7 @@ mod tests {
     use oci_spec::runtime::Spec;
 
     use super::*;
-    use crate::plan::{LogLimits, VERSION};
+    use crate::plan::{LogLimits, WRITTEN};
 
     #[test]
     fn it_is_what_the_specification_says() {
@@ -285,7 +285,7 @@ mod tests {
         };
         let plan = AllocPlan {
             fenced: false,
-            version: VERSION,
+            version: WRITTEN,
             alloc: "a1-2".to_owned(),
             boot: String::new(),
             cgroup: "berth/a1-2".to_owned(),

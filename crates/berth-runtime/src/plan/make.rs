@@ -12,7 +12,7 @@ use berth_model::{
 use nix::sys::signal::Signal;
 use rustix::fs::FileType;
 
-use super::{AllocPlan, DeviceClass, DevicePlan, Network, RootPlan, TaskPlan, VERSION};
+use super::{AllocPlan, DeviceClass, DevicePlan, Network, RootPlan, TaskPlan, WRITTEN};
 use crate::bundle::WORK_DIR;
 use crate::error::{failure, stays};
 use crate::images::{Image, ImageConfig, ImageReference};
@@ -65,7 +65,7 @@ pub(crate) fn make(desired: &DesiredAlloc, runtime: &Runtime, images: &[Image]) 
         tasks.insert(task.name.to_string(), plan);
     }
     Ok(AllocPlan {
-        version: VERSION,
+        version: WRITTEN,
         alloc: desired.id.to_string(),
         boot: runtime.boot().to_owned(),
         cgroup: runtime.cgroup(desired.id),

@@ -11,15 +11,18 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
+use crate::NEXT;
 use crate::oci::OciRuntime;
 use crate::seccomp::Filter;
 
-/// The version of the file that this program writes. Version 1 had no filters of system calls,
+/// The newest version of the file that this program reads. Version 1 had no filters of system calls,
 /// version 2 no devices.
 ///
 /// A newer one than this is not read: the agent then knows an allocation by its shim alone, which goes on as it is,
 /// and a shim does not start.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const NEWEST: u32 = 3 + NEXT;
+/// The version that it writes; see [`NEXT`].
+pub(crate) const WRITTEN: u32 = NEWEST - NEXT;
 /// The file's name within the allocation's folder.
 pub(crate) const FILE: &str = "alloc.json";
 
@@ -155,7 +158,7 @@ impl AllocPlan {
     /// Reads the plan of the allocation whose folder this is.
     pub fn read(dir: &Path) -> io::Result<Self> {
         let plan: Self = serde_json::from_slice(&fs::read(dir.join(FILE))?)?;
-        if plan.version <= VERSION {
+        if plan.version <= NEWEST {
             Ok(plan)
         } else {
             Err(io::Error::new(io::ErrorKind::Unsupported, format!("version {} of {FILE}", plan.version)))
@@ -234,10 +237,10 @@ mod tests {
         let plan = read(GOLDEN_1).unwrap();
         assert_eq!((plan.version, plan.tasks["web"].filter.is_none()), (1, true));
         let dir = tempfile::tempdir().unwrap();
-        let plan = AllocPlan { version: VERSION, ..plan };
+        let plan = AllocPlan { version: WRITTEN, ..plan };
         plan.write(dir.path()).unwrap();
         assert_eq!(AllocPlan::read(dir.path()).unwrap(), plan);
-        let later = GOLDEN_1.replace("\"version\":1", &format!("\"version\":{}", VERSION + 1));
+        let later = GOLDEN_1.replace("\"version\":1", &format!("\"version\":{}", NEWEST + 1));
         assert_eq!(read(&later).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
 }

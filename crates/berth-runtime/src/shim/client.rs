@@ -20,6 +20,8 @@ pub(super) struct Client {
     stream: UnixStream,
     read: Vec<u8>,
     unsent: VecDeque<u8>,
+    /// The version in which it last asked, and is answered.
+    pub version: u32,
     /// Whether it asked to hear of tasks.
     pub listens: bool,
     /// The command that it has run, and whether that is being made or runs.
@@ -34,7 +36,14 @@ impl Client {
             return Ok(None);
         }
         stream.set_nonblocking(true)?;
-        Ok(Some(Self { stream, read: Vec::new(), unsent: VecDeque::new(), listens: false, session: None }))
+        Ok(Some(Self {
+            stream,
+            read: Vec::new(),
+            unsent: VecDeque::new(),
+            version: protocol::NEWEST,
+            listens: false,
+            session: None,
+        }))
     }
 
     /// To wait for.
@@ -71,7 +80,7 @@ impl Client {
 
     /// Says something.
     pub fn say(&mut self, say: Say) -> io::Result<()> {
-        let bytes = protocol::encode(&Message { version: protocol::VERSION, say })?;
+        let bytes = protocol::encode(&Message { version: self.version, say })?;
         if self.unsent.len() + bytes.len() > MOST_UNSENT {
             return Err(io::Error::new(io::ErrorKind::WouldBlock, "the client does not read"));
         }
@@ -81,7 +90,7 @@ impl Client {
 
     /// Says something with descriptors. Only to a client that has heard everything before.
     pub fn say_with(&mut self, say: Say, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let bytes = protocol::encode(&Message { version: protocol::VERSION, say })?;
+        let bytes = protocol::encode(&Message { version: self.version, say })?;
         let sent = maker::send(self.fd(), &bytes, fds)?;
         self.unsent.extend(&bytes[sent..]);
         Ok(())

@@ -2,6 +2,9 @@
 //!
 //! Wire types, apart from the model's: an agent of tomorrow talks to a shim of today. File
 //! descriptors (of `exec`) travel beside the message that names them.
+//!
+//! An agent asks in the newest version that it speaks. A shim answers in the version that it was asked in, or refuses in
+//! its own newest, which the agent then asks in again, if it speaks it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,8 +13,22 @@ use berth_model::{Exit, ExitKind, Failure, FailureKind, Kill, ShimTask, ShimTask
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The version that this program speaks.
-pub(crate) const VERSION: u32 = 1;
+use crate::NEXT;
+
+/// The newest version that this program speaks.
+pub(crate) const NEWEST: u32 = 1 + NEXT;
+/// The oldest.
+pub(crate) const OLDEST: u32 = 1;
+/// Whether this program speaks a version.
+pub(crate) const fn speaks(version: u32) -> bool {
+    OLDEST <= version && version <= NEWEST
+}
+
+/// The version in which to ask again, when what was asked in one version was refused in another.
+pub(crate) fn ask_again_in(asked: u32, refused: u32) -> Option<u32> {
+    (refused != asked && speaks(refused)).then_some(refused)
+}
+
 /// Bytes of the longest message. A message is a 32-bit little-endian length and that many bytes of JSON.
 pub(crate) const LONGEST: usize = 256 << 10;
 

@@ -18,7 +18,7 @@ use super::client::Client;
 use super::exec::{self, Session, Wanted};
 use super::lease::{self, Lease};
 use super::maker::{Made, Maker};
-use super::protocol::{Ask, ExitWire, KillWire, Request, Say, TaskWire, VERSION};
+use super::protocol::{self, Ask, ExitWire, KillWire, NEWEST, OLDEST, Request, Say, TaskWire};
 use super::slim;
 use super::state::State;
 use super::task::{Scratch, Task};
@@ -306,8 +306,12 @@ impl Server {
     /// Does what was asked and answers; false when the client cannot be answered.
     fn request(&mut self, client: u64, request: Request) -> bool {
         let id = request.id;
-        if request.version != VERSION {
-            let message = format!("the shim speaks version {VERSION}, not {}", request.version);
+        let speaks = protocol::speaks(request.version);
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.version = if speaks { request.version } else { NEWEST };
+        }
+        if !speaks {
+            let message = format!("the shim speaks versions {OLDEST} to {NEWEST}, not {}", request.version);
             return self.say(client, Say::Refused { id, failure: failure(FailureKind::Runtime, message).into() });
         }
         let done = match request.ask {

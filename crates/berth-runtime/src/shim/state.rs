@@ -7,10 +7,13 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 use super::protocol::TaskWire;
+use crate::NEXT;
 use crate::plan::{names, write_whole};
 
-/// The version of the file that this program writes.
-const VERSION: u32 = 1;
+/// The newest version of the file that this program reads.
+const NEWEST: u32 = 1 + NEXT;
+/// The version that it writes; see [`NEXT`].
+const WRITTEN: u32 = NEWEST - NEXT;
 
 /// What a shim last wrote.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +29,7 @@ pub(crate) struct State {
 impl State {
     /// The state of a shim with these tasks.
     pub fn new(pid: u32, tasks: BTreeMap<String, TaskWire>) -> Self {
-        Self { version: VERSION, pid, tasks }
+        Self { version: WRITTEN, pid, tasks }
     }
 
     /// What the shim of this allocation folder wrote last. None when it never wrote.
@@ -36,7 +39,7 @@ impl State {
             read => read?,
         };
         let state: Self = serde_json::from_slice(&bytes)?;
-        if state.version == VERSION {
+        if state.version <= NEWEST {
             Ok(Some(state))
         } else {
             Err(io::Error::new(io::ErrorKind::Unsupported, format!("version {} of {}", state.version, names::STATE)))

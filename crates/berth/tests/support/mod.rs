@@ -59,6 +59,10 @@ pub struct Cluster {
     agent_flags: Vec<String>,
     agent_wanted: bool,
     agent_tmpfs: Option<&'static str>,
+    /// What the roles run, those that are started from now on.
+    pub server_program: PathBuf,
+    /// The agent's, and its shims'.
+    pub agent_program: PathBuf,
 }
 
 impl Cluster {
@@ -107,6 +111,8 @@ impl Cluster {
             agent_flags: Vec::new(),
             agent_wanted: false,
             agent_tmpfs: None,
+            server_program: BERTH.into(),
+            agent_program: BERTH.into(),
         };
         cluster.start_server();
         cluster
@@ -153,14 +159,15 @@ impl Cluster {
 
     fn role(&self, role: &str, args: &[&str]) -> Child {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path(&format!("{role}.log"))).unwrap();
+        let program = if role == "agent" { &self.agent_program } else { &self.server_program };
         let mut command = match (role, self.agent_tmpfs) {
             ("agent", Some(size)) => {
                 let mount = format!("mkdir -p \"$0\" && mount -t tmpfs -o size={size} none \"$0\" && exec \"$@\"");
                 let mut command = Command::new("unshare");
-                command.args(["--mount", "sh", "-c", &mount]).arg(self.path("agent")).arg(BERTH);
+                command.args(["--mount", "sh", "-c", &mount]).arg(self.path("agent")).arg(program);
                 command
             }
-            _ => Command::new(BERTH),
+            _ => Command::new(program),
         };
         command.arg(role).args(args).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }

@@ -18,8 +18,10 @@ use super::{
     group_to_json,
 };
 
-/// The version of the agent's stream that this program speaks.
-pub const AGENT_PROTOCOL: u32 = 1;
+/// The newest version of the agent's stream that this program speaks. Version 1 knew neither leases nor `on_partition`.
+pub const AGENT_PROTOCOL: u32 = 2 + cfg!(feature = "next") as u32;
+/// The oldest: that of the release before.
+pub const OLDEST_AGENT_PROTOCOL: u32 = AGENT_PROTOCOL - 1;
 /// The longest line that an agent sends. Reports of 10,000 allocations fit.
 pub const AGENT_LINE_BYTES: usize = 16 << 20;
 /// The longest line that an agent is sent. A desired state holds what allocations have in common once, so that this is
@@ -39,8 +41,11 @@ pub enum AgentMessage {
 /// Who an agent is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AgentHello {
-    /// The version of this protocol that the agent speaks.
+    /// The newest version of this protocol that the agent speaks. Both sides keep to the newest that both speak.
     pub protocol: u32,
+    /// The oldest that it speaks; where it is left out, it speaks one alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_protocol: Option<u32>,
     /// The agent's own key.
     pub agent: String,
     /// Its machine.
@@ -187,11 +192,17 @@ same!(Goal, model::Goal { Run, Stop });
 /// Why a message of the stream is not understood.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
-    /// The other side speaks a version that this program does not.
-    #[error("the agent speaks protocol {theirs} and this server {AGENT_PROTOCOL}: bring both to the same release")]
+    /// The other side speaks no version that this program does.
+    #[error(
+        "the agent speaks protocols {oldest} to {newest} and this server {OLDEST_AGENT_PROTOCOL} to {AGENT_PROTOCOL}: upgrade \
+         the {}, no further than to the release after its own at a time",
+        if *newest < OLDEST_AGENT_PROTOCOL { "agent" } else { "server" }
+    )]
     Protocol {
-        /// Theirs.
-        theirs: u32,
+        /// The oldest of theirs.
+        oldest: u32,
+        /// The newest of theirs.
+        newest: u32,
     },
     /// The agent's key is not one.
     #[error("the agent's key is not 1 to 128 printable ASCII characters")]
@@ -241,23 +252,36 @@ pub enum MessageError {
 
 impl From<model::Hello> for AgentHello {
     fn from(hello: model::Hello) -> AgentHello {
-        AgentHello { protocol: AGENT_PROTOCOL, agent: hello.agent.0, fingerprint: hello.fingerprint.into() }
+        AgentHello {
+            protocol: AGENT_PROTOCOL,
+            oldest_protocol: Some(OLDEST_AGENT_PROTOCOL),
+            agent: hello.agent.0,
+            fingerprint: hello.fingerprint.into(),
+        }
     }
 }
 
 impl TryFrom<AgentHello> for model::Hello {
     type Error = MessageError;
     fn try_from(hello: AgentHello) -> Result<model::Hello, MessageError> {
-        if hello.protocol != AGENT_PROTOCOL {
-            return Err(MessageError::Protocol { theirs: hello.protocol });
-        }
+        let protocol = common_protocol(&hello)?;
         let printable = hello.agent.bytes().all(|b| b.is_ascii_graphic());
         if hello.agent.is_empty() || hello.agent.len() > 128 || !printable {
             return Err(MessageError::AgentKey);
         }
         check_machine(&hello.fingerprint)?;
-        Ok(model::Hello { agent: model::AgentKey(hello.agent), fingerprint: hello.fingerprint.into() })
+        let mut fingerprint = model::Fingerprint::from(hello.fingerprint);
+        fingerprint.attributes.insert(model::AGENT_PROTOCOL_ATTRIBUTE.to_owned(), protocol.to_string());
+        Ok(model::Hello { agent: model::AgentKey(hello.agent), fingerprint })
     }
+}
+
+/// The newest version that both sides speak.
+fn common_protocol(hello: &AgentHello) -> Result<u32, MessageError> {
+    let (oldest, newest) = (hello.oldest_protocol.unwrap_or(hello.protocol), hello.protocol);
+    let common = newest.min(AGENT_PROTOCOL);
+    let is_spoken = common >= oldest.max(OLDEST_AGENT_PROTOCOL);
+    if is_spoken { Ok(common) } else { Err(MessageError::Protocol { oldest, newest }) }
 }
 
 /// What a machine is said to be is stored, shown and reckoned with.
@@ -459,5 +483,37 @@ impl DesiredAlloc {
                 .collect(),
             goal: self.goal.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What comes of an agent that speaks these.
+    fn agreed(oldest: Option<u32>, newest: u32) -> Result<String, String> {
+        let hello = model::testkit::machine("n1").attribute(model::AGENT_PROTOCOL_ATTRIBUTE, "77").hello();
+        let hello = AgentHello { protocol: newest, oldest_protocol: oldest, ..hello.into() };
+        let agreed = model::Hello::try_from(hello).map_err(|error| error.to_string())?;
+        Ok(agreed.fingerprint.attributes[model::AGENT_PROTOCOL_ATTRIBUTE].clone())
+    }
+
+    #[test]
+    fn an_agent_and_a_server_keep_to_the_newest_protocol_that_both_speak() {
+        let (ours, before) = (AGENT_PROTOCOL, OLDEST_AGENT_PROTOCOL);
+        assert_eq!(agreed(Some(before), ours), Ok(ours.to_string()));
+        assert_eq!(agreed(Some(ours), ours + 1), Ok(ours.to_string()), "an agent of the next release");
+        assert_eq!(agreed(Some(before - 1), before), Ok(before.to_string()), "an agent of the release before");
+        assert_eq!(agreed(None, before), Ok(before.to_string()), "one that knows a single version");
+    }
+
+    #[test]
+    fn an_agent_too_old_or_too_new_is_told_what_to_upgrade() {
+        let old = agreed(None, OLDEST_AGENT_PROTOCOL - 1).unwrap_err();
+        assert!(old.contains("upgrade the agent"), "{old}");
+        let new = agreed(Some(AGENT_PROTOCOL + 1), AGENT_PROTOCOL + 2).unwrap_err();
+        assert!(new.contains("upgrade the server"), "{new}");
+        let confused = agreed(Some(AGENT_PROTOCOL), OLDEST_AGENT_PROTOCOL).unwrap_err();
+        assert!(confused.contains("speaks protocols"), "{confused}");
     }
 }
