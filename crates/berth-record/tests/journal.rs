@@ -53,7 +53,7 @@ fn events() -> Vec<Event> {
         command(Command::Run(Box::new(service("web").count(2).dynamic_port("http").0))),
         command(Command::Stop(job)),
         command(Command::StopAlloc(alloc(9))),
-        Event::AgentConnected { session, hello: machine("a").hello() },
+        Event::AgentConnected { session, hello: machine("a").without("agent.protocol").hello() },
         Event::AgentReport { session, report: report(1, &[NodeCondition::DiskFull]) },
         // The same but for its number, and then not the same.
         Event::AgentReport { session, report: report(2, &[NodeCondition::DiskFull]) },

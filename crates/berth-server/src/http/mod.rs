@@ -60,6 +60,8 @@ pub struct Api {
     turns: turns::Turns,
     plans: Arc<Plans>,
     planning: Arc<Semaphore>,
+    /// Those that wait for an election.
+    electorate: relay::Electorate,
     relay: relay::Relay,
 }
 
@@ -90,6 +92,7 @@ impl Api {
             turns: turns::Turns::new(),
             plans: Arc::default(),
             planning: Arc::new(Semaphore::new(plans::AT_ONCE)),
+            electorate: relay::Electorate::new(relay::Electorate::MOST),
             relay: relay::Relay::default(),
         }
     }

@@ -16,7 +16,7 @@ use berth_model::{KeyId, Refusal, Revision};
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::Api;
@@ -39,6 +39,40 @@ const RELAYED: HeaderName = HeaderName::from_static("berth-relayed");
 /// Tells, of an answer to such a request, the revision that the leader had by then.
 const REVISION: HeaderName = HeaderName::from_static("berth-revision");
 
+/// The requests that wait for an election, of which there are only so many: each holds a connection's stream, and whoever
+/// asks meanwhile is better told to come back than made to wait in a crowd.
+#[derive(Clone, Debug)]
+pub struct Electorate(Arc<Semaphore>);
+
+impl Electorate {
+    /// Requests that wait at once.
+    pub const MOST: usize = 1024;
+
+    /// For this many.
+    pub fn new(most: usize) -> Electorate {
+        Electorate(Arc::new(Semaphore::new(most)))
+    }
+
+    /// What this server is, once somebody leads, or when `end` has come.
+    async fn settled(&self, role: &mut watch::Receiver<Role>, end: Instant) -> Result<Role, ApiError> {
+        let now = role.borrow_and_update().clone();
+        if now != Role::Leaderless {
+            return Ok(now);
+        }
+        let Ok(_place) = self.0.try_acquire() else { return Err(crowded()) };
+        let somebody = role.wait_for(|role| *role != Role::Leaderless);
+        match tokio::time::timeout_at(end, somebody).await {
+            Ok(Ok(role)) => Ok(role.clone()),
+            Ok(Err(_)) | Err(_) => Ok(Role::Leaderless),
+        }
+    }
+}
+
+fn crowded() -> ApiError {
+    ApiError::new(ErrorKind::Unavailable, "no server leads at the moment, and many requests wait for one already")
+        .remedy("ask again in a second; the same idempotency key is safe. If it goes on, look at the servers' logs")
+}
+
 /// A request that only the leader can answer.
 pub async fn to_leader(State(api): State<Api>, request: Request, next: Next) -> Response {
     let end = Instant::now() + ELECTION;
@@ -46,7 +80,10 @@ pub async fn to_leader(State(api): State<Api>, request: Request, next: Next) -> 
     let mut role = api.shared.role();
     let mut request = Asked::Stream(request);
     loop {
-        let held = settled(&mut role, end).await;
+        let held = match api.electorate.settled(&mut role, end).await {
+            Ok(held) => held,
+            Err(error) => return error.into_response(),
+        };
         match held {
             Role::Leads => {
                 let mut response = next.run(request.into_request()).await;
@@ -83,7 +120,10 @@ pub async fn to_leader(State(api): State<Api>, request: Request, next: Next) -> 
 
 /// A request that the leader answers best, and every server by itself where no election brings one.
 pub async fn to_leader_if_any(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let held = settled(&mut api.shared.role(), Instant::now() + ELECTION).await;
+    let held = match api.electorate.settled(&mut api.shared.role(), Instant::now() + ELECTION).await {
+        Ok(held) => held,
+        Err(error) => return error.into_response(),
+    };
     let Role::Follows(leader) = held else { return next.run(request).await };
     if request.headers().contains_key(RELAYED) {
         return next.run(request).await;
@@ -173,15 +213,6 @@ pub fn leader_of(api: &Api, role: Role) -> Option<String> {
     }
 }
 
-/// What this server is, once somebody leads.
-async fn settled(role: &mut watch::Receiver<Role>, end: Instant) -> Role {
-    let somebody = role.wait_for(|role| *role != Role::Leaderless);
-    match tokio::time::timeout_at(end, somebody).await {
-        Ok(Ok(role)) => role.clone(),
-        Ok(Err(_)) | Err(_) => Role::Leaderless,
-    }
-}
-
 fn nobody_leads() -> ApiError {
     ApiError::new(ErrorKind::Unavailable, "no server leads at the moment")
         .remedy("ask again; the same idempotency key is safe. If it goes on, look at the servers' logs")
@@ -250,5 +281,38 @@ impl Relay {
         let client = stream_client(security, CONNECT).map_err(|error| failed(error.to_string()))?;
         *held = Some((key, client.clone()));
         Ok(client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_wait_for_an_election_and_the_next_is_told_to_come_back() {
+        let (tell, role) = watch::channel(Role::Leaderless);
+        let electorate = Electorate::new(3);
+        let end = Instant::now() + Duration::from_secs(3600);
+        let mut receivers: Vec<_> = (0..4).map(|_| role.clone()).collect();
+        let mut waiting: Vec<_> = receivers.iter_mut().map(|role| Box::pin(electorate.settled(role, end))).collect();
+        let turned_away = waiting.pop().unwrap();
+        for place in &mut waiting {
+            assert!(place.as_mut().now_or_never().is_none(), "it waits");
+        }
+        let refusal = turned_away.await.unwrap_err();
+        assert!(refusal.0.message.contains("many requests wait"), "{refusal:?}");
+        drop(waiting.pop());
+        let mut another = role.clone();
+        let mut another = Box::pin(electorate.settled(&mut another, end));
+        assert!(another.as_mut().now_or_never().is_none(), "who goes away leaves a place");
+        tell.send(Role::Leads).unwrap();
+        for place in waiting {
+            assert_eq!(place.await.unwrap(), Role::Leads);
+        }
+        assert_eq!(another.await.unwrap(), Role::Leads);
+        let mut late = role.clone();
+        assert_eq!(electorate.settled(&mut late, end).await.unwrap(), Role::Leads, "nobody waits where somebody leads");
     }
 }
