@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use crate::EtcdOptions;
 
@@ -173,7 +173,12 @@ impl TestEtcd {
     pub fn freeze(&self, member: usize, frozen: bool) {
         let process = self.members[member].process.as_ref().expect("the member runs");
         let signal = if frozen { Signal::STOP } else { Signal::CONT };
-        kill_process(Pid::from_child(process), signal).expect("a signal for etcd");
+        let pid = Pid::from_child(process);
+        kill_process(pid, signal).expect("a signal for etcd");
+        if frozen {
+            // Until all its threads have stopped, it answers.
+            waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED).expect("etcd is a child of this process");
+        }
     }
 
     fn wait_for(&self, member: usize) {
