@@ -5,6 +5,8 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -23,6 +25,12 @@ fn next() -> PathBuf {
     cargo.args(["build", "--quiet", "--locked", "--offline", "--workspace", "--bin", "berth-next"]);
     cargo.args(["--features", "berth/next,berth-model/testkit,berth-store/testkit,berth-sim/planted-bugs"]);
     cargo.arg("--target-dir").arg(folder.parent().unwrap());
+    // Tests run as root, and what is built belongs to whoever builds; who changed the user may have changed the path too.
+    let owner = folder.metadata().unwrap();
+    cargo.uid(owner.uid()).gid(owner.gid());
+    let toolchain = Path::new(env!("CARGO")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    cargo.env("PATH", format!("{}:{path}", toolchain.display()));
     if folder.ends_with("release") {
         cargo.arg("--release");
     }
