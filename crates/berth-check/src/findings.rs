@@ -58,9 +58,9 @@ pub enum Finding {
         /// The wish.
         device: DeviceName,
     },
-    /// An allocation is placed on a node whose agent does not know `on_partition`.
+    /// An allocation is placed on a node whose agent does not know leases.
     #[error(
-        "allocation {alloc} says on_partition and is on node {node}, whose agent of protocol {protocol:?} does not know that"
+        "allocation {alloc} is fenced and on node {node}, whose agent of protocol {protocol:?} does not know leases"
     )]
     AgentTooOld {
         /// The allocation.

@@ -186,7 +186,7 @@ fn check_granted(granted: &Granted<'_>, findings: &mut Vec<Finding>) {
         }
     }
     let protocol = attributes.get(AGENT_PROTOCOL_ATTRIBUTE).and_then(|protocol| protocol.parse::<u32>().ok());
-    if granted.group.on_partition != OnPartition::default() && protocol < Some(2) {
+    if matches!(granted.group.on_partition, OnPartition::Fence { .. }) && protocol < Some(2) {
         findings.push(Finding::AgentTooOld { alloc, node, protocol });
     }
     check_port_numbers(granted, placement, findings);

@@ -283,7 +283,7 @@ fn every_planted_fault_is_found() {
     let zone = plant(|c| drop(c.node.fingerprint.attributes.insert("zone".to_owned(), "y".to_owned())));
     assert!(matches!(zone[..], [Finding::ConstraintBroken { .. }]), "{zone:?}");
     let agent = plant(|c| {
-        c.job.groups[0].on_partition = OnPartition::Keep;
+        c.job.groups[0].on_partition = OnPartition::Fence { lease: Millis(10_000) };
         drop(c.node.fingerprint.attributes.insert("agent.protocol".to_owned(), "1".to_owned()));
     });
     assert!(matches!(agent[..], [Finding::AgentTooOld { protocol: Some(1), .. }]), "{agent:?}");

@@ -280,18 +280,29 @@ fn one_for_whom_others_go_does_not_wait_for_those_on_a_lost_node() {
 }
 
 #[test]
-fn an_agent_that_does_not_know_on_partition_is_sent_nothing_that_says_it() {
-    for partition in [OnPartition::Keep, OnPartition::Fence { lease: LEASE }] {
-        let mut w = World::new();
-        w.node(machine("old").attribute("agent.protocol", "1"));
-        w.node(machine("older").without("agent.protocol"));
-        w.run(on(partition, service("db"))).unwrap();
-        w.run(service("web")).unwrap();
-        w.pass(2_000);
-        assert_eq!(w.live("db"), ["db[0] v1 waiting never -"], "it waits for an agent that knows it");
-        assert_eq!(w.live("web").len(), 1, "what says nothing of partitions runs everywhere");
-        w.node(machine("new"));
-        w.pass(2_000);
-        assert_eq!(w.live("db"), ["db[0] v1 ready new"]);
-    }
+fn what_is_fenced_waits_for_an_agent_that_knows_leases_and_nothing_else_does() {
+    let mut w = World::new();
+    w.node(machine("old").attribute("agent.protocol", "1"));
+    w.node(machine("older").without("agent.protocol"));
+    w.run(fenced(service("db"))).unwrap();
+    w.run(service("web")).unwrap();
+    w.run(on(OnPartition::Keep, service("kept"))).unwrap();
+    w.pass(2_000);
+    assert_eq!(w.live("db"), ["db[0] v1 waiting never -"]);
+    assert!(w.live("web")[0].contains("ready") && w.live("kept")[0].contains("ready"), "{:?}", w.live("kept"));
+    w.node(machine("new"));
+    w.pass(2_000);
+    assert_eq!(w.live("db"), ["db[0] v1 ready new"]);
+}
+
+#[test]
+fn what_is_fenced_by_an_update_goes_to_an_agent_that_knows_leases() {
+    let mut w = World::new();
+    w.node(machine("old").attribute("agent.protocol", "1"));
+    w.run(service("db")).unwrap();
+    w.pass(2_000);
+    w.node(machine("new"));
+    w.run(fenced(service("db"))).unwrap();
+    w.pass(30_000);
+    assert_eq!(w.live("db"), ["db[0] v2 ready new"]);
 }

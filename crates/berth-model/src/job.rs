@@ -118,7 +118,7 @@ impl GroupSpec {
 
     /// The version of the agents' stream that has all that the group asks of an agent; none: every one has.
     pub fn agent_protocol(&self) -> Option<u32> {
-        (self.on_partition != OnPartition::default()).then_some(2)
+        self.lease().map(|_| 2)
     }
 
     /// What one allocation needs, ports and devices apart.

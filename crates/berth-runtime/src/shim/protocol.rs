@@ -19,6 +19,7 @@ use crate::NEXT;
 pub(crate) const NEWEST: u32 = 1 + NEXT;
 /// The oldest.
 pub(crate) const OLDEST: u32 = 1;
+
 /// Whether this program speaks a version.
 pub(crate) const fn speaks(version: u32) -> bool {
     OLDEST <= version && version <= NEWEST

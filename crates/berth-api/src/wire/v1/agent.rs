@@ -415,7 +415,7 @@ impl From<model::Desired> for Desired {
         let allocs = desired.allocs.into_iter().map(|alloc| {
             let class = (alloc.job.clone(), alloc.version, alloc.group.name.clone());
             let spec = *known.entry(class).or_insert_with(|| {
-                specs.push(group_to_json(&alloc.job, alloc.kind, &alloc.group));
+                specs.push(group_to_json(&alloc.job, alloc.kind, &for_agents(&alloc.group)));
                 u32::try_from(specs.len() - 1).expect("a node has fewer than 2^32 allocations")
             });
             DesiredAlloc::of(alloc, spec)
@@ -441,6 +441,16 @@ impl TryFrom<Desired> for model::Desired {
         }
         Ok(model::Desired { epoch: epoch.into(), digest: digest.into(), allocs: understood })
     }
+}
+
+/// What of a group an agent has to know. Of partitions that is a lease alone: one that knows no other word would refuse all
+/// that is desired, and what keeps or replaces what runs on a lost node is the server's affair.
+fn for_agents(group: &model::GroupSpec) -> model::GroupSpec {
+    let mut group = group.clone();
+    if group.lease().is_none() {
+        group.on_partition = model::OnPartition::default();
+    }
+    group
 }
 
 type Spec = (model::JobKind, model::GroupSpec);
@@ -505,6 +515,21 @@ mod tests {
         assert_eq!(agreed(Some(ours), ours + 1), Ok(ours.to_string()), "an agent of the next release");
         assert_eq!(agreed(Some(before - 1), before), Ok(before.to_string()), "an agent of the release before");
         assert_eq!(agreed(None, before), Ok(before.to_string()), "one that knows a single version");
+    }
+
+    #[test]
+    fn an_agent_is_told_of_leases_and_of_nothing_else_about_partitions() {
+        let lease = model::Millis(10_000);
+        for (on_partition, is_told) in [
+            (model::OnPartition::Keep, false),
+            (model::OnPartition::Replace { after: lease }, false),
+            (model::OnPartition::Fence { lease }, true),
+        ] {
+            let mut group = model::testkit::service("web").0.groups.remove(0);
+            group.on_partition = on_partition;
+            let told = for_agents(&group).on_partition;
+            assert_eq!(told, if is_told { on_partition } else { model::OnPartition::default() });
+        }
     }
 
     #[test]
