@@ -33,6 +33,9 @@ pub fn check_commit(fence: &Fence, mutations: &[Mutation]) -> Vec<Finding> {
     if meta.incarnation == fence.before.incarnation {
         check_counters(&fence.before, meta, &mut findings);
     }
+    if meta.format < fence.before.format {
+        findings.push(Finding::FormatWentBack { before: fence.before.format, after: meta.format });
+    }
     findings.extend(mutations.iter().filter_map(|mutation| not_issued(meta, mutation)));
     findings
 }

@@ -1,8 +1,8 @@
 //! What can be wrong with a plan.
 
 use berth_model::{
-    AllocId, Constraint, DeviceId, DeviceName, Dimension, Domain, Epoch, GroupName, JobId, NodeId, Port, PortName,
-    Relation,
+    AllocId, Constraint, DeviceId, DeviceName, Dimension, Domain, Epoch, Format, GroupName, JobId, NodeId, Port,
+    PortName, Relation,
 };
 
 /// A fault.
@@ -259,6 +259,14 @@ pub enum Finding {
         before: u64,
         /// To.
         after: u64,
+    },
+    /// The format of what is stored went back: what is there could not be read by those who read the older one.
+    #[error("the format went from {before} to {after}")]
+    FormatWentBack {
+        /// From.
+        before: Format,
+        /// To.
+        after: Format,
     },
     /// An object has an id that its commit's counters have not issued.
     #[error("{what} was never issued")]

@@ -316,7 +316,8 @@ fn every_planted_fault_is_found() {
 #[test]
 fn a_commit_beyond_its_fences_is_found() {
     let epoch = Epoch { incarnation: LIFE, counter: 2 };
-    let meta = Meta { incarnation: LIFE, epoch, allocs: 5, nodes: 1, commands: 1, decisions: 1, events: 1 };
+    let counters = Meta { allocs: 5, nodes: 1, commands: 1, decisions: 1, events: 1, ..Meta::default() };
+    let meta = Meta { format: Format(3), incarnation: LIFE, epoch, ..counters };
     let fence = Fence { epoch, before: meta };
     let put = Mutation::PutMeta;
     assert_eq!(check_commit(&fence, &[put(meta)]), []);
@@ -326,6 +327,8 @@ fn a_commit_beyond_its_fences_is_found() {
     assert!(matches!(check_commit(&fence, &[put(old)])[..], [Finding::WrongEpoch { .. }]));
     let back = Meta { allocs: 4, ..meta };
     assert!(matches!(check_commit(&fence, &[put(back)])[..], [Finding::CounterWentBack { before: 5, after: 4, .. }]));
+    let older = Meta { format: Format(2), ..meta };
+    assert!(matches!(check_commit(&fence, &[put(older)])[..], [Finding::FormatWentBack { .. }]));
     let unknown = Mutation::PutAlloc(Box::new(alloc(&service("web").0, 6, 80, 20_000)));
     assert!(matches!(check_commit(&fence, &[put(meta), unknown])[..], [Finding::NotIssued { .. }]));
     let many = vec![Mutation::DeleteNode(NodeId::new(LIFE, 1)); 100];

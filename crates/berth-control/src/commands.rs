@@ -2,15 +2,15 @@
 
 use berth_model::control::{Effect, RequestId, Settings};
 use berth_model::{
-    Alloc, AllocId, Cause, Command, CommandId, CommandOutcome, CommandRecord, CommandRequest, DeviceAmount, Gang,
-    GroupSpec, Happening, Job, JobId, JobKind, JobSpec, JobState, JobVersion, Namespace, NetworkMode, Principal,
+    Alloc, AllocId, Cause, Command, CommandId, CommandOutcome, CommandRecord, CommandRequest, DeviceAmount, Format,
+    Gang, GroupSpec, Happening, Job, JobId, JobKind, JobSpec, JobState, JobVersion, Namespace, NetworkMode, Principal,
     Refusal, Thousandths, limits,
 };
 
 use crate::core::Core;
 use crate::digest::command_digest;
 use crate::index::Slot;
-use crate::journal::Key;
+use crate::journal::{Key, Takes};
 use crate::partition::check_partition;
 use crate::pipeline::Held;
 use crate::state::{Room, outcome};
@@ -70,6 +70,7 @@ impl Core {
             Command::SetPolicy { spec, after } => self.set_policy(id, *spec, after)?,
             Command::Trust(command) => self.change_trust(id, command)?,
             Command::Abandon(nodes) => self.abandon(id, nodes)?,
+            Command::Finalise(format) => self.finalise(id, format),
         };
         self.fall_out_of_step();
         if command.plan.is_some() {
@@ -94,6 +95,18 @@ impl Core {
         Ok(Answer::Held)
     }
 
+    /// An operator will not go back to the release before. What is written from now on has the newer format, this command
+    /// among it; what is there already gets it with its next change.
+    fn finalise(&mut self, id: CommandId, format: Format) -> Done {
+        let changed = format > self.state.meta.format;
+        if changed {
+            self.state.meta.format = format;
+            self.state.note(self.now, Key::Format, Cause::Command(id), Happening::Finalised(format));
+        }
+        self.state.journal.touch(Key::Format, Takes::Nothing);
+        (CommandOutcome::Finalised { format: self.state.meta.format, changed }, Key::Format)
+    }
+
     fn run(&mut self, id: CommandId, namespace: &Namespace, spec: JobSpec) -> Result<Done, Refusal> {
         if spec.id.namespace != *namespace {
             return Err(invalid(
@@ -115,7 +128,7 @@ impl Core {
         }
         if let Some(old) = existing.filter(|old| old.spec == spec && old.state == JobState::Active) {
             let version = old.version;
-            self.state.journal.touch(key.clone(), crate::journal::Takes::Nothing);
+            self.state.journal.touch(key.clone(), Takes::Nothing);
             return Ok((CommandOutcome::JobVersion { job, version, changed: false }, key));
         }
         let version = JobVersion(existing.map_or(1, |old| old.version.0 + 1));
@@ -150,7 +163,7 @@ impl Core {
                 self.mark_job(&job);
             }
             JobState::Stopping { .. } | JobState::Ended { .. } => {
-                self.state.journal.touch(key.clone(), crate::journal::Takes::Nothing);
+                self.state.journal.touch(key.clone(), Takes::Nothing);
             }
         }
         Ok((CommandOutcome::Stopping(job), key))
@@ -160,7 +173,7 @@ impl Core {
         let known = self.state.allocs.get(&alloc).filter(|known| known.job.namespace == *namespace);
         let Some(known) = known else { return Err(Refusal::NoSuchAlloc(alloc)) };
         let over = outcome(known).is_some();
-        self.state.journal.touch(Key::Alloc(alloc), crate::journal::Takes::Nothing);
+        self.state.journal.touch(Key::Alloc(alloc), Takes::Nothing);
         if !over {
             self.stop(alloc, Cause::Command(id));
         }

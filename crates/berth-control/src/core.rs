@@ -51,7 +51,7 @@ impl Core {
         let written = state.meta;
         assert!(epoch > state.meta.epoch, "epoch {epoch} is not newer than the store's {}", state.meta.epoch);
         if epoch.incarnation != state.meta.incarnation {
-            state.meta = Meta { incarnation: epoch.incarnation, ..Meta::default() };
+            state.meta = Meta { incarnation: epoch.incarnation, format: state.meta.format, ..Meta::default() };
         }
         state.meta.epoch = epoch;
         let mut core = Core {

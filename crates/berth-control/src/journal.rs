@@ -28,6 +28,8 @@ pub(crate) enum Key {
     Ledger(EventId),
     Policy,
     Trust(TrustId),
+    /// The format, which is among the counters of every commit.
+    Format,
 }
 
 /// Whether a change takes room on a node.
@@ -182,7 +184,7 @@ fn split(state: &State, unit: &mut Unit, mutations: &mut Vec<Mutation>) {
         room = push(mutations, Mutation::PutLedger(entry));
     }
     if room && !unit.commands.is_empty() {
-        room = push(mutations, object(state, &unit.key));
+        room = object(state, &unit.key).is_none_or(|write| push(mutations, write));
         while room && !unit.commands.is_empty() {
             room = push(mutations, Mutation::PutCommand(unit.commands.remove(0)));
         }
@@ -202,14 +204,14 @@ fn write(state: &State, unit: &Unit) -> Vec<Mutation> {
     let entries = unit.ledger.iter().filter(|entry| state.ledger.contains_key(&entry.id));
     let mut writes: Vec<Mutation> = entries.cloned().map(Mutation::PutLedger).collect();
     writes.extend(unit.versions.iter().filter_map(|version| version_of(state, &unit.key, *version)));
-    writes.push(object(state, &unit.key));
+    writes.extend(object(state, &unit.key));
     writes.extend(unit.commands.iter().cloned().map(Mutation::PutCommand));
     writes
 }
 
-/// The object as it is now.
-fn object(state: &State, key: &Key) -> Mutation {
-    match key {
+/// The object as it is now. None: it is among the counters, which every commit has.
+fn object(state: &State, key: &Key) -> Option<Mutation> {
+    Some(match key {
         Key::Node(id) => state.nodes.get(id).map_or(Mutation::DeleteNode(*id), |n| Mutation::PutNode(n.clone())),
         Key::Job(id) => state
             .jobs
@@ -231,5 +233,6 @@ fn object(state: &State, key: &Key) -> Mutation {
             .trust
             .get(id)
             .map_or_else(|| Mutation::DeleteTrust(id.clone()), |trust| Mutation::PutTrust(Box::new(trust.clone()))),
-    }
+        Key::Format => return None,
+    })
 }

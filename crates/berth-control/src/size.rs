@@ -37,7 +37,8 @@ pub(crate) fn estimate(mutation: &Mutation) -> usize {
                 | CommandOutcome::Stopping(_)
                 | CommandOutcome::StoppingAlloc(_)
                 | CommandOutcome::Policy { .. }
-                | CommandOutcome::Trust(_) => SMALL + record.principal.0.len(),
+                | CommandOutcome::Trust(_)
+                | CommandOutcome::Finalised { .. } => SMALL + record.principal.0.len(),
             },
             Mutation::PutLedger(entry) => of_entry(entry),
             Mutation::PutPolicy(set) => (1 + set.policy.spec.pools.len()) * SMALL,
@@ -213,7 +214,8 @@ fn of_entry(entry: &LedgerEntry) -> usize {
         | Happening::AllocReady { .. }
         | Happening::AllocStopping { .. }
         | Happening::PolicyChanged { .. }
-        | Happening::Trust(_) => 0,
+        | Happening::Trust(_)
+        | Happening::Finalised(_) => 0,
     }
 }
 

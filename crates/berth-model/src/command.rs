@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    AllocId, CommandId, JobId, JobSpec, JobVersion, Millis, Namespace, NodeId, PlanId, PolicyName, PolicySpec,
+    AllocId, CommandId, Format, JobId, JobSpec, JobVersion, Millis, Namespace, NodeId, PlanId, PolicyName, PolicySpec,
     PolicyVersion, Refusal, Timestamp, TrustCommand, TrustOutcome,
 };
 
@@ -60,6 +60,8 @@ pub enum Command {
     Trust(TrustCommand),
     /// Replace what is kept on these lost nodes, at least one; what is fenced there is replaced when its lease is over.
     Abandon(BTreeSet<NodeId>),
+    /// Write in this format from now on, where that is newer: no release that does not know it reads the store any more.
+    Finalise(Format),
 }
 
 /// What came of an accepted command.
@@ -95,6 +97,13 @@ pub enum CommandOutcome {
     Trust(TrustOutcome),
     /// What was kept on the nodes is given up.
     Abandoned(BTreeSet<NodeId>),
+    /// What is stored from now on has this format.
+    Finalised {
+        /// Which.
+        format: Format,
+        /// Whether the command changed anything.
+        changed: bool,
+    },
 }
 
 /// A command with its outcome as stored, under principal, namespace and key.

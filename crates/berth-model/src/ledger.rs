@@ -1,8 +1,8 @@
 //! The ledger: what happened, in order, each entry with its cause.
 
 use crate::{
-    AllocId, Cause, EventId, Exit, JobId, JobOutcome, JobVersion, NodeId, NodeName, Outcome, PolicyName, PolicyVersion,
-    TaskName, Timestamp, TrustHappening,
+    AllocId, Cause, EventId, Exit, Format, JobId, JobOutcome, JobVersion, NodeId, NodeName, Outcome, PolicyName,
+    PolicyVersion, TaskName, Timestamp, TrustHappening,
 };
 
 /// One thing that happened.
@@ -167,6 +167,8 @@ pub enum Happening {
     },
     /// The cluster trusts others than before.
     Trust(TrustHappening),
+    /// What is stored has a newer format from here on.
+    Finalised(Format),
 }
 
 impl Happening {
@@ -193,7 +195,8 @@ impl Happening {
             | Happening::NodeEnabled { .. }
             | Happening::NodeAbandoned { .. }
             | Happening::PolicyChanged { .. }
-            | Happening::Trust(_) => None,
+            | Happening::Trust(_)
+            | Happening::Finalised(_) => None,
         }
     }
 
@@ -220,7 +223,8 @@ impl Happening {
             | Happening::NodeEnabled { .. }
             | Happening::NodeAbandoned { .. }
             | Happening::PolicyChanged { .. }
-            | Happening::Trust(_) => None,
+            | Happening::Trust(_)
+            | Happening::Finalised(_) => None,
         }
     }
 }

@@ -42,9 +42,33 @@ pub enum Mutation {
     DeleteTrust(TrustId),
 }
 
+/// The version of the form in which records are written. What was written in an older one is read on, and is written in
+/// this one with its next change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Format(pub u32);
+
+impl Format {
+    /// The oldest that is still written: that of a store which nobody has finalised.
+    pub const FIRST: Format = Format(2);
+}
+
+impl Default for Format {
+    fn default() -> Format {
+        Format::FIRST
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The cluster's counters, and whose reign it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Meta {
+    /// In which all is written. It only grows, and only when an operator says so: older releases do not read a newer one.
+    pub format: Format,
     /// The life of the store.
     pub incarnation: Incarnation,
     /// The leader that wrote last.

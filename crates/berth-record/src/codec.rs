@@ -1,6 +1,6 @@
 //! Mutations to keys and values, and back.
 
-use berth_model::{Epoch, Mutation};
+use berth_model::{Epoch, Format, Meta, Mutation};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -8,10 +8,10 @@ use crate::error::{Problem, RecordError};
 use crate::stored::Stored;
 use crate::{key, v2};
 
-/// The version that is written.
-const VERSION: u32 = 2;
-/// The oldest version that is read.
-const OLDEST: u32 = 1;
+/// The newest format that this release reads and, where the store has it, writes.
+pub const NEWEST: Format = Format(2 + cfg!(feature = "next") as u32);
+/// The oldest that is read.
+const OLDEST: Format = Format(1);
 
 /// One write to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,26 +34,35 @@ struct VersionOnly {
     v: u32,
 }
 
-/// The write that a mutation means.
-pub fn encode(mutation: &Mutation) -> Write {
+/// The writes that a commit means, in the format of its counters, which come first in every commit of the core.
+pub fn encode_commit(mutations: &[Mutation]) -> impl Iterator<Item = Write> {
+    let format = match mutations.first() {
+        Some(Mutation::PutMeta(meta)) => meta.format,
+        Some(_) | None => Format::FIRST,
+    };
+    mutations.iter().map(move |mutation| encode(mutation, format))
+}
+
+/// The write that a mutation means in a store of this format. The counters have a format of their own: the store's.
+pub fn encode(mutation: &Mutation, format: Format) -> Write {
     match mutation {
-        Mutation::PutMeta(meta) => put(key::META_KEY.to_vec(), v2::Meta::store(meta)),
-        Mutation::PutNode(node) => put(key::node(node.id), v2::Node::store(node)),
+        Mutation::PutMeta(meta) => put(key::META_KEY.to_vec(), meta.format, v2::Meta::store(meta)),
+        Mutation::PutNode(node) => put(key::node(node.id), format, v2::Node::store(node)),
         Mutation::DeleteNode(id) => delete(key::node(*id)),
-        Mutation::PutJob(job) => put(key::job(&job.spec.id), v2::Job::store(job)),
+        Mutation::PutJob(job) => put(key::job(&job.spec.id), format, v2::Job::store(job)),
         Mutation::DeleteJob(id) => delete(key::job(id)),
         Mutation::PutJobVersion(version, spec) => {
-            put(key::job_version(&spec.id, *version), v2::JobVersionRecord::new(*version, spec))
+            put(key::job_version(&spec.id, *version), format, v2::JobVersionRecord::new(*version, spec))
         }
         Mutation::DeleteJobVersion(id, version) => delete(key::job_version(id, *version)),
-        Mutation::PutAlloc(alloc) => put(key::alloc(alloc.id), v2::Alloc::store(alloc)),
+        Mutation::PutAlloc(alloc) => put(key::alloc(alloc.id), format, v2::Alloc::store(alloc)),
         Mutation::DeleteAlloc(id) => delete(key::alloc(*id)),
-        Mutation::PutCommand(record) => put(key::command_of(record), v2::CommandRecord::store(record)),
+        Mutation::PutCommand(record) => put(key::command_of(record), format, v2::CommandRecord::store(record)),
         Mutation::DeleteCommand(principal, namespace, key) => delete(key::command(principal, namespace, key)),
-        Mutation::PutLedger(entry) => put(key::ledger(entry.id), v2::LedgerEntry::store(entry)),
+        Mutation::PutLedger(entry) => put(key::ledger(entry.id), format, v2::LedgerEntry::store(entry)),
         Mutation::DeleteLedger(id) => delete(key::ledger(*id)),
-        Mutation::PutPolicy(policy) => put(key::POLICY_KEY.to_vec(), v2::SetPolicy::store(policy)),
-        Mutation::PutTrust(trust) => put(key::trust(&trust.id()), v2::Trust::store(trust)),
+        Mutation::PutPolicy(policy) => put(key::POLICY_KEY.to_vec(), format, v2::SetPolicy::store(policy)),
+        Mutation::PutTrust(trust) => put(key::trust(&trust.id()), format, v2::Trust::store(trust)),
         Mutation::DeleteTrust(id) => delete(key::trust(id)),
     }
 }
@@ -62,7 +71,7 @@ pub fn encode(mutation: &Mutation) -> Write {
 pub fn decode(key: &[u8], value: &[u8]) -> Result<Mutation, RecordError> {
     let label = label(key);
     let mutation = if key == key::META_KEY {
-        Mutation::PutMeta(load::<v2::Meta, _>(&label, value)?)
+        Mutation::PutMeta(load_meta(&label, value)?)
     } else if key == key::POLICY_KEY {
         Mutation::PutPolicy(Box::new(load::<v2::SetPolicy, _>(&label, value)?))
     } else if label.starts_with(key::NODES) {
@@ -70,7 +79,7 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Mutation, RecordError> {
     } else if label.starts_with(key::JOBS) {
         Mutation::PutJob(Box::new(load::<v2::Job, _>(&label, value)?))
     } else if label.starts_with(key::JOB_VERSIONS) {
-        let (version, spec) = read::<v2::JobVersionRecord>(&label, value)?.load().map_err(damaged(&label))?;
+        let (version, spec) = read::<v2::JobVersionRecord>(&label, value)?.1.load().map_err(damaged(&label))?;
         Mutation::PutJobVersion(version, Box::new(spec))
     } else if label.starts_with(key::ALLOCS) {
         Mutation::PutAlloc(Box::new(load::<v2::Alloc, _>(&label, value)?))
@@ -93,14 +102,14 @@ pub fn decode(key: &[u8], value: &[u8]) -> Result<Mutation, RecordError> {
 /// The `Delete…` mutation that removes this key. Neither [`key::EPOCH_KEY`] nor what there is one of is ever removed.
 pub fn decode_removal(key: &[u8]) -> Result<Mutation, RecordError> {
     let label = label(key);
-    let removal = key::removal_of(&label).filter(|removal| encode(removal).key == key);
+    let removal = key::removal_of(&label).filter(|removal| encode(removal, Format::FIRST).key == key);
     removal.ok_or(RecordError::UnknownKey { key: label })
 }
 
 /// The value of [`key::EPOCH_KEY`] in the reign of this epoch. The same epoch gives the same bytes for
-/// ever: guards compare them.
+/// ever, whatever the format of the store: guards compare them.
 pub fn encode_epoch(epoch: Epoch) -> Vec<u8> {
-    seal(v2::Epoch::store(&epoch))
+    seal(Format::FIRST, v2::Epoch::store(&epoch))
 }
 
 /// The epoch that [`key::EPOCH_KEY`] tells.
@@ -129,17 +138,17 @@ fn key_of_put(mutation: &Mutation) -> Vec<u8> {
     }
 }
 
-fn put<T: Serialize>(key: Vec<u8>, record: T) -> Write {
-    Write { key, value: Some(seal(record)) }
+fn put<T: Serialize>(key: Vec<u8>, format: Format, record: T) -> Write {
+    Write { key, value: Some(seal(format, record)) }
 }
 
 fn delete(key: Vec<u8>) -> Write {
     Write { key, value: None }
 }
 
-/// The bytes of a record of the version that is written.
-pub(crate) fn seal<T: Serialize>(record: T) -> Vec<u8> {
-    serde_json::to_vec(&Envelope { v: VERSION, record }).expect("stored types have text keys and no failing parts")
+/// The bytes of a record in this format.
+pub(crate) fn seal<T: Serialize>(format: Format, record: T) -> Vec<u8> {
+    serde_json::to_vec(&Envelope { v: format.0, record }).expect("stored types have text keys and no failing parts")
 }
 
 /// The domain value of a record.
@@ -147,17 +156,28 @@ pub(crate) fn load<S, M>(label: &str, value: &[u8]) -> Result<M, RecordError>
 where
     S: Stored<M> + DeserializeOwned,
 {
-    read::<S>(label, value)?.load().map_err(damaged(label))
+    read::<S>(label, value)?.1.load().map_err(damaged(label))
 }
 
-fn read<S: DeserializeOwned>(label: &str, value: &[u8]) -> Result<S, RecordError> {
+/// The counters. Their format is that in which they were written themselves, as everything is from then on.
+fn load_meta(label: &str, value: &[u8]) -> Result<Meta, RecordError> {
+    let (written, meta) = read::<v2::Meta>(label, value)?;
+    let meta: Meta = meta.load().map_err(damaged(label))?;
+    Ok(Meta { format: written.max(Format::FIRST), ..meta })
+}
+
+/// A record, and the format in which it was written.
+fn read<S: DeserializeOwned>(label: &str, value: &[u8]) -> Result<(Format, S), RecordError> {
     let form = |error: serde_json::Error| damaged(label)(Problem::Form(error.to_string()));
     // The version first and alone: a newer record need not have the form of an older one.
-    match serde_json::from_slice::<VersionOnly>(value).map_err(form)?.v {
-        OLDEST..=VERSION => Ok(serde_json::from_slice::<Envelope<S>>(value).map_err(form)?.record),
-        found if found > VERSION => Err(RecordError::Newer { key: label.to_owned(), found, known: VERSION }),
-        found => Err(damaged(label)(Problem::NoSuchVersion(found))),
+    let found = Format(serde_json::from_slice::<VersionOnly>(value).map_err(form)?.v);
+    if found > NEWEST {
+        return Err(RecordError::Newer { key: label.to_owned(), found, known: NEWEST });
     }
+    if found < OLDEST {
+        return Err(damaged(label)(Problem::NoSuchVersion(found)));
+    }
+    Ok((found, serde_json::from_slice::<Envelope<S>>(value).map_err(form)?.record))
 }
 
 pub(crate) fn damaged(label: &str) -> impl FnOnce(Problem) -> RecordError {

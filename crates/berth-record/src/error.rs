@@ -1,5 +1,7 @@
 //! What can be wrong with a stored record. Every error names the record and what to do.
 
+use berth_model::Format;
+
 /// A record that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
@@ -11,9 +13,9 @@ pub enum RecordError {
         /// Its key.
         key: String,
         /// Its version.
-        found: u32,
+        found: Format,
         /// The newest version known here.
-        known: u32,
+        known: Format,
     },
     /// It is not what its key says.
     #[error("record `{key}` is damaged: restore the data folder from a backup, or run the program that wrote it")]
@@ -45,7 +47,7 @@ pub enum Problem {
     Name(#[from] berth_model::ParseError),
     /// It has a version that never was.
     #[error("there is no version {0}")]
-    NoSuchVersion(u32),
+    NoSuchVersion(Format),
     /// It would belong under another key.
     #[error("it belongs under `{0}`")]
     Misplaced(String),

@@ -2,7 +2,7 @@
 
 use berth_model::{Epoch, Mutation, Snapshot};
 
-use crate::codec::{damaged, decode, decode_epoch, label};
+use crate::codec::{NEWEST, damaged, decode, decode_epoch, label};
 use crate::error::{Problem, RecordError};
 use crate::key;
 
@@ -108,6 +108,10 @@ impl SnapshotBuilder {
             return Err(LoadError { total: self.total, first: self.first });
         }
         let snapshot = &mut self.loaded.snapshot;
+        if !self.has_meta {
+            // Nobody else has read a new store: no older release is to go on with it.
+            snapshot.meta.format = NEWEST;
+        }
         snapshot.nodes.sort_by_key(|node| node.id);
         snapshot.jobs.sort_by(|a, b| a.spec.id.cmp(&b.spec.id));
         snapshot.job_versions.sort_by(|(a, left), (b, right)| (&left.id, a).cmp(&(&right.id, b)));

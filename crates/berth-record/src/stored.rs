@@ -134,6 +134,7 @@ stored_as_inner!(
     Port(u16),
     Priority(u8),
     Incarnation(u32),
+    Format(u32),
     JobVersion(u64),
     PolicyVersion(u64),
     AgentKey(String),

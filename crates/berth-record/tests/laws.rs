@@ -4,7 +4,7 @@
 
 mod strategies;
 
-use berth_model::Mutation;
+use berth_model::{Format, Mutation};
 use berth_record::{
     SnapshotBuilder, decode, decode_epoch, decode_remembered, decode_removal, encode, encode_epoch, encode_remembered,
     key,
@@ -37,19 +37,19 @@ fn delete_of(put: &Mutation) -> Option<Mutation> {
 proptest! {
     #[test]
     fn what_is_put_is_read_back(put in strategies::put()) {
-        let write = encode(&put);
+        let write = encode(&put, Format::FIRST);
         let value = write.value.unwrap();
         prop_assert_eq!(&decode(&write.key, &value).unwrap(), &put);
-        prop_assert_eq!(encode(&put).value.unwrap(), value);
+        prop_assert_eq!(encode(&put, Format::FIRST).value.unwrap(), value);
         prop_assert!(write.key.as_slice() >= key::FIRST && write.key.as_slice() < key::END);
     }
 
     #[test]
     fn a_delete_has_the_key_of_its_put(put in strategies::put()) {
         if let Some(delete) = delete_of(&put) {
-            let write = encode(&delete);
+            let write = encode(&delete, Format::FIRST);
             prop_assert_eq!(write.value, None);
-            prop_assert_eq!(&write.key, &encode(&put).key);
+            prop_assert_eq!(&write.key, &encode(&put, Format::FIRST).key);
             prop_assert_eq!(decode_removal(&write.key).unwrap(), delete);
         }
     }
@@ -71,12 +71,12 @@ proptest! {
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),
     ) {
-        let write = encode(&put);
+        let write = encode(&put, Format::FIRST);
         let mut value = write.value.unwrap();
         let at = at.index(value.len());
         value[at] = byte;
         if let Ok(read) = decode(&write.key, &value) {
-            prop_assert_eq!(encode(&read).key, write.key);
+            prop_assert_eq!(encode(&read, Format::FIRST).key, write.key);
         }
     }
 

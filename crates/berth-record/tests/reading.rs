@@ -8,24 +8,25 @@ use std::collections::BTreeMap;
 
 use berth_model::*;
 use berth_record::{
-    EPOCH_KEY, META_KEY, Problem, RecordError, SnapshotBuilder, decode, decode_remembered, encode, encode_epoch, key,
+    EPOCH_KEY, META_KEY, NEWEST, Problem, RecordError, SnapshotBuilder, decode, decode_remembered, encode,
+    encode_commit, encode_epoch, key,
 };
 
 fn meta() -> (Vec<u8>, Vec<u8>) {
-    let write = encode(&Mutation::PutMeta(Meta::default()));
+    let write = encode(&Mutation::PutMeta(Meta::default()), Format::FIRST);
     (write.key, write.value.unwrap())
 }
 
 #[test]
 fn a_newer_version_is_refused_by_its_key_with_a_remedy() {
     let error = decode(META_KEY, br#"{"v":3,"entirely":["other"]}"#).unwrap_err();
-    assert_eq!(error, RecordError::Newer { key: "meta".to_owned(), found: 3, known: 2 });
+    assert_eq!(error, RecordError::Newer { key: "meta".to_owned(), found: Format(3), known: Format(2) });
     assert_eq!(
         error.to_string(),
         "record `meta` has version 3 and this program knows versions up to 2: run the newer program that wrote it"
     );
     let error = decode_remembered("ledger/a1-23", br#"{"v":9}"#).unwrap_err();
-    assert!(matches!(&error, RecordError::Newer { key, found: 9, .. } if key == "ledger/a1-23"), "{error}");
+    assert!(matches!(&error, RecordError::Newer { key, found: Format(9), .. } if key == "ledger/a1-23"), "{error}");
 }
 
 #[test]
@@ -38,14 +39,14 @@ fn damage_is_an_error_that_names_the_record() {
     let unknown_field = br#"{"v":1,"record":{"incarnation":0,"counter":1,"colour":2}}"#;
     assert!(berth_record::decode_epoch(unknown_field).is_err());
     let error = decode(META_KEY, br#"{"v":0,"record":{}}"#).unwrap_err();
-    assert!(matches!(error, RecordError::Damaged { problem: Problem::NoSuchVersion(0), .. }), "{error}");
+    assert!(matches!(error, RecordError::Damaged { problem: Problem::NoSuchVersion(Format(0)), .. }), "{error}");
 }
 
 #[test]
 fn a_bad_name_in_a_record_is_an_error() {
     let alloc =
         support::alloc(AllocState::Waiting { since: Timestamp(1), reason: WaitReason::Queued }, support::by_command());
-    let write = encode(&Mutation::PutAlloc(Box::new(alloc)));
+    let write = encode(&Mutation::PutAlloc(Box::new(alloc)), Format::FIRST);
     let text = String::from_utf8(write.value.unwrap()).unwrap().replace("\"front\"", "\"Front!\"");
     let error = decode(&write.key, text.as_bytes()).unwrap_err();
     assert!(matches!(error, RecordError::Damaged { problem: Problem::Name(_), .. }), "{error}");
@@ -54,7 +55,7 @@ fn a_bad_name_in_a_record_is_an_error() {
 #[test]
 fn a_record_under_the_key_of_another_is_an_error() {
     let (_, sample) = support::samples().into_iter().find(|(name, _)| name == "node-ready").unwrap();
-    let value = encode(&sample).value.unwrap();
+    let value = encode(&sample, Format::FIRST).value.unwrap();
     let error = decode(&key::node(support::node_id(77)), &value).unwrap_err();
     assert!(matches!(error, RecordError::Damaged { problem: Problem::Misplaced(_), .. }), "{error}");
     let error = decode(b"colour/1", &value).unwrap_err();
@@ -97,7 +98,7 @@ fn a_snapshot_is_what_was_put() {
     builder.add(EPOCH_KEY, &encode_epoch(epoch));
     let stored: BTreeMap<Vec<u8>, Vec<u8>> = support::samples()
         .iter()
-        .map(|(_, sample)| encode(sample))
+        .map(|(_, sample)| encode(sample, Format::FIRST))
         .map(|write| (write.key, write.value.unwrap()))
         .collect();
     for (key, value) in stored.iter().rev() {
@@ -143,7 +144,7 @@ fn every_damaged_record_is_counted_and_the_first_are_named() {
 fn records_without_counters_are_refused() {
     let mut builder = SnapshotBuilder::new();
     let (_, sample) = support::samples().into_iter().find(|(name, _)| name == "node-ready").unwrap();
-    let write = encode(&sample);
+    let write = encode(&sample, Format::FIRST);
     builder.add(&write.key, &write.value.unwrap());
     let error = builder.finish().unwrap_err();
     assert!(error.to_string().contains("`meta`"), "{error}");
@@ -159,7 +160,38 @@ fn a_typical_allocation_is_under_two_kilobytes() {
     let running = TaskState::Running { pid: 12_345, started: Timestamp(1_700_000_000_000) };
     let status = TaskStatus { state: running, restarts: 0, last_exit: None };
     alloc.tasks = names.into_iter().map(|name| (name, status.clone())).collect();
-    let bytes = encode(&Mutation::PutAlloc(Box::new(alloc))).value.unwrap().len();
+    let bytes = encode(&Mutation::PutAlloc(Box::new(alloc)), Format::FIRST).value.unwrap().len();
     println!("a running allocation of two tasks, with all eight filters explained: {bytes} bytes");
     assert!(bytes < 2_000, "{bytes} bytes");
+}
+
+#[test]
+fn a_commit_is_written_in_the_format_of_its_counters() {
+    let version = |write: berth_record::Write| {
+        let value: serde_json::Value = serde_json::from_slice(&write.value.unwrap()).unwrap();
+        value["v"].as_u64().unwrap()
+    };
+    let (_, node) = support::samples().into_iter().find(|(name, _)| name == "node-ready").unwrap();
+    for format in [2, 7] {
+        let meta = Meta { format: Format(format), ..Meta::default() };
+        let mutations = [Mutation::PutMeta(meta), node.clone()];
+        let writes = encode_commit(&mutations).map(version);
+        assert_eq!(writes.collect::<Vec<_>>(), [u64::from(format); 2]);
+    }
+    assert_eq!(encode_commit(&[]).count(), 0);
+}
+
+#[test]
+fn a_new_store_has_the_newest_format_and_one_from_before_there_were_formats_the_first() {
+    let loaded = |records: &[(Vec<u8>, Vec<u8>)]| {
+        let mut builder = SnapshotBuilder::new();
+        records.iter().for_each(|(key, value)| builder.add(key, value));
+        builder.finish().unwrap().snapshot.meta.format
+    };
+    assert_eq!(loaded(&[]), NEWEST);
+    assert_eq!(loaded(&[(EPOCH_KEY.to_vec(), encode_epoch(Epoch::default()))]), NEWEST);
+    assert_eq!(loaded(&[meta()]), Format::FIRST);
+    let (key, value) = meta();
+    let oldest = String::from_utf8(value).unwrap().replacen("\"v\":2", "\"v\":1", 1);
+    assert_eq!(loaded(&[(key, oldest.into_bytes())]), Format::FIRST);
 }

@@ -48,7 +48,7 @@ pub enum ServerError {
     #[error("cannot read what is stored")]
     Load(#[source] berth_record::LoadError),
     /// What another server has stored cannot be read.
-    #[error("cannot read what the leader stores")]
+    #[error("cannot read what another server has stored")]
     Record(#[source] berth_record::RecordError),
     /// What was written before the lead was taken has not arrived.
     #[error("not everything that was stored before has arrived within {seconds} seconds")]

@@ -56,7 +56,7 @@ pub async fn run(
     let tls = signer.as_ref().map(|signer| signer.server_config()).transpose().map_err(ServerError::Tls)?;
     let store = place.open().await.map_err(ServerError::Open)?;
     let shared = Arc::new(Shared::new(&config));
-    let standing = Standing::take(&shared, &store).await?;
+    let standing = Standing::take(&shared, &store, &address).await?;
 
     let (sender, inputs) = mpsc::channel(QUEUED_INPUTS);
     // Whichever of the two ends takes the other along.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use berth_api::wire::v1::NodeNames;
 use berth_model::{
-    Alloc, AllocId, CommandId, CommandRecord, DeviceId, DeviceSpec, Epoch, EventId, GroupName, GroupSpec, Happening,
-    IdempotencyKey, Job, JobId, JobSpec, JobVersion, LedgerEntry, Meta, Mutation, Namespace, Node, NodeId, NodeName,
-    Principal, Resources, Revision, SetPolicy, Snapshot, Trust, TrustId,
+    Alloc, AllocId, CommandId, CommandRecord, DeviceId, DeviceSpec, Epoch, EventId, Format, GroupName, GroupSpec,
+    Happening, IdempotencyKey, Job, JobId, JobSpec, JobVersion, LedgerEntry, Meta, Mutation, Namespace, Node, NodeId,
+    NodeName, Principal, Resources, Revision, SetPolicy, Snapshot, Trust, TrustId,
 };
 
 type CommandKey = (Principal, Namespace, IdempotencyKey);
@@ -82,6 +82,11 @@ impl View {
             view.apply(Mutation::PutTrust(Box::new(trust.clone())));
         }
         view
+    }
+
+    /// In which all is written.
+    pub fn format(&self) -> Format {
+        self.meta.format
     }
 
     /// All that it holds, as it would be loaded.

@@ -236,6 +236,7 @@ impl World {
             Command::SetPolicy { spec, .. } => format!("place by {}", spec.name),
             Command::Trust(command) => format!("{command:?}"),
             Command::Abandon(nodes) => format!("abandon {nodes:?}"),
+            Command::Finalise(format) => format!("finalise format {format}"),
         };
         self.note(format_args!("user asks {} as command {index}: {what}", request.key.0));
         self.clients.asked.push(Asked { request, tries: 0, answer: None });
@@ -316,7 +317,8 @@ pub(crate) fn job_of(outcome: &CommandOutcome) -> Option<&JobId> {
         | CommandOutcome::Enabled(_)
         | CommandOutcome::Policy { .. }
         | CommandOutcome::Trust(_)
-        | CommandOutcome::Abandoned(_) => None,
+        | CommandOutcome::Abandoned(_)
+        | CommandOutcome::Finalised { .. } => None,
     }
 }
 /// Even load that counts for so much that small gains are worth a move.

@@ -96,6 +96,7 @@ impl Change {
             Change::Command(Command::Drain { nodes, deadline }) => format!("drain {nodes:?} within {deadline:?}"),
             Change::Command(Command::Enable(nodes)) => format!("enable {nodes:?}"),
             Change::Command(Command::Abandon(nodes)) => format!("abandon {nodes:?}"),
+            Change::Command(Command::Finalise(format)) => format!("finalise format {format}"),
             Change::Command(Command::SetPolicy { spec, .. }) => format!("set policy {}", spec.name),
             Change::Command(Command::Trust(command)) => format!("{command:?}"),
             Change::Lose(machine) => format!("lose machine {machine}"),

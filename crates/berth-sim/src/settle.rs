@@ -353,7 +353,8 @@ impl World {
             | Command::Enable(_)
             | Command::SetPolicy { .. }
             | Command::Trust(_)
-            | Command::Abandon(_) => true,
+            | Command::Abandon(_)
+            | Command::Finalise(_) => true,
         };
         self.holds(Invariant::AckedIsKept, kept, format_args!("{id} is not what command {index} made of it"));
     }

@@ -21,7 +21,7 @@ use berth_model::Revision;
 
 pub use embedded::Embedded;
 pub use error::{OpenError, StoreError};
-pub use etcd::{Etcd, EtcdError, EtcdOptions, Leader, Mandate};
+pub use etcd::{Etcd, EtcdError, EtcdOptions, Leader, Mandate, Server};
 pub use feed::{HISTORY_BYTES, HISTORY_REVISIONS, WATCHER_BACKLOG, WATCHERS};
 pub use memory::Memory;
 

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use berth_model::Revision;
+use berth_model::{Format, Revision};
 use berth_store::testkit::{TestEtcd, TestTls};
-use berth_store::{Applied, Change, Etcd, EtcdOptions, Guard, OpenError, Operation, Store, StoreError, Transaction};
+use berth_store::{
+    Applied, Change, Etcd, EtcdOptions, Guard, OpenError, Operation, Server, Store, StoreError, Transaction,
+};
 
 fn put(key: &str, value: &str) -> Transaction {
     let operations = vec![Operation::Put(key.into(), value.into())];
@@ -366,4 +368,28 @@ async fn a_watcher_that_is_slow_is_told_everything() {
     for revision in 1..=1_000 {
         assert_eq!(watch.recv().await.unwrap().unwrap().0, Revision(revision));
     }
+}
+
+#[tokio::test]
+async fn servers_know_of_each_other_for_as_long_as_they_live() {
+    let etcd = TestEtcd::start(1, &[]);
+    let [one, two] = [open(&etcd.options()).await, open(&etcd.options()).await];
+    let server = |address: &str, newest| Server { address: address.to_owned(), newest: Format(newest) };
+    let (tell, mut told) = tokio::sync::watch::channel(Vec::new());
+    let (first, second) = (server("http://one", 3), server("http://two", 2));
+    one.meet(first.clone(), tell).await.unwrap();
+    two.meet(second.clone(), tokio::sync::watch::Sender::default()).await.unwrap();
+    told.wait_for(|told| *told == [first.clone(), second.clone()]).await.unwrap();
+    // The next life of it under the same address.
+    let again = server("http://two", 3);
+    let three = open(&etcd.options()).await;
+    three.meet(again.clone(), tokio::sync::watch::Sender::default()).await.unwrap();
+    drop(two);
+    told.wait_for(|told| *told == [first.clone(), again.clone()]).await.unwrap();
+    // For longer than a lease lasts without signs of life.
+    let gone = tokio::time::timeout(Duration::from_secs(7), told.wait_for(|told| told.len() < 2)).await.is_ok();
+    assert!(!gone, "one that lives is told to be gone");
+    drop(three);
+    told.wait_for(|told| *told == [first.clone()]).await.unwrap();
+    assert!(one.range(b"\0", b"\xff", 9, None).await.unwrap().0.is_empty(), "no records");
 }

@@ -9,9 +9,15 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use berth_api::client::new_key;
+use berth_api::wire::v1::CommandOutcome;
+use berth_store::testkit::TestEtcd;
 use serde_json::Value;
+use support::servers::Servers;
+use support::writers::Writers;
 use support::{BERTH, Cluster, id, image, process, root, started, until};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -20,6 +26,11 @@ const SOON: Duration = Duration::from_secs(60);
 ///
 /// With the features that tests ask for: it then shares most of what they are built from.
 fn next() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(build_next).clone()
+}
+
+fn build_next() -> PathBuf {
     let folder = Path::new(BERTH).parent().unwrap();
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--locked", "--offline", "--workspace", "--bin", "berth-next"]);
@@ -116,6 +127,31 @@ impl Rollout {
         self.jobs.push(name);
     }
 
+    /// From here on there is no way back for the server.
+    fn finalise(&mut self) {
+        let format = |cluster: &Cluster| cluster.json(&["status"])["status"]["format"].as_u64();
+        let outcome = |cluster: &Cluster| cluster.json(&["finalise"]);
+        assert_eq!(format(&self.cluster), Some(2), "nobody has finalised anything");
+        let nothing = outcome(&self.cluster);
+        assert_eq!((nothing["format"].as_u64(), &nothing["changed"]), (Some(2), &Value::Bool(false)), "{nothing}");
+        self.change_server(Release::Next);
+        assert!(self.cluster.ok(&["status"]).contains("`berth finalise`"));
+        let done = outcome(&self.cluster);
+        assert_eq!((done["format"].as_u64(), &done["changed"]), (Some(3), &Value::Bool(true)), "{done}");
+        self.check();
+        self.cluster.kill_server();
+        self.cluster.server_program = self.program(Release::This);
+        let told = self.cluster.server_gives_up();
+        assert!(
+            told.contains("has version 3 and this program knows versions up to 2: run the newer program"),
+            "{told}"
+        );
+        self.cluster.server_program = self.program(Release::Next);
+        self.cluster.start_server();
+        self.check();
+        assert_eq!(format(&self.cluster), Some(3));
+    }
+
     fn alloc(&self, wanted: &str) -> Value {
         let of = |job| self.cluster.allocs(job).into_iter();
         of("plain").chain(of("fenced")).find(|alloc| id(alloc) == wanted).unwrap()
@@ -164,10 +200,74 @@ fn upgrades_and_downgrades_in_every_order_change_no_task() {
     rollout.change_agent(Next);
     rollout.change_server(This);
     rollout.change_agent(This);
+    rollout.finalise();
     for job in ["plain", "fenced"] {
         rollout.cluster.ok(&["stop", job]);
     }
     for (pid, start) in rollout.before.values() {
         assert_ne!(started(*pid), Some(*start), "a task outlived its job");
     }
+}
+
+#[test]
+fn servers_of_two_releases_share_a_store_until_it_is_finalised() {
+    let next = next();
+    let run = async {
+        let etcd = TestEtcd::start(1, &[]);
+        let mut servers = Servers::start(&etcd, 3);
+        servers.leader().await;
+        let mut writers = Writers::start(&servers.client(), 4);
+        // Up, with every mixture on the way, and whoever leads is killed each time.
+        while let Some(at) = one_of(&servers, &next, false).await {
+            change(&mut servers, &mut writers, at, &next).await;
+            assert_eq!(servers.client().status().await.unwrap().format, 2);
+        }
+        // Down, until one of the older release leads what the newer has written.
+        while let Some(at) = one_of(&servers, &next, true).await {
+            change(&mut servers, &mut writers, at, BERTH.as_ref()).await;
+            let refused = servers.client().finalise(&new_key()).await;
+            assert!(!matches!(refused, Ok(CommandOutcome::Finalised { changed: true, .. })), "{refused:?}");
+        }
+        for at in 0..3 {
+            change(&mut servers, &mut writers, at, &next).await;
+        }
+        writers.acknowledged().await;
+        // The announcements of those that were killed end with their leases.
+        let end = tokio::time::Instant::now() + SOON;
+        let outcome = loop {
+            match servers.client().finalise(&new_key()).await {
+                Ok(outcome) => break outcome,
+                Err(error) => assert!(tokio::time::Instant::now() < end, "{error}"),
+            }
+        };
+        assert_eq!(outcome, CommandOutcome::Finalised { format: 3, changed: true });
+        servers.kill(0);
+        servers.programs[0] = BERTH.into();
+        let told = servers.gives_up(0);
+        assert!(told.contains("has version 3 and this program knows versions up to 2"), "{told}");
+        writers.forget();
+        writers.acknowledged().await;
+        servers.programs[0] = next.clone();
+        servers.run(0);
+        writers.check().await;
+        assert_eq!(servers.client().status().await.unwrap().format, 3);
+    };
+    tokio::runtime::Runtime::new().unwrap().block_on(run);
+}
+
+/// A server that is of the next release, or that is not; the leader, where it is one.
+async fn one_of(servers: &Servers, next: &Path, is_next: bool) -> Option<usize> {
+    let leads = servers.leader().await;
+    let mut all: Vec<usize> = (0..servers.programs.len()).collect();
+    all.sort_by_key(|at| *at != leads);
+    all.into_iter().find(|at| (servers.programs[*at] == next) == is_next)
+}
+
+/// Kills a server and starts it as another program, while commands go on.
+async fn change(servers: &mut Servers, writers: &mut Writers, at: usize, program: &Path) {
+    servers.kill(at);
+    servers.programs[at] = program.to_owned();
+    servers.run(at);
+    writers.forget();
+    writers.acknowledged().await;
 }

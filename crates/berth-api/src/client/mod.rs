@@ -138,6 +138,11 @@ impl Client {
         self.call("abandon nodes", Method::POST, "/v1/abandon").key(key).json(&body).fetch().await
     }
 
+    /// Has what is stored be written in the newest format that the leader knows.
+    pub async fn finalise(&self, key: &IdempotencyKey) -> Result<wire::CommandOutcome, ClientError> {
+        self.call("finalise", Method::POST, "/v1/finalise").key(key).fetch().await
+    }
+
     /// The jobs, of one namespace or of all.
     pub async fn jobs(&self, namespace: Option<&Namespace>) -> Result<Vec<wire::JobSummary>, ClientError> {
         self.pages("list jobs", "/v1/jobs", &[("namespace", namespace.map(Namespace::to_string))]).await

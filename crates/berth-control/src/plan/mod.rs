@@ -89,7 +89,8 @@ impl Core {
             | Command::Drain { .. }
             | Command::Enable(_)
             | Command::Trust(_)
-            | Command::Abandon(_) => Namespace::default(),
+            | Command::Abandon(_)
+            | Command::Finalise(_) => Namespace::default(),
         };
         Ok(CommandRequest {
             principal: principal.clone(),

@@ -12,7 +12,7 @@ use berth_model::control::{Beginning, CommitError, CommitId, Effect, Event, Requ
 use berth_model::{Epoch, Mutation, NodeReport, Order, Revision, Snapshot, Timestamp};
 use siphasher::sip128::SipHasher13;
 
-use crate::codec::{Write, encode};
+use crate::codec::{Write, encode, encode_commit};
 use crate::error::{Problem, RecordError};
 use crate::stored::Stored;
 
@@ -235,7 +235,7 @@ fn mark(effect: &Effect) -> Mark {
 
 fn commit_bytes(commit: CommitId, mutations: &[Mutation]) -> Vec<u8> {
     let mut bytes = commit.0.to_le_bytes().to_vec();
-    for Write { key, value } in mutations.iter().map(encode) {
+    for Write { key, value } in encode_commit(mutations) {
         bytes.extend(key);
         bytes.push(0);
         bytes.extend(value.unwrap_or_default());
@@ -284,7 +284,8 @@ fn records(snapshot: &Snapshot) -> impl Iterator<Item = Write> {
         .chain(allocs)
         .chain(commands)
         .chain(ledger);
-    all.map(|mutation| encode(&mutation))
+    let format = snapshot.meta.format;
+    all.map(move |mutation| encode(&mutation, format))
 }
 
 fn bytes(of: &impl serde::Serialize) -> Vec<u8> {

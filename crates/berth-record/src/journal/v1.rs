@@ -37,6 +37,7 @@ stored! {
         SetPolicy { spec: Box<PolicySpec>, after: Option<u64> },
         Trust(command: TrustCommand),
         Abandon(nodes: Vec<String>),
+        Finalise(format: u32),
     }
 
     struct ObservedAlloc = ObservedAlloc { id: String, phase: Phase, tasks: BTreeMap<String, TaskStatus> }

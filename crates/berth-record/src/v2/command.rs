@@ -24,5 +24,6 @@ stored! {
         Policy { name: String, version: u64, changed: bool },
         Trust(outcome: TrustOutcome),
         Abandoned(nodes: Vec<String>),
+        Finalised { format: u32, changed: bool },
     }
 }

@@ -36,5 +36,6 @@ stored! {
         AllocEnded { alloc: String, job: JobId, outcome: Outcome },
         PolicyChanged { name: String, version: u64 },
         Trust(what: TrustHappening),
+        Finalised(format: u32),
     }
 }

@@ -1,9 +1,15 @@
 //! Counters, epochs, causes and failures, version 2.
 
-use crate::stored::stored;
+use berth_model as model;
+
+use crate::error::Problem;
+use crate::stored::{Stored, stored};
 
 stored! {
     struct Meta = Meta {
+        // Told by the version of the record itself.
+        #[serde(skip)]
+        format: Unwritten,
         incarnation: u32,
         epoch: Epoch,
         allocs: u64,
@@ -46,5 +52,18 @@ stored! {
         Rebooted,
         DeviceMissing,
         Fenced,
+    }
+}
+
+/// In place of the store's format, which is the version of the counters' record.
+#[derive(Default)]
+pub(crate) struct Unwritten;
+
+impl Stored<model::Format> for Unwritten {
+    fn store(_: &model::Format) -> Self {
+        Unwritten
+    }
+    fn load(self) -> Result<model::Format, Problem> {
+        Ok(model::Format::FIRST)
     }
 }

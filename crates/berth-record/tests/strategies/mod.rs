@@ -481,6 +481,8 @@ fn command() -> BoxedStrategy<CommandRecord> {
             CommandOutcome::Policy { name, version: PolicyVersion(version), changed }
         }),
         trust_outcome().prop_map(CommandOutcome::Trust),
+        (any::<u32>(), any::<bool>())
+            .prop_map(|(format, changed)| CommandOutcome::Finalised { format: Format(format), changed }),
     ];
     (id(CommandId::new), text(), name(), text(), time(), number(), outcome)
         .prop_map(|(id, principal, namespace, key, at, digest, outcome)| CommandRecord {
@@ -519,6 +521,7 @@ fn happening() -> BoxedStrategy<Happening> {
         named().prop_map(|(node, name)| Happening::NodeDrained { node, name }),
         named().prop_map(|(node, name)| Happening::NodeEnabled { node, name }),
         named().prop_map(|(node, name)| Happening::NodeAbandoned { node, name }),
+        any::<u32>().prop_map(|format| Happening::Finalised(Format(format))),
     ];
     let of_placing = prop_oneof![
         (of_alloc(), of(alloc_id())).prop_map(|((alloc, job), replaces)| Happening::AllocCreated {
@@ -560,6 +563,7 @@ pub fn epoch() -> impl Strategy<Value = Epoch> {
 fn meta() -> BoxedStrategy<Meta> {
     (any::<u32>(), epoch(), number(), number(), number(), number(), number())
         .prop_map(|(life, epoch, allocs, nodes, commands, decisions, events)| Meta {
+            format: Format::FIRST,
             incarnation: Incarnation(life),
             epoch,
             allocs,

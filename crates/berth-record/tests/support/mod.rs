@@ -514,6 +514,7 @@ fn ledger() -> Vec<(&'static str, Mutation)> {
         ("event-node-draining-by-then", entry(by_command(), draining(Some(Timestamp(1_700_000_100_000))))),
         ("event-node-drained", entry(by_command(), Happening::NodeDrained { node, name: name.clone() })),
         ("event-node-enabled", entry(by_command(), Happening::NodeEnabled { node, name: name.clone() })),
+        ("event-finalised", entry(by_command(), Happening::Finalised(Format(2)))),
         ("event-node-abandoned", entry(by_command(), Happening::NodeAbandoned { node, name })),
         ("event-alloc-created", of(Happening::AllocCreated { alloc, job: job.clone(), replaces: Some(alloc_id(11)) })),
         ("event-alloc-waiting", of(Happening::AllocWaiting { alloc, job: job.clone() })),
@@ -662,8 +663,16 @@ fn alloc_by_policy() -> Mutation {
 /// Every kind of record, with every variant in one of them.
 pub fn samples() -> Vec<(String, Mutation)> {
     let epoch = Epoch { incarnation: Incarnation(1), counter: 9 };
-    let meta =
-        Meta { incarnation: Incarnation(1), epoch, allocs: 23, nodes: 5, commands: 7, decisions: 13, events: u64::MAX };
+    let meta = Meta {
+        incarnation: Incarnation(1),
+        epoch,
+        allocs: 23,
+        nodes: 5,
+        commands: 7,
+        decisions: 13,
+        events: u64::MAX,
+        ..Meta::default()
+    };
     let changed = CommandOutcome::JobVersion { job: job_id(), version: JobVersion(4), changed: true };
     let since = Timestamp(1_700_000_000_000);
     let [preempted_stopping, preempted_ended] = allocs_preempted();
@@ -706,6 +715,7 @@ pub fn samples() -> Vec<(String, Mutation)> {
         ("command-stopping-alloc", command(CommandOutcome::StoppingAlloc(alloc_id(23)))),
         ("command-draining", command(CommandOutcome::Draining([node_id(7), node_id(8)].into()))),
         ("command-enabled", command(CommandOutcome::Enabled([node_id(7)].into()))),
+        ("command-finalised", command(CommandOutcome::Finalised { format: Format(2), changed: true })),
         ("command-abandoned", command(CommandOutcome::Abandoned([node_id(7)].into()))),
     ];
     let named =

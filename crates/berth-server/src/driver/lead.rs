@@ -1,7 +1,7 @@
 //! Taking the lead: a higher epoch is written under a guard, and everything is loaded. See `berth_record::key`.
 
 use berth_model::{Epoch, Incarnation, Revision, Snapshot};
-use berth_record::{EPOCH_KEY, Loaded, SnapshotBuilder, decode_epoch, encode_epoch};
+use berth_record::{EPOCH_KEY, Loaded, META_KEY, RecordError, SnapshotBuilder, decode, decode_epoch, encode_epoch};
 use berth_store::{Applied, Guard, Operation, StoreError, Transaction};
 
 use super::AnyStore;
@@ -30,8 +30,14 @@ pub struct State {
     pub revision: Revision,
 }
 
-/// Takes the lead: from here on no older leader can write.
+/// Takes the lead: from here on no older leader can write. What a newer release has finalised is refused before anything
+/// is written.
 pub async fn take(store: &AnyStore) -> Result<Lead, ServerError> {
+    let counters = store.get(META_KEY).await;
+    let (counters, _) = counters.map_err(|source| ServerError::Store { operation: "read the counters", source })?;
+    if let Some(Err(newer @ RecordError::Newer { .. })) = counters.map(|row| decode(META_KEY, &row.value)) {
+        return Err(ServerError::Record(newer));
+    }
     let (epoch, _) = begin_reign(store).await?;
     let State { loaded, revision } = load(store).await?;
     let snapshot = loaded.snapshot;

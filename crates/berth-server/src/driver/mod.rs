@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use berth_model::Refusal;
-use berth_store::Etcd;
+use berth_record::NEWEST;
+use berth_store::{Etcd, Server};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -57,11 +58,17 @@ pub enum Standing {
 
 impl Standing {
     /// Takes the lead of a store of its own, or begins to follow in one that it shares.
-    pub async fn take(shared: &Shared, store: &AnyStore) -> Result<Standing, ServerError> {
-        if matches!(store, AnyStore::Etcd(_)) {
+    /// `address` is where others reach this server.
+    pub async fn take(shared: &Shared, store: &AnyStore, address: &str) -> Result<Standing, ServerError> {
+        let server = Server { address: address.to_owned(), newest: NEWEST };
+        if let AnyStore::Etcd(etcd) = store {
+            let failed = |source| ServerError::Store { operation: "meet the other servers", source };
+            // Before anything is read: none of them is to raise the format behind the back of one that reads.
+            etcd.meet(server, shared.servers().clone()).await.map_err(failed)?;
             return Ok(Standing::Follows(Follower::begin(shared, store).await?));
         }
         let lead = lead::take(store).await?;
+        shared.servers().send_replace(vec![server]);
         shared.show(View::load(&lead.snapshot, lead.epoch, lead.revision));
         shared.become_role(Role::Leads);
         Ok(Standing::Leads(Box::new(lead)))
@@ -166,7 +173,7 @@ impl Driver {
                     continue;
                 }
             };
-            match Standing::take(&self.shared, &store).await {
+            match Standing::take(&self.shared, &store, &self.address).await {
                 Ok(standing) => return Some((store, standing)),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "the store was not loaded");

@@ -8,7 +8,7 @@ use berth_api::wire::v1::{ServerMessage, ToWire as _};
 use berth_control::{Beginning, CommitError, CommitId, Core, Effect, Event, RequestId, SessionId, StepDown};
 use berth_journal::Scribe;
 use berth_model::{Epoch, LedgerEntry, Mutation, Order, Refusal, Revision, Timestamp};
-use berth_record::{EPOCH_KEY, encode, encode_epoch};
+use berth_record::{EPOCH_KEY, encode_commit, encode_epoch};
 use berth_store::{Applied, Guard, Operation, StoreError, Transaction};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
@@ -335,12 +335,9 @@ impl<'a> Reign<'a> {
 
 /// What a commit means to the store: carried out only in the reign that decided it.
 fn transaction(epoch: Epoch, mutations: &[Mutation]) -> Transaction {
-    let operations = mutations.iter().map(|mutation| {
-        let write = encode(mutation);
-        match write.value {
-            Some(value) => Operation::Put(write.key, value),
-            None => Operation::Delete(write.key),
-        }
+    let operations = encode_commit(mutations).map(|write| match write.value {
+        Some(value) => Operation::Put(write.key, value),
+        None => Operation::Delete(write.key),
     });
     let guards = vec![Guard::ValueIs(EPOCH_KEY.to_vec(), encode_epoch(epoch))];
     Transaction { guards, operations: operations.collect() }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use berth_control::{SessionId, Settings};
 use berth_model::{Bytes, Epoch, LedgerEntry, Mutation, Revision, Timestamp};
+use berth_store::Server;
 use tokio::sync::watch;
 
 use crate::agents::Agents;
@@ -48,6 +49,7 @@ pub struct Shared {
     /// Up to which revision the view has followed, for those who wait for one.
     revision: watch::Sender<Revision>,
     role: watch::Sender<Role>,
+    servers: watch::Sender<Vec<Server>>,
     /// Counts the changes of whom the cluster trusts.
     trust: watch::Sender<u64>,
     sessions: AtomicU64,
@@ -67,6 +69,7 @@ impl Shared {
             ledger: watch::Sender::new(0),
             revision: watch::Sender::default(),
             role: watch::Sender::new(Role::Leaderless),
+            servers: watch::Sender::default(),
             trust: watch::Sender::new(0),
             sessions: AtomicU64::new(0),
         }
@@ -134,6 +137,11 @@ impl Shared {
             *held = role;
             changes
         });
+    }
+
+    /// The servers that share the store, this one among them.
+    pub fn servers(&self) -> &watch::Sender<Vec<Server>> {
+        &self.servers
     }
 
     fn view_mut(&self) -> RwLockWriteGuard<'_, View> {

@@ -64,7 +64,7 @@ impl Rig {
         };
         let any = AnyStore::Memory(store.clone());
         let shared = Arc::new(Shared::new(&config));
-        let standing = Standing::take(&shared, &any).await.unwrap();
+        let standing = Standing::take(&shared, &any, "http://here").await.unwrap();
         let (sender, inputs) = mpsc::channel(QUEUED_INPUTS);
         let stop = CancellationToken::new();
         let driver = Driver::new(shared.clone(), inputs, StorePlace::Memory, "http://127.0.0.1:1".to_owned());

@@ -157,6 +157,7 @@ fn for_the_leader() -> OpenApiRouter<Api> {
         .routes(routes!(whys::alloc))
         .routes(routes!(whys::job))
         .routes(routes!(policy::set))
+        .routes(routes!(status::finalise))
         .routes(routes!(trust::rotate))
         .routes(routes!(trust::retire))
         .routes(routes!(trust::make_token))

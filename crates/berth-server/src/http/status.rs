@@ -4,13 +4,19 @@ use std::sync::LazyLock;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
-use berth_api::wire::v1 as wire;
-use berth_model::{JobState, NodeState};
+use berth_api::wire::v1::{self as wire, ErrorKind};
+use berth_model::{Command, CommandRequest, JobState, Namespace, NodeState};
+use berth_record::NEWEST;
+use berth_store::Server;
 use bytes::Bytes;
 
 use super::Api;
+use super::auth::operator;
+use super::error::ApiError;
+use super::extract::idempotency_key;
+use super::jobs::command_outcome;
 
 /// Shows the cluster at a glance.
 #[utoipa::path(get, path = "/v1/status", tag = "server", responses((status = 200, body = wire::Status)))]
@@ -18,6 +24,7 @@ pub async fn status(State(api): State<Api>) -> Json<wire::Status> {
     let shared = &api.shared;
     let balance = api.inputs.balance().await;
     let leader = super::relay::leader_of(&api, shared.role().borrow().clone());
+    let servers = shared.servers().borrow().iter().map(server).collect();
     let view = shared.view();
     let mode = view.policy.as_deref().map(|set| set.policy.spec.balance).unwrap_or_default();
     let mut status = wire::Status {
@@ -26,6 +33,8 @@ pub async fn status(State(api): State<Api>) -> Json<wire::Status> {
         started: shared.started.into(),
         epoch: view.epoch.into(),
         leader,
+        format: view.format().0,
+        servers,
         nodes_ready: 0,
         nodes_lost: 0,
         agents_connected: u32::try_from(shared.agents.count()).unwrap_or(u32::MAX),
@@ -54,6 +63,29 @@ pub async fn status(State(api): State<Api>) -> Json<wire::Status> {
         status.allocs.add(&alloc.state);
     }
     Json(status)
+}
+
+fn server(server: &Server) -> wire::Server {
+    wire::Server { address: server.address.clone(), newest_format: server.newest.0 }
+}
+
+/// Has what is stored be written in the newest format that the leader knows from now on, so that older releases cannot read
+/// it any more. Refused while a server of such a release is there.
+#[utoipa::path(post, path = "/v1/finalise", tag = "server",
+    params(("Idempotency-Key" = String, Header, description = "The client's own key for this command.")),
+    responses((status = 200, body = wire::CommandOutcome), (status = "4XX", body = wire::ErrorBody),
+        (status = 503, body = wire::ErrorBody)))]
+pub async fn finalise(State(api): State<Api>, headers: HeaderMap) -> Result<Json<wire::CommandOutcome>, ApiError> {
+    let key = idempotency_key(&headers)?;
+    let older = api.shared.servers().borrow().iter().find(|server| server.newest < NEWEST).cloned();
+    if let Some(Server { address, newest }) = older {
+        let message = format!("the server at {address} reads formats up to {newest}, and this would begin {NEWEST}");
+        let remedy = "upgrade it first, or stop it: one that is gone is forgotten after 5 seconds";
+        return Err(ApiError::new(ErrorKind::Conflict, message).remedy(remedy));
+    }
+    let (principal, namespace) = (operator(), Namespace::default());
+    let command = Command::Finalise(NEWEST);
+    command_outcome(&api, CommandRequest { principal, namespace, key, plan: None, command }).await
 }
 
 /// Gives the OpenAPI document of this interface.

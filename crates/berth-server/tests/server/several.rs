@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use berth_api::client::{AgentStream, AllocFilter, Client, ClientError, Target, new_key};
-use berth_api::wire::v1::ErrorKind;
-use berth_model::testkit;
+use berth_api::wire::v1::{CommandOutcome, ErrorKind, Status};
+use berth_model::{Format, testkit};
 use berth_server::StoreKind;
 use berth_store::testkit::TestEtcd;
+use berth_store::{Etcd, Server};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, SOON, web};
@@ -150,5 +151,43 @@ async fn a_server_that_takes_over_has_what_a_new_one_would_load() {
     servers.push(fresh);
     for server in servers {
         server.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_finalised_behind_the_back_of_an_older_server() {
+    let etcd = TestEtcd::start(1, &[]);
+    let servers = servers(&etcd, 2).await;
+    leader(&servers).await;
+    let addresses: BTreeSet<String> = servers.iter().map(|server| server.url("")).collect();
+    let told = |status: &Status| status.servers.iter().map(|server| server.address.clone()).collect::<BTreeSet<_>>();
+    let client = &servers[0].client;
+    until(async || told(&client.status().await.unwrap()) == addresses).await;
+    let older = Etcd::open(etcd.options()).await.unwrap();
+    let server = Server { address: "http://older".to_owned(), newest: Format(1) };
+    older.meet(server, tokio::sync::watch::Sender::default()).await.unwrap();
+    for server in &servers {
+        until(async || told(&server.client.status().await.unwrap()).contains("http://older")).await;
+        let refused = server.client.finalise(&new_key()).await.unwrap_err();
+        let told = refused.refusal().unwrap();
+        assert_eq!(told.kind, ErrorKind::Conflict, "{told}");
+        let told = told.to_string();
+        assert!(told.contains("http://older") && told.contains("upgrade it first, or stop it"), "{told}");
+    }
+    drop(older);
+    let leading = &servers[leader(&servers).await].client;
+    until(async || told(&leading.status().await.unwrap()) == addresses).await;
+    let outcome = client.finalise(&new_key()).await.unwrap();
+    // A new store has the newest format from the first.
+    let format = client.status().await.unwrap().format;
+    assert_eq!(outcome, CommandOutcome::Finalised { format, changed: false });
+}
+
+/// Waits until it is so.
+async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + SOON;
+    while !is_so().await {
+        assert!(Instant::now() < end, "not so within {SOON:?}");
+        tokio::task::yield_now().await;
     }
 }

@@ -3,25 +3,17 @@
 //! An election only says who should lead, and where it is reached. That no two can write is the affair of the guards in
 //! every transaction: so a lease may be revoked by others that know its holder dead, and clocks may do what they like.
 
-use std::time::Duration;
-
 use berth_model::Revision;
-use etcd_client::{Client, Compare, CompareOp, PutOptions, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
 use tokio::sync::{oneshot, watch};
-use tokio::time::Instant;
 
+use super::lease::{Lease, PAUSE, revoke};
 use super::options::within;
 use super::{Etcd, EtcdError, EtcdOptions, Link};
 use crate::{Change, Store as _, StoreError};
 
 /// The key, beside every record: it is behind the last.
 const KEY: &[u8] = b"\xffleader";
-/// How long a lead lasts without a sign of life.
-const LEASE: Duration = Duration::from_secs(5);
-/// How often a leader gives one.
-const BEAT: Duration = Duration::from_millis(1500);
-/// The wait before something that failed is tried again.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Who leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,18 +55,15 @@ impl Etcd {
             if leaders.wait_for(Option::is_none).await.is_err() {
                 return Err(StoreError::Closed);
             }
-            let since = Instant::now();
-            let mut client = self.link.client.clone();
-            let seconds = i64::try_from(LEASE.as_secs()).unwrap_or(i64::MAX);
-            let granted = within("grant a lease", client.lease_grant(seconds, None)).await.map_err(failed)?;
-            let lease = granted.id();
-            if claim(&self.link, lease, address).await.map_err(failed)? {
+            let lease = Lease::grant(&self.link).await.map_err(failed)?;
+            let id = lease.id;
+            if claim(&self.link, id, address).await.map_err(failed)? {
                 let (lose, lost) = oneshot::channel();
                 let (resign, resigned) = oneshot::channel();
-                tokio::spawn(keep(self.options.clone(), client, lease, since, resigned, lose));
+                tokio::spawn(reign(self.options.clone(), self.link.clone(), lease, resigned, lose));
                 return Ok(Mandate { lost, _resign: resign });
             }
-            revoke(&mut client, lease).await;
+            revoke(&self.link, id).await;
             // The news of the other one's claim is on its way.
             tokio::time::sleep(PAUSE).await;
         }
@@ -110,7 +99,7 @@ impl Etcd {
 
     /// Ends the lead of one that is known to be dead, before its lease runs out.
     pub async fn evict(&self, leader: &Leader) {
-        revoke(&mut self.link.client.clone(), leader.lease).await;
+        revoke(&self.link, leader.lease).await;
     }
 }
 
@@ -124,57 +113,20 @@ async fn claim(link: &Link, lease: i64, address: &str) -> Result<bool, EtcdError
     Ok(answer.succeeded())
 }
 
-async fn revoke(client: &mut Client, lease: i64) {
-    if let Err(error) = within("revoke a lease", client.lease_revoke(lease)).await {
-        // One that has run out, mostly. Else it runs out by itself.
-        tracing::debug!(error = &error as &dyn std::error::Error, "lease not revoked");
-    }
-}
-
-/// Gives signs of life until the lead is given back, or lost. `since` is when the lease was asked for.
-async fn keep(
+/// Keeps the lead until it is given back, or lost.
+async fn reign(
     options: EtcdOptions,
-    mut client: Client,
-    lease: i64,
-    mut since: Instant,
-    mut resigned: oneshot::Receiver<()>,
+    link: Link,
+    lease: Lease,
+    resigned: oneshot::Receiver<()>,
     lose: oneshot::Sender<()>,
 ) {
-    loop {
-        tokio::select! {
-            _ = &mut resigned => {
-                revoke(&mut client, lease).await;
-                return;
-            }
-            () = tokio::time::sleep(BEAT) => {}
-        }
-        // From before it is asked for: the lease is never taken to last longer than it does.
-        let asked = Instant::now();
-        match tokio::time::timeout_at(since + LEASE, beat(&options, &mut client, lease)).await {
-            Ok(true) => since = asked,
-            Ok(false) | Err(_) => {
-                tracing::warn!("the lease of the lead has run out, or was revoked");
-                drop(lose);
-                return;
-            }
-        }
-    }
-}
-
-/// One sign of life, given to whichever member answers; false when the lease is over.
-async fn beat(options: &EtcdOptions, client: &mut Client, lease: i64) -> bool {
-    loop {
-        let answer = async {
-            let (mut keeper, mut answers) = client.lease_keep_alive(lease).await?;
-            keeper.keep_alive().await?;
-            answers.message().await
-        };
-        if let Ok(Ok(Some(answer))) = tokio::time::timeout(BEAT, answer).await {
-            return answer.ttl() > 0;
-        }
-        tokio::time::sleep(PAUSE).await;
-        if let Ok(other) = options.connect().await {
-            *client = other;
+    let id = lease.id;
+    tokio::select! {
+        _ = resigned => revoke(&link, id).await,
+        () = lease.keep(&options, &link) => {
+            tracing::warn!("the lease of the lead has run out, or was revoked");
+            drop(lose);
         }
     }
 }

@@ -11,7 +11,9 @@
 mod commit;
 mod election;
 mod error;
+mod lease;
 mod options;
+mod presence;
 mod upkeep;
 mod watch;
 
@@ -26,6 +28,7 @@ use tokio::task::JoinSet;
 pub use self::election::{Leader, Mandate};
 pub use self::error::EtcdError;
 pub use self::options::EtcdOptions;
+pub use self::presence::Server;
 
 use self::commit::Write;
 use self::options::within;

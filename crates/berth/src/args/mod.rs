@@ -1,17 +1,20 @@
 //! The command line: what can be asked for, with an example for each.
 
+mod operator;
 mod roles;
+mod sim;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use berth_model::{BuiltIn, Millis};
-use berth_sim::ProfileName;
+use berth_model::Millis;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use operator::FINALISE_HELP;
+pub use operator::{CaCommand, NodeCommand, PolicyCommand, TokenArgs, TokenCommand};
 pub use roles::{AgentArgs, ConfigArgs, DevArgs, ServerArgs};
+pub use sim::{PackArgs, PackMix, SimCommand, TraceArgs};
 
-use crate::config::BuiltInName;
 use crate::quantity::Quantity;
 
 /// Turns a set of machines into one computer.
@@ -86,6 +89,9 @@ pub enum Command {
         #[arg(required = true, value_name = "NODE")]
         nodes: Vec<String>,
     },
+    /// Give up going back to the release before: what is stored has the newest format from now on
+    #[command(after_help = FINALISE_HELP)]
+    Finalise,
     /// Show the cluster, a job, a node or an allocation
     #[command(after_help = "Example: berth status web")]
     Status {
@@ -468,321 +474,4 @@ pub struct SolveArgs {
     /// Where to write the flow of the last problem: `s COST`, and `f TAIL HEAD FLOW` for each arc in the file's order
     #[arg(long, value_name = "FILE")]
     pub flows: Option<PathBuf>,
-}
-
-/// `berth node …`
-#[derive(Clone, Debug, Subcommand)]
-pub enum NodeCommand {
-    /// Show all nodes
-    #[command(after_help = "Example: berth node list --json")]
-    List,
-    /// Show a node with its attributes and allocations
-    #[command(after_help = "Example: berth node show node-1")]
-    Show {
-        /// A node's name or id
-        node: String,
-    },
-    /// Give up what is kept on lost nodes: it is placed elsewhere
-    #[command(
-        after_help = "For groups with `on_partition: keep`, which are not replaced while their node is lost, and for \
-                      `replace` before its time. What is fenced is replaced by itself when its lease has ended. Should a \
-                      node come back, what was given up is stopped there.\n\n\
-                      Example: berth node abandon node-3"
-    )]
-    Abandon {
-        /// Nodes' names or ids, racks, or ATTRIBUTE=VALUE for every node that has it
-        #[arg(required = true)]
-        nodes: Vec<String>,
-    },
-    /// Shut a node out of the cluster: its certificate is worth nothing any more
-    #[command(after_help = "What runs on the machine itself is not stopped: drain the node first, if it can still be \
-                      trusted to stop its work. A machine that is to come back joins with a new token.\n\n\
-                      Example: berth node revoke node-3")]
-    Revoke {
-        /// A node's name or id
-        node: String,
-    },
-}
-
-/// `berth token …`
-#[derive(Clone, Debug, Subcommand)]
-pub enum TokenCommand {
-    /// Print a token with which one machine can join
-    #[command(after_help = TOKEN_HELP)]
-    Create(TokenArgs),
-}
-
-/// What is said below the flags of `berth token create`.
-const TOKEN_HELP: &str = "\
-The token is a secret, is shown this once, and is good for one machine. Put it into a file on that machine, and name the file \
-as the setting `join_token_file` of its agent or server. It tells whom to believe too, so nothing else has to be copied.
-
-With --json: {token, role, node?, expires}.
-
-Example: berth token create --role agent --node node-7 >/etc/berth/join-token";
-
-/// `berth token create`
-#[derive(Clone, Debug, Args)]
-pub struct TokenArgs {
-    /// What may join with it
-    #[arg(long, value_enum)]
-    pub role: RoleArg,
-    /// The only node that may, also where one of this name is in the cluster already
-    #[arg(long, value_name = "NAME")]
-    pub node: Option<String>,
-    /// How long it is good, at most 24h
-    #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
-    pub life: Quantity<Millis>,
-}
-
-/// A role that a machine can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RoleArg {
-    /// A server
-    Server,
-    /// An agent
-    Agent,
-}
-
-impl From<RoleArg> for berth_api::wire::v1::Role {
-    fn from(role: RoleArg) -> Self {
-        match role {
-            RoleArg::Server => berth_api::wire::v1::Role::Server,
-            RoleArg::Agent => berth_api::wire::v1::Role::Agent,
-        }
-    }
-}
-
-/// `berth ca …`
-#[derive(Clone, Debug, Subcommand)]
-pub enum CaCommand {
-    /// Show the authorities whose certificates are believed
-    #[command(
-        after_help = "With --json: {items: [{id, signs, not_after, made, cause, certificate}]}, the one that signs \
-                      first; `certificate` is what BERTH_CA takes.\n\n\
-                      Example: berth ca list --json"
-    )]
-    List,
-    /// Have a new authority sign; the ones before it stay believed
-    #[command(after_help = "Agents get certificates of the new one within a day. Retire the old one after a week.\n\n\
-                      Example: berth ca rotate")]
-    Rotate {
-        /// Names this command, so that it can be sent again safely
-        #[arg(long, value_name = "KEY")]
-        idempotency_key: Option<String>,
-    },
-    /// Believe an authority no more
-    #[command(after_help = "Example: berth ca retire 1f0e2d3c4b5a69788796a5b4c3d2e1f01f0e2d3c4b5a69788796a5b4c3d2e1f0")]
-    Retire {
-        /// Which, as `berth ca list` shows it
-        authority: String,
-        /// Also within a week after it was replaced: shuts out all agents that have not renewed their certificates since
-        #[arg(long)]
-        force: bool,
-    },
-}
-
-/// What is said below the flags of `berth policy show`.
-const POLICY_SHOW_HELP: &str = "\
-With --json: {name, version, changed?, cause?, spec}: `version` is 0 and the two others are absent where nobody has set a \
-policy, and the server's setting holds; `spec` is a policy file that leaves nothing to a base.
-
-Example: berth policy show --json";
-
-/// What is said below the flags of `berth policy set`.
-const POLICY_SET_HELP: &str = "\
-What is placed from then on is placed by it; what runs stays where it is, unless the file says `balance: on`: then services are moved \
-to where everything costs less, with at most `balance_max` moves at once. A policy file is documented in docs/policy.md.
-
-With --json: {kind: policy, name, version, changed}.
-
-Example: berth policy set pack
-         berth policy set examples/policies/quiet-nights.yaml --check-version 3";
-
-/// `berth policy …`
-#[derive(Clone, Debug, Subcommand)]
-pub enum PolicyCommand {
-    /// Show the policy with its weights
-    #[command(after_help = POLICY_SHOW_HELP)]
-    Show,
-    /// Place by another policy from now on
-    #[command(after_help = POLICY_SET_HELP)]
-    Set {
-        /// A policy file (`-` for standard input), or `balanced`, `pack`, `spread` or `fragmentation`
-        #[arg(value_name = "FILE|NAME")]
-        policy: PathBuf,
-        /// Refuse when the policy that holds is of another version
-        #[arg(long, value_name = "VERSION")]
-        check_version: Option<u64>,
-        /// The command's own key, when it is sent again after an unclear end
-        #[arg(long, value_name = "KEY")]
-        idempotency_key: Option<String>,
-    },
-}
-
-/// `berth sim …`
-#[derive(Clone, Debug, Subcommand)]
-pub enum SimCommand {
-    /// Run seeded clusters with faults, and check the invariants
-    #[command(after_help = "Example: berth sim run --profile partitions --seed 7 --seeds 100")]
-    Run {
-        /// What goes wrong: faults, calm, steady, policies, drains, partitions or balance
-        #[arg(long, value_name = "PROFILE", default_value_t)]
-        profile: ProfileName,
-        /// The first seed
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-        /// How many seeds
-        #[arg(long, default_value_t = 1)]
-        seeds: u64,
-    },
-    /// Measure the decision core with a large healthy cluster: fill it, then let work end and arrive
-    #[command(after_help = "Example: berth sim cluster --machines 5000 --utilisation 90 --rounds 100 --json")]
-    Cluster(ClusterArgs),
-    /// Pack the pods of a trace one after the other, and see how much of the GPUs is allocated
-    #[command(after_help = PACK_HELP)]
-    Pack(PackArgs),
-    /// Replay a trace of services by their own times, and see who waits, for what and how long
-    #[command(after_help = TRACE_HELP)]
-    Trace(TraceArgs),
-}
-
-/// What is said below the flags of `berth sim trace`.
-const TRACE_HELP: &str = "\
-INSTANCES.csv has the columns role, app_name, cpu_request (cores), gpu_request, rdma_request (percent of a network card), \
-memory_request and disk_request (GiB), max_instance_per_node (-1 for no limit), creation_time and deletion_time (seconds; \
-empty for before and after the trace); other columns are ignored. NODES.csv has a line for each kind of machine: role \
-(whose instances it takes), count, cpu, gpu, rdma, memory and disk, in the same units. Instances that are alike are a service \
-whose count follows the trace; what fits nowhere waits. A reason is what kept most machines from taking an instance.
-
-With --json: {nodes, services, instances, placed, waited, not_placed, wait_seconds: {p50, p99, max}, waits: [{reason, \
-instances, not_placed, seconds: {p50, p99, max}}…], change_ms: {p50, p99, max}, cells: [{hours, placed, waiting, cpu_pct, \
-gpu_pct, rdma_pct, memory_pct, disk_pct}…]}; reason is cpu, gpu, rdma, memory, disk, per_node, role, never or other.
-
-Example: berth sim trace --nodes examples/sim-trace-nodes.csv --instances disaggregated_DLRM_trace.csv.xz
-         berth sim trace --nodes nodes.csv --instances instances.csv --policy pack --svg trace.svg";
-
-/// `berth sim trace`
-#[derive(Clone, Debug, Args)]
-pub struct TraceArgs {
-    /// The machines
-    #[arg(long, value_name = "FILE")]
-    pub nodes: PathBuf,
-    /// The instances with their times, plain or compressed with xz
-    #[arg(long, value_name = "FILE")]
-    pub instances: PathBuf,
-    /// The placement policy
-    #[arg(long, value_enum, default_value_t = SimPolicy::Balanced)]
-    pub policy: SimPolicy,
-    /// Draw what was in use and how many waited, over time
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-}
-
-/// `berth sim cluster`
-#[derive(Clone, Debug, Args)]
-pub struct ClusterArgs {
-    /// How many machines
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub machines: u32,
-    /// How much of their processor time is asked for, in percent; more than 100 leaves work waiting
-    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=200))]
-    pub utilisation: u32,
-    /// How many rounds of churn
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub rounds: u32,
-    /// How many allocations end, and how many are asked for, in each round
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=100_000))]
-    pub churn: u32,
-    /// What chance begins with
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// The placement policy: `balanced`, `pack`, `spread` or `fragmentation`
-    #[arg(long, default_value = "balanced")]
-    pub policy: BuiltInName,
-}
-
-impl ClusterArgs {
-    /// The same in the simulator's words.
-    pub fn options(&self) -> berth_sim::ClusterOptions {
-        let ClusterArgs { machines, utilisation, rounds, churn, seed, policy: BuiltInName(policy) } = *self;
-        berth_sim::ClusterOptions { machines, utilisation, rounds, churn, seed, policy }
-    }
-}
-
-/// What is said below the flags of `berth sim pack`.
-const PACK_HELP: &str = "\
-NODES.csv has the columns sn, cpu_milli, memory_mib, gpu (how many) and model; PODS.csv has name, cpu_milli, \
-memory_mib, num_gpu, gpu_milli and gpu_spec (models, with | between them); ORDER.txt has a pod's number a line (0255 \
-for openb-pod-0255), with a `t` behind it for a copy. Every pod is placed when it arrives or turned away for good; with \
---batch, when its batch is. With --moves, some of what runs moves with each batch: to make room for pods that fit nowhere, \
-or for what is yet to come.
-
-With --json: {policy, batch, placed, rejected, moves (made in all), seconds, cells: [{arrived_pct, allocated_pct}…]}, one \
-document per order.
-
-Example: berth sim pack --nodes nodes.csv --pods pods.csv --order seed42.txt.xz --policy fragmentation
-         berth sim pack --nodes nodes.csv --pods pods.csv --order seed42.txt.xz --policy fragmentation --batch 100 --moves 2
-         berth sim pack --nodes nodes.csv --pods pods.csv --order a.txt --order b.txt --policy pack --svg packed.svg";
-
-/// `berth sim pack`
-#[derive(Clone, Debug, Args)]
-pub struct PackArgs {
-    /// The nodes
-    #[arg(long, value_name = "FILE")]
-    pub nodes: PathBuf,
-    /// The pods
-    #[arg(long, value_name = "FILE")]
-    pub pods: PathBuf,
-    /// The order in which they arrive, plain or compressed with xz; several are packed one after the other
-    #[arg(long, value_name = "FILE", required = true)]
-    pub order: Vec<PathBuf>,
-    /// Where pods are placed
-    #[arg(long, value_enum)]
-    pub policy: SimPolicy,
-    /// What the policy is told of the shapes that will arrive
-    #[arg(long, value_enum, default_value = "known")]
-    pub mix: PackMix,
-    /// How many arrivals are placed at a time, those that ask for most of the GPUs first
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub batch: u32,
-    /// How many running pods may move with each batch, in percent of the batch, rounded down
-    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
-    pub moves: u32,
-    /// Draw what is allocated against what has arrived, a curve for each order
-    #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-}
-
-/// Policies that simulations know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum SimPolicy {
-    /// Even load
-    Balanced,
-    /// Full nodes first
-    Pack,
-    /// Even load too: no two pods are of one group
-    Spread,
-    /// Where the room that is left loses least of its worth
-    Fragmentation,
-}
-
-impl From<SimPolicy> for BuiltIn {
-    fn from(policy: SimPolicy) -> BuiltIn {
-        match policy {
-            SimPolicy::Balanced => BuiltIn::Balanced,
-            SimPolicy::Pack => BuiltIn::Pack,
-            SimPolicy::Spread => BuiltIn::Spread,
-            SimPolicy::Fragmentation => BuiltIn::Fragmentation,
-        }
-    }
-}
-
-/// What a policy is told of the shapes that will arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PackMix {
-    /// How often each shape comes in the list of pods
-    Known,
-    /// Nothing: it learns from what has arrived
-    Learned,
 }

@@ -4,6 +4,7 @@ pub mod capture;
 pub mod drain;
 pub mod events;
 pub mod exec;
+mod finalise;
 pub mod lab;
 pub mod logs;
 pub mod node;
@@ -136,6 +137,7 @@ async fn carry_out(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Stop { target, wait } => stop::stop(&context()?, &target, wait).await.and(done),
         Command::Drain(args) => drain::drain(&context()?, args).await.and(done),
         Command::Enable { nodes } => drain::enable(&context()?, nodes).await.and(done),
+        Command::Finalise => finalise::finalise(&context()?).await.and(done),
         Command::Status { target } => status::status(&context()?, target.as_deref()).await.and(done),
         Command::Logs(args) => logs::logs(&context()?, args).await.and(done),
         Command::Exec(args) => exec::exec(&context()?, args).await,

@@ -1,7 +1,8 @@
 //! `berth status`: the cluster, a job, a node or an allocation.
 
 use berth_api::wire::v1::{
-    Alloc, AllocCounts, AllocState, Balance, Job, JobState, JobSummary, Number, Outcome, Status, TaskState, TaskStatus,
+    Alloc, AllocCounts, AllocState, Balance, Job, JobState, JobSummary, Number, Outcome, Server, Status, TaskState,
+    TaskStatus,
 };
 use berth_model::{AllocId, Bytes, JobId};
 use serde::Serialize;
@@ -56,8 +57,22 @@ async fn cluster(context: &Context) -> anyhow::Result<()> {
             status.leader.as_ref().map(|leader| format!(" at {leader}")).unwrap_or_default()
         );
         let balance = status.balance.as_ref().map(balance_lines).unwrap_or_default();
-        format!("{head}{balance}\n{}", job_rows(&all.jobs))
+        format!("{head}{balance}{}\n{}", formats(status), job_rows(&all.jobs))
     })
+}
+
+/// That some server could write a newer format, where one could.
+fn formats(status: &Status) -> String {
+    let newer = |server: &&Server| server.newest_format > status.format;
+    let (newer, all) = (status.servers.iter().filter(newer).count(), status.servers.len());
+    let what = match newer {
+        0 => return String::new(),
+        _ if newer == all => {
+            "every server knows a newer one: `berth finalise` begins it, and there is no way back".to_owned()
+        }
+        _ => format!("{newer} of {all} servers know a newer one"),
+    };
+    format!("what is stored has format {}; {what}\n", status.format)
 }
 
 /// What the optimiser says, and the moves that it proposes.

@@ -172,6 +172,14 @@ impl Cluster {
         command.arg(role).args(args).stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()
     }
 
+    /// Starts the server, and waits until it has given up; what it said.
+    pub fn server_gives_up(&mut self) -> String {
+        self.start_server();
+        let mut server = self.server.take().unwrap();
+        gives_up(&mut server);
+        fs::read_to_string(self.path("server.log")).unwrap()
+    }
+
     /// `kill -9` of the server.
     pub fn kill_server(&mut self) {
         kill(self.server.take().unwrap());
@@ -385,6 +393,12 @@ pub fn remove_cgroup(group: &Path) {
     if let Err(error) = fs::remove_dir(group) {
         eprintln!("the cgroup {} is left: {error}", group.display());
     }
+}
+
+/// Waits until a process has ended by itself, without success.
+pub fn gives_up(child: &mut Child) {
+    let ended = until("the end of a process", UP, || child.try_wait().unwrap());
+    assert!(!ended.success(), "{ended}");
 }
 
 /// `kill -9`.

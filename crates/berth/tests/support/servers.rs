@@ -23,6 +23,8 @@ pub struct Servers {
     pub dir: TempDir,
     /// Their addresses.
     pub addrs: Vec<String>,
+    /// What each of them is started as.
+    pub programs: Vec<PathBuf>,
     etcd: String,
     processes: Vec<Option<Child>>,
     agent: Option<Child>,
@@ -35,7 +37,8 @@ impl Servers {
         std::fs::write(dir.path().join("token"), TOKEN).unwrap();
         let addrs = (0..count).map(|_| format!("http://127.0.0.1:{}", free_port())).collect();
         let processes = (0..count).map(|_| None).collect();
-        let mut servers = Servers { dir, addrs, etcd: etcd.endpoints().join(","), processes, agent: None };
+        let programs = (0..count).map(|_| BERTH.into()).collect();
+        let mut servers = Servers { dir, addrs, programs, etcd: etcd.endpoints().join(","), processes, agent: None };
         (0..count).for_each(|at| servers.run(at));
         servers
     }
@@ -47,7 +50,7 @@ impl Servers {
         std::fs::write(data.join("token"), TOKEN).unwrap();
         let log = File::options().create(true).append(true).open(self.log(at)).unwrap();
         let bind = self.addrs[at].trim_start_matches("http://");
-        let mut command = Command::new(BERTH);
+        let mut command = Command::new(&self.programs[at]);
         command
             .args(["server", "--bind", bind, "--etcd", &self.etcd, "--heartbeat-grace", "30s", "--data-dir"])
             .arg(data);
@@ -82,6 +85,13 @@ impl Servers {
     /// Where a server writes its log.
     pub fn log(&self, at: usize) -> PathBuf {
         self.dir.path().join(format!("s{at}.log"))
+    }
+
+    /// Starts a server, and waits until it has given up; what it said.
+    pub fn gives_up(&mut self, at: usize) -> String {
+        self.run(at);
+        super::gives_up(&mut self.processes[at].take().unwrap());
+        std::fs::read_to_string(self.log(at)).unwrap()
     }
 
     /// `kill -9` of a server.

@@ -47,6 +47,13 @@ pub enum CommandOutcome {
         /// Which.
         nodes: Vec<NodeId>,
     },
+    /// What is stored from now on has this format.
+    Finalised {
+        /// Which.
+        format: u32,
+        /// Whether the command changed anything.
+        changed: bool,
+    },
     /// The cluster has this policy now.
     Policy {
         /// Its name.
@@ -155,6 +162,9 @@ impl From<model::CommandOutcome> for CommandOutcome {
             }
             model::CommandOutcome::Abandoned(nodes) => {
                 CommandOutcome::Abandoned { nodes: nodes.into_iter().map(NodeId::from).collect() }
+            }
+            model::CommandOutcome::Finalised { format, changed } => {
+                CommandOutcome::Finalised { format: format.0, changed }
             }
             model::CommandOutcome::Policy { name, version, changed } => {
                 CommandOutcome::Policy { name: name.into(), version: Number(version.0), changed }

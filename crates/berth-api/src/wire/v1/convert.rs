@@ -323,6 +323,7 @@ impl ToWire for model::Happening {
                 job: job.clone().into(),
                 outcome: outcome.to_wire(names),
             },
+            Model::Finalised(format) => Happening::Finalised { format: format.0 },
             Model::PolicyChanged { name, version } => {
                 Happening::PolicyChanged { name: name.clone().into(), version: Number(version.0) }
             }

@@ -47,7 +47,8 @@ pub enum ErrorKind {
     MethodNotAllowed,
     /// 408: the request did not arrive in time.
     RequestTimeout,
-    /// 409: the idempotency key was used for another command, or what was to be changed is of another version.
+    /// 409: the idempotency key was used for another command, what was to be changed is of another version, or
+    /// something in the cluster stands in the way.
     Conflict,
     /// 409: the command would not do any more what its plan says.
     PlanChanged,

@@ -163,6 +163,11 @@ pub enum Happening {
         /// Its version.
         version: Number,
     },
+    /// What is stored has a newer format from here on.
+    Finalised {
+        /// Which.
+        format: u32,
+    },
     /// A certificate authority signs from now on.
     AuthorityAdded {
         /// Which.

@@ -354,6 +354,7 @@ impl fmt::Display for Happening {
             }
             Happening::AllocStopping { alloc, job } => write!(f, "{alloc} of {job} is stopping"),
             Happening::AllocEnded { alloc, job, outcome } => write!(f, "{alloc} of {job} ended: {outcome}"),
+            Happening::Finalised { format } => write!(f, "what is stored has format {format} from here on"),
             Happening::PolicyChanged { name, version } => write!(f, "policy {name} holds, as version {version}"),
             Happening::AuthorityAdded { authority } => write!(f, "certificate authority {authority} signs"),
             Happening::AuthorityRetired { authority } => {

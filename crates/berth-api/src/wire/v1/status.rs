@@ -19,6 +19,11 @@ pub struct Status {
     /// Where the server that leads is reached; absent while none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leader: Option<String>,
+    /// The format in which all is written that is stored. A release writes one that the release before reads, until
+    /// somebody finalises it.
+    pub format: u32,
+    /// The servers that share the store, as this one knows.
+    pub servers: Vec<Server>,
     /// Nodes that are ready.
     pub nodes_ready: u32,
     /// Nodes that are lost.
@@ -41,6 +46,15 @@ pub struct Status {
     /// How far from the best everything is. Absent while nobody leads, and before the leader's first look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
+}
+
+/// A server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Server {
+    /// Where it is reached.
+    pub address: String,
+    /// The newest format that it reads and writes.
+    pub newest_format: u32,
 }
 
 /// Who leads, as one server knows.
