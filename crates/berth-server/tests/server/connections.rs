@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use berth_api::client::{Client, Target, new_key};
 use berth_server::{ConnectionLimits, StoreKind};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::cluster::{Cluster, SOON, web};
@@ -100,6 +100,47 @@ async fn a_body_that_is_said_to_be_too_large_is_not_waited_for() {
     // Sooner than a body would have to be there.
     tokio::time::timeout(Duration::from_secs(20), connection.read_exact(&mut answer)).await.unwrap().unwrap();
     assert_eq!(&answer, b"HTTP/1.1 413");
+    cluster.stop().await;
+}
+
+/// Heads of requests that would never end: a header of HTTP/1, many of them, and HTTP/2 that always goes on.
+pub const ENDLESS: [(&[u8], &[u8]); 3] = [
+    (b"GET /v1/status HTTP/1.1\r\nHost: x\r\nX: ", &[b'x'; 4_096]),
+    (b"GET /v1/status HTTP/1.1\r\nHost: x\r\n", b"X: y\r\n"),
+    // The request of `NO_WINDOW` without its end, and then CONTINUATION frames of a header each.
+    (b"\0\0\x03\x01\x01\0\0\0\x01\x82\x86\x84", b"\0\0\x05\x09\0\0\0\0\x01\0\x01a\x01b"),
+];
+
+/// Sends up to a gigabyte of a head that never ends, and tells how much went out until the server had enough, and what it
+/// answered.
+pub async fn head_without_end(stream: impl AsyncRead + AsyncWrite, (begin, more): (&[u8], &[u8])) -> (usize, Vec<u8>) {
+    let (mut from, mut to) = tokio::io::split(stream);
+    let much = more.repeat((64 << 10) / more.len());
+    let sending = async {
+        if !begin.starts_with(b"GET") {
+            to.write_all(HTTP2).await.unwrap();
+        }
+        to.write_all(begin).await.unwrap();
+        let mut sent = 0;
+        while sent < 1 << 30 && to.write_all(&much).await.is_ok() {
+            sent += much.len();
+        }
+        sent
+    };
+    let mut answer = Vec::new();
+    let answering = async { from.read_to_end(&mut answer).await.ok() };
+    let (sent, _) = tokio::time::timeout(SOON, async { tokio::join!(sending, answering) }).await.unwrap();
+    (sent, answer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_of_a_gigabyte_is_cut_off() {
+    let cluster = with(ConnectionLimits::default()).await;
+    for head in ENDLESS {
+        let (sent, answer) = head_without_end(connect(&cluster).await, head).await;
+        assert!(sent < 16 << 20, "{sent} bytes were taken: {:?}", String::from_utf8_lossy(&answer));
+    }
+    cluster.client.status().await.unwrap();
     cluster.stop().await;
 }
 

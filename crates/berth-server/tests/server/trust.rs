@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{Cluster, SOON};
+use crate::connections::{ENDLESS, head_without_end};
 
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -451,6 +452,25 @@ async fn rubbish_half_a_handshake_and_a_byte_now_and_then_hurt_nobody() {
         assert!(ended.is_ok() && answer.len() < 1_000, "{} bytes", answer.len());
     }
     tokio::time::timeout(SOON, dripping).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_of_a_gigabyte_is_cut_off_with_tls_too() {
+    let cluster = Secured::start().await;
+    let node = cluster.node("one").await;
+    let clock = cluster.clock.clone();
+    let trusted = Trusted::authorities(node.authorities().iter().cloned()).unwrap();
+    let tls = client_config(trusted, None, Arc::new(move || clock.wall())).unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(tls));
+    for head in ENDLESS {
+        let stream = tokio::net::TcpStream::connect(cluster.ready.addr).await.unwrap();
+        let name = rustls::pki_types::ServerName::from(cluster.ready.addr.ip());
+        let stream = connector.connect(name, stream).await.unwrap();
+        let (sent, answer) = head_without_end(stream, head).await;
+        assert!(sent < 16 << 20, "{sent} bytes were taken: {:?}", String::from_utf8_lossy(&answer));
+    }
+    welcomed(&cluster.member(&node), "one").await;
+    cluster.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
