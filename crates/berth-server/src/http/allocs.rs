@@ -3,8 +3,11 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
-use berth_model::{Alloc, AllocId, AllocState, Command, CommandRequest, Namespace, Outcome, Refusal, WaitReason};
+use berth_api::wire::v1::{self as wire, ErrorKind, NodeNames as _, ToWire as _};
+use berth_model::{
+    Alloc, AllocId, AllocState, Command, CommandRequest, Namespace, NodeState, OnPartition, Outcome, Refusal,
+    WaitReason,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -97,12 +100,14 @@ pub async fn stop(
     command_outcome(&api, CommandRequest { principal: operator(), namespace, key, plan: None, command }).await
 }
 
-/// An allocation, with how far the fetching of its images is, and with what follows where it failed.
+/// An allocation, with how far the fetching of its images is, with what becomes of it where its node is lost, and with what
+/// follows where it failed.
 pub fn wire_alloc(api: &Api, view: &View, alloc: &Alloc) -> wire::Alloc {
     let mut told = alloc.to_wire(view);
     if let AllocState::Placed { placement, .. } = &alloc.state {
         told.progress = api.shared.agents.progress(placement.node, alloc.id).map(wire::Progress::from);
     }
+    told.unheard = unheard(view, alloc);
     if let AllocState::Ended {
         outcome: Outcome::Failed(_) | Outcome::Lost(_) | Outcome::Preempted { .. } | Outcome::Drained(_),
         ..
@@ -111,6 +116,17 @@ pub fn wire_alloc(api: &Api, view: &View, alloc: &Alloc) -> wire::Alloc {
         told.followed_by = view.followed_by(alloc).map(|next| successor(next));
     }
     told
+}
+
+fn unheard(view: &View, alloc: &Alloc) -> Option<wire::Unheard> {
+    let (node, group) = (alloc.occupies()?, view.group(alloc)?);
+    let NodeState::Lost { since, .. } = view.nodes.get(&node)?.state else { return None };
+    let then = match group.on_partition {
+        OnPartition::Keep => wire::Fate::Kept,
+        OnPartition::Replace { after } => wire::Fate::Replaced { at: (since + after).into() },
+        OnPartition::Fence { .. } => wire::Fate::Fenced,
+    };
+    Some(wire::Unheard { since: since.into(), node: view.node_ref(node), then })
 }
 
 fn successor(next: &Alloc) -> wire::Successor {

@@ -180,6 +180,35 @@ async fn events_are_followed_from_any_point() {
 }
 
 #[tokio::test]
+async fn what_is_kept_on_a_lost_node_is_told_to_be_and_until_when() {
+    let cluster = Cluster::start(StoreKind::Memory).await;
+    let mut agent = cluster.agent("n").await;
+    let ways = ["keep", "replace\n  replace_after: 1h"].iter().enumerate().map(|(at, way)| {
+        job(&format!(
+            "job: j{at}\ngroups:\n- name: g\n  on_partition: {way}\n  tasks:\n  - {{name: main, command: [/bin/sleep, inf]}}\n"
+        ))
+    });
+    for spec in ways {
+        cluster.client.run_job(&spec, &new_key()).await.unwrap();
+    }
+    let desired = agent.desired(|desired| desired.allocs.len() == 2).await;
+    agent.all_run(&desired).await;
+    let list = || async { cluster.client.allocs(&AllocFilter::default()).await.unwrap() };
+    until(list, |allocs| allocs.iter().all(|alloc| alloc.state.word() == "running")).await;
+    assert!(list().await.iter().all(|alloc| alloc.unheard.is_none()));
+    drop(agent);
+    cluster.clock.shift(700_000);
+    let told = until(list, |allocs| allocs.iter().all(|alloc| alloc.unheard.is_some())).await;
+    let told: Vec<String> = told.into_iter().map(|alloc| alloc.unheard.unwrap().to_string()).collect();
+    assert!(told[0].ends_with(": kept until the node is back, or `berth node abandon n`"), "{told:?}");
+    assert!(told[1].contains(": replaced at ") && told[1].ends_with("unless the node is back before"), "{told:?}");
+    let mut agent = cluster.agent("n").await;
+    agent.all_run(&desired).await;
+    until(list, |allocs| allocs.iter().all(|alloc| alloc.unheard.is_none())).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn a_silent_agent_is_lost_when_the_clock_says_so() {
     let (cluster, agent, id) = running().await;
     cluster.clock.shift(3_600_000);

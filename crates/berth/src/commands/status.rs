@@ -148,6 +148,7 @@ pub fn alloc_rows(allocs: &[Alloc]) -> String {
 
 fn stage(alloc: &Alloc) -> String {
     match (&alloc.state, &alloc.progress) {
+        (state, _) if alloc.unheard.is_some() => format!("{}, not heard of", state.word()),
         (AllocState::Placed { .. }, Some(progress)) if progress.total.0 > 0 => {
             format!("pulling {} of {}", Bytes(progress.done.0), Bytes(progress.total.0))
         }
@@ -163,6 +164,9 @@ fn ports(alloc: &Alloc) -> String {
 }
 
 fn reason(alloc: &Alloc) -> Option<String> {
+    if let Some(unheard) = &alloc.unheard {
+        return Some(unheard.to_string());
+    }
     match &alloc.state {
         AllocState::Waiting { reason, .. } => Some(reason.to_string()),
         AllocState::Ended {

@@ -32,6 +32,9 @@ fn alloc(why: &WhyAlloc) -> String {
         AllocState::Stopping { placement, since, .. } => format!("is stopping on {} since {since}\n", placement.node),
         AllocState::Ended { at, outcome, .. } => format!("ended at {at}: {outcome}\n"),
     };
+    if let Some(unheard) = &alloc.unheard {
+        text += &format!("It is {unheard}\n");
+    }
     text += &causes("It was made because of", &why.made_by);
     text += &causes("It ended because of", &why.ended_by);
     for old in &why.replaces {

@@ -42,10 +42,53 @@ pub struct Alloc {
     /// How far the fetching of its images is, while it is being made ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
+    /// While its node is lost: nobody can tell what has become of it, and all else that is told of it is from before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unheard: Option<Unheard>,
     /// For one that failed, was lost or was preempted: the instance that follows it in its place. Absent where nothing follows, as when
     /// its job was stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub followed_by: Option<Successor>,
+}
+
+/// An allocation on a node that is lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Unheard {
+    /// Since when.
+    pub since: Time,
+    /// The node.
+    pub node: NodeRef,
+    /// What becomes of it, unless the node comes back before.
+    pub then: Fate,
+}
+
+/// What becomes of an allocation while its node is lost, as its group's `on_partition` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fate {
+    /// It is not replaced before somebody gives the node up.
+    Kept,
+    /// It is replaced.
+    Replaced {
+        /// When.
+        at: Time,
+    },
+    /// It is replaced when its lease has ended for sure.
+    Fenced,
+}
+
+impl fmt::Display for Unheard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not heard of since node {} was lost at {}: ", self.node, self.since)?;
+        match &self.then {
+            Fate::Kept => {
+                let node = self.node.name.as_ref().map_or_else(|| self.node.id.to_string(), |name| name.0.to_string());
+                write!(f, "kept until the node is back, or `berth node abandon {node}`")
+            }
+            Fate::Replaced { at } => write!(f, "replaced at {at}, unless the node is back before"),
+            Fate::Fenced => f.write_str("replaced when its lease has ended, unless the node is back before"),
+        }
+    }
 }
 
 /// The instance that follows another in its place.

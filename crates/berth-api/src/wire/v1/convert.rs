@@ -189,6 +189,7 @@ impl ToWire for model::Alloc {
             state: self.state.to_wire(names),
             tasks: self.tasks.iter().map(|(name, task)| (TaskName(name.clone()), task.clone().into())).collect(),
             progress: None,
+            unheard: None,
             followed_by: None,
         }
     }
