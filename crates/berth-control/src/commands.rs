@@ -98,13 +98,14 @@ impl Core {
     /// An operator will not go back to the release before. What is written from now on has the newer format, this command
     /// among it; what is there already gets it with its next change.
     fn finalise(&mut self, id: CommandId, format: Format) -> Done {
-        let changed = format > self.state.meta.format;
+        let known = self.state.finalising.unwrap_or(self.state.meta.format);
+        let changed = format > known;
         if changed {
-            self.state.meta.format = format;
+            self.state.finalising = Some(format);
             self.state.note(self.now, Key::Format, Cause::Command(id), Happening::Finalised(format));
         }
         self.state.journal.touch(Key::Format, Takes::Nothing);
-        (CommandOutcome::Finalised { format: self.state.meta.format, changed }, Key::Format)
+        (CommandOutcome::Finalised { format: known.max(format), changed }, Key::Format)
     }
 
     fn run(&mut self, id: CommandId, namespace: &Namespace, spec: JobSpec) -> Result<Done, Refusal> {

@@ -396,6 +396,11 @@ fn relations_of(spec: &JobSpec) -> impl Iterator<Item = &Relation> {
     spec.groups.iter().flat_map(|group| &group.rules.relations)
 }
 
+/// Whether an instance of the group by the one specification is the same by the other, and so is treated as the newer says.
+pub fn runs_the_same(one: &JobSpec, other: &JobSpec, group: &GroupName) -> bool {
+    template_digest(one, group) == template_digest(other, group)
+}
+
 /// A digest of all that an instance of the group is made from. Two versions with the same digest differ in nothing
 /// that a running instance would notice, so it is not replaced.
 fn template_digest(spec: &JobSpec, group: &GroupName) -> u64 {

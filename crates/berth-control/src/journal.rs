@@ -151,6 +151,9 @@ pub(crate) fn cut(state: &mut State) -> Cut {
         if fits {
             let unit = entry.remove();
             journal.places.remove(&unit.key);
+            if let Some(counters) = counters(state, &unit.key) {
+                cut.mutations[0] = counters;
+            }
             cut.effects.extend(unit.effects);
             cut.mutations.append(&mut written);
             bytes += size;
@@ -163,6 +166,13 @@ pub(crate) fn cut(state: &mut State) -> Cut {
     }
     state.journal = journal;
     cut
+}
+
+/// The counters with the format that goes out with the commit which tells of it: not before, since it cannot be taken back.
+fn counters(state: &mut State, goes_out: &Key) -> Option<Mutation> {
+    let format = state.finalising.take_if(|_| *goes_out == Key::Format)?;
+    state.meta.format = format;
+    Some(Mutation::PutMeta(state.meta))
 }
 
 /// A unit that is too large for any commit goes out in parts: older versions, the entries about the object, the object,

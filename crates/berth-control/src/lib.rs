@@ -38,6 +38,7 @@ mod view;
 mod why;
 
 pub use crate::core::Core;
+pub use crate::index::runs_the_same;
 pub use berth_model::control::*;
 pub use plan::Planner;
 #[cfg(feature = "planted-bugs")]

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, BuiltIn, Cause, CommandRecord, EventId, GroupName, IdempotencyKey, Job, JobId, JobSpec,
-    JobState, JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Policy, Principal, SetPolicy,
-    Snapshot, Timestamp, Trust, TrustId, WaitReason,
+    Alloc, AllocId, AllocState, BuiltIn, Cause, CommandRecord, EventId, Format, GroupName, IdempotencyKey, Job, JobId,
+    JobSpec, JobState, JobVersion, LedgerEntry, Meta, Namespace, Node, NodeId, Outcome, Placement, Policy, Principal,
+    SetPolicy, Snapshot, Timestamp, Trust, TrustId, WaitReason,
 };
 use berth_placement::{Board, Class, Eligibility, Hold, Standing, reservation};
 
@@ -93,6 +93,8 @@ pub(crate) type CommandKey = (Principal, Namespace, IdempotencyKey);
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) meta: Meta,
+    /// The newer format that an operator has asked for, until the commit goes out that tells of it.
+    pub(crate) finalising: Option<Format>,
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) jobs: BTreeMap<JobId, Job>,
     pub(crate) versions: BTreeMap<(JobId, JobVersion), JobSpec>,

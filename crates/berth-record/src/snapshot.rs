@@ -109,7 +109,7 @@ impl SnapshotBuilder {
         }
         let snapshot = &mut self.loaded.snapshot;
         if !self.has_meta {
-            // Nobody else has read a new store: no older release is to go on with it.
+            // There is nothing yet that an older release could go on with.
             snapshot.meta.format = NEWEST;
         }
         snapshot.nodes.sort_by_key(|node| node.id);

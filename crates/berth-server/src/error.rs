@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use berth_record::RecordError;
+
 /// Why a server does not start, or ends.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -49,7 +51,7 @@ pub enum ServerError {
     Load(#[source] berth_record::LoadError),
     /// What another server has stored cannot be read.
     #[error("cannot read what another server has stored")]
-    Record(#[source] berth_record::RecordError),
+    Record(#[source] RecordError),
     /// What was written before the lead was taken has not arrived.
     #[error("not everything that was stored before has arrived within {seconds} seconds")]
     Behind {
@@ -58,7 +60,7 @@ pub enum ServerError {
     },
     /// The epoch that is stored cannot be read.
     #[error("cannot read the stored epoch")]
-    Epoch(#[source] berth_record::RecordError),
+    Epoch(#[source] RecordError),
     /// Others took the lead, again and again.
     #[error("cannot take the lead: others took it {attempts} times; is another server running on this store?")]
     Contended {
@@ -100,4 +102,16 @@ pub enum ServerError {
     /// The loop around the core panicked.
     #[error("the decision loop has failed; what was acknowledged is stored")]
     Driver(#[source] tokio::task::JoinError),
+}
+
+impl ServerError {
+    /// Whether a newer release has written what cannot be read here. Nothing that a server could wait for would change that.
+    pub(crate) fn is_of_a_newer_release(&self) -> bool {
+        let is_newer = |error: &RecordError| matches!(error, RecordError::Newer { .. });
+        match self {
+            ServerError::Load(load) => load.first.iter().any(is_newer),
+            ServerError::Record(error) | ServerError::Epoch(error) => is_newer(error),
+            _ => false,
+        }
+    }
 }

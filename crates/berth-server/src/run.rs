@@ -82,7 +82,7 @@ pub async fn run(
     tracing::info!(%addr, tls = tls.is_some(), data = %config.data_dir.display(), "server ready");
     serve(listener, api, tls, config.connections, stop.clone()).await;
     stop.cancel();
-    driver.await.map_err(ServerError::Driver)?;
+    driver.await.map_err(ServerError::Driver)??;
     tracing::info!(%addr, "server stopped");
     Ok(())
 }
@@ -111,7 +111,7 @@ fn hosts(address: &str, bound: IpAddr) -> Vec<String> {
 }
 
 /// Runs a future and stops the rest when it ends, even by a panic.
-async fn with_stop(future: impl Future<Output = ()>, stop: CancellationToken) {
+async fn with_stop<T>(future: impl Future<Output = T>, stop: CancellationToken) -> T {
     let _stop = stop.drop_guard();
-    future.await;
+    future.await
 }

@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use berth_api::wire::v1::NodeNames;
+use berth_control::runs_the_same;
 use berth_model::{
     Alloc, AllocId, CommandId, CommandRecord, DeviceId, DeviceSpec, Epoch, EventId, Format, GroupName, GroupSpec,
     Happening, IdempotencyKey, Job, JobId, JobSpec, JobVersion, LedgerEntry, Meta, Mutation, Namespace, Node, NodeId,
@@ -257,9 +258,21 @@ impl View {
 
     /// The group that an allocation runs, as its own version of the job specifies it.
     pub fn group(&self, alloc: &Alloc) -> Option<&GroupSpec> {
+        self.spec(alloc)?.group(&alloc.group)
+    }
+
+    /// The group that says how an allocation is to be treated: that of the newest version, where it leaves what the allocation
+    /// runs as it is.
+    pub fn treated_as(&self, alloc: &Alloc) -> Option<&GroupSpec> {
+        let own = self.spec(alloc)?;
+        let newest = self.jobs.get(&alloc.job).map(|job| &job.spec);
+        let says = newest.filter(|newest| runs_the_same(own, newest, &alloc.group)).unwrap_or(own);
+        says.group(&alloc.group)
+    }
+
+    fn spec(&self, alloc: &Alloc) -> Option<&JobSpec> {
         let newest = self.jobs.get(&alloc.job).filter(|job| job.version == alloc.version).map(|job| &job.spec);
-        let older = || self.job_versions.get(&(alloc.job.clone(), alloc.version)).map(|spec| &**spec);
-        newest.or_else(older)?.group(&alloc.group)
+        newest.or_else(|| self.job_versions.get(&(alloc.job.clone(), alloc.version)).map(|spec| &**spec))
     }
 }
 

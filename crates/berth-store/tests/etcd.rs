@@ -393,3 +393,23 @@ async fn servers_know_of_each_other_for_as_long_as_they_live() {
     told.wait_for(|told| *told == [first.clone()]).await.unwrap();
     assert!(one.range(b"\0", b"\xff", 9, None).await.unwrap().0.is_empty(), "no records");
 }
+
+#[tokio::test]
+async fn servers_go_on_knowing_of_each_other_whichever_member_is_gone() {
+    let mut etcd = TestEtcd::start(3, &[]);
+    let [one, two] = [open(&etcd.options()).await, open(&etcd.options()).await];
+    let server = |address: &str| Server { address: address.to_owned(), newest: Format(3) };
+    let both = [server("http://one"), server("http://two")];
+    let (tell, mut told) = tokio::sync::watch::channel(Vec::new());
+    one.meet(both[0].clone(), tell).await.unwrap();
+    two.meet(both[1].clone(), tokio::sync::watch::Sender::default()).await.unwrap();
+    for member in 0..3 {
+        told.wait_for(|told| *told == both).await.unwrap();
+        etcd.kill(member);
+        // For longer than a lease lasts: while nothing is known nobody is told of, but nobody is missed.
+        let missed = told.wait_for(|told| !told.is_empty() && *told != both);
+        assert!(tokio::time::timeout(Duration::from_secs(9), missed).await.is_err(), "one that lives is missed");
+        told.wait_for(|told| *told == both).await.unwrap();
+        etcd.restart(member);
+    }
+}

@@ -30,14 +30,8 @@ pub struct State {
     pub revision: Revision,
 }
 
-/// Takes the lead: from here on no older leader can write. What a newer release has finalised is refused before anything
-/// is written.
+/// Takes the lead: from here on no older leader can write.
 pub async fn take(store: &AnyStore) -> Result<Lead, ServerError> {
-    let counters = store.get(META_KEY).await;
-    let (counters, _) = counters.map_err(|source| ServerError::Store { operation: "read the counters", source })?;
-    if let Some(Err(newer @ RecordError::Newer { .. })) = counters.map(|row| decode(META_KEY, &row.value)) {
-        return Err(ServerError::Record(newer));
-    }
     let (epoch, _) = begin_reign(store).await?;
     let State { loaded, revision } = load(store).await?;
     let snapshot = loaded.snapshot;
@@ -51,9 +45,14 @@ pub async fn take(store: &AnyStore) -> Result<Lead, ServerError> {
     Ok(Lead { epoch, snapshot, revision })
 }
 
-/// Writes a higher epoch, and tells the revision that has it.
+/// Writes a higher epoch, and tells the revision that has it. What a newer release has finalised is refused before anything
+/// is written.
 pub async fn begin_reign(store: &AnyStore) -> Result<(Epoch, Revision), ServerError> {
     let failed = |operation| move |source: StoreError| ServerError::Store { operation, source };
+    let (counters, _) = store.get(META_KEY).await.map_err(failed("read the counters"))?;
+    if let Some(Err(newer @ RecordError::Newer { .. })) = counters.map(|row| decode(META_KEY, &row.value)) {
+        return Err(ServerError::Record(newer));
+    }
     for _ in 0..ATTEMPTS {
         let (row, _) = store.get(EPOCH_KEY).await.map_err(failed("read the epoch"))?;
         let (epoch, guard) = match row {

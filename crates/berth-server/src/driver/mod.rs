@@ -81,8 +81,13 @@ impl Driver {
         Driver { shared, inputs, place, address }
     }
 
-    /// Follows and reigns in turn until told to stop.
-    pub async fn run(mut self, mut store: AnyStore, mut standing: Standing, shutdown: CancellationToken) {
+    /// Follows and reigns in turn until told to stop. Fails where a newer release has written what cannot be read here.
+    pub async fn run(
+        mut self,
+        mut store: AnyStore,
+        mut standing: Standing,
+        shutdown: CancellationToken,
+    ) -> Result<(), ServerError> {
         loop {
             let leading = match standing {
                 Standing::Leads(lead) => Some(Ok((*lead, Mandate::Always))),
@@ -90,9 +95,10 @@ impl Driver {
             };
             match leading {
                 Some(Ok((lead, mandate))) => match self.reign(&store, lead, mandate, &shutdown).await {
-                    End::Shutdown => return,
+                    End::Shutdown => return Ok(()),
                     End::SteppedDown => {}
                 },
+                Some(Err(error)) if error.is_of_a_newer_release() => return Err(error),
                 Some(Err(error)) => {
                     self.shared.become_role(Role::Leaderless);
                     tracing::warn!(
@@ -100,11 +106,11 @@ impl Driver {
                         "following ends; the store is opened anew"
                     );
                 }
-                None => return,
+                None => return Ok(()),
             }
-            match self.begin_anew(store, &shutdown).await {
+            match self.begin_anew(store, &shutdown).await? {
                 Some((opened, taken)) => (store, standing) = (opened, taken),
-                None => return,
+                None => return Ok(()),
             }
         }
     }
@@ -151,12 +157,16 @@ impl Driver {
     }
 
     /// Opens the store anew, for as long as it takes. None: told to stop.
-    async fn begin_anew(&mut self, mut store: AnyStore, shutdown: &CancellationToken) -> Option<(AnyStore, Standing)> {
+    async fn begin_anew(
+        &mut self,
+        mut store: AnyStore,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<(AnyStore, Standing)>, ServerError> {
         let mut delay = REOPEN_DELAY;
         let mut refusal = Refusal::NotLeader;
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return None,
+                () = shutdown.cancelled() => return Ok(None),
                 () = tokio::time::sleep(delay) => {}
             }
             delay = (delay * 2).min(LONGEST_REOPEN_DELAY);
@@ -174,7 +184,8 @@ impl Driver {
                 }
             };
             match Standing::take(&self.shared, &store, &self.address).await {
-                Ok(standing) => return Some((store, standing)),
+                Ok(standing) => return Ok(Some((store, standing))),
+                Err(error) if error.is_of_a_newer_release() => return Err(error),
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, "the store was not loaded");
                     refusal = self.storeless();

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::agents::Agents;
 use crate::tunnels::Tunnels;
 use crate::view::View;
-use crate::{Clock, Config};
+use crate::{Clock, Config, StoreKind};
 
 /// What a server is at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Shared {
     pub journal: (PathBuf, Bytes),
     /// When the server began.
     pub started: Timestamp,
+    /// Whether there may be other servers on the store.
+    shares_store: bool,
     /// The agents with an open stream.
     pub agents: Agents,
     /// Tunnels that wait for their agents.
@@ -63,6 +65,7 @@ impl Shared {
             settings: config.settings.clone(),
             journal: (config.data_dir.join("journal"), config.journal_max),
             started: config.clock.now(),
+            shares_store: matches!(config.store, StoreKind::Etcd(_)),
             agents: Agents::default(),
             tunnels: Tunnels::new(),
             view: RwLock::default(),
@@ -139,9 +142,24 @@ impl Shared {
         });
     }
 
-    /// The servers that share the store, this one among them.
+    /// The servers that share the store, this one among them, as was seen last; none while they cannot be seen.
     pub fn servers(&self) -> &watch::Sender<Vec<Server>> {
         &self.servers
+    }
+
+    /// The servers that share the store, seen after this was asked for. None: they cannot be seen within this time.
+    pub async fn look_at_servers(&self, longest: Duration) -> Option<Vec<Server>> {
+        let mut seen = self.servers.subscribe();
+        if self.shares_store {
+            let twice = async {
+                // The first of the two may have been under way.
+                seen.changed().await.ok()?;
+                seen.changed().await.ok()
+            };
+            tokio::time::timeout(longest, twice).await.ok()??;
+        }
+        let servers = seen.borrow().clone();
+        (!servers.is_empty()).then_some(servers)
     }
 
     fn view_mut(&self) -> RwLockWriteGuard<'_, View> {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AnyStore, Driver, Input, Inputs, QUEUED_INPUTS, Shared, Standing, StorePlace};
 use crate::agents::QUEUED_MESSAGES;
-use crate::{Clock, Config, ConnectionLimits, Settings, StoreKind};
+use crate::{Clock, Config, ConnectionLimits, ServerError, Settings, StoreKind};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -26,7 +26,7 @@ struct Rig {
     shared: Arc<Shared>,
     inputs: Inputs,
     stop: CancellationToken,
-    driver: JoinHandle<()>,
+    driver: JoinHandle<Result<(), ServerError>>,
     /// Holds the journal.
     folder: tempfile::TempDir,
 }
@@ -75,7 +75,7 @@ impl Rig {
     /// Ends the loop; what it has left behind is there as long as the folder.
     async fn stop(self) -> tempfile::TempDir {
         self.stop.cancel();
-        tokio::time::timeout(SOON, self.driver).await.unwrap().unwrap();
+        tokio::time::timeout(SOON, self.driver).await.unwrap().unwrap().unwrap();
         self.folder
     }
 

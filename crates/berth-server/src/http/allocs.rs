@@ -119,11 +119,11 @@ pub fn wire_alloc(api: &Api, view: &View, alloc: &Alloc) -> wire::Alloc {
 }
 
 fn unheard(view: &View, alloc: &Alloc) -> Option<wire::Unheard> {
-    let (node, group) = (alloc.occupies()?, view.group(alloc)?);
+    let (node, group) = (alloc.occupies()?, view.treated_as(alloc)?);
     let NodeState::Lost { since, .. } = view.nodes.get(&node)?.state else { return None };
     let then = match group.on_partition {
         OnPartition::Keep => wire::Fate::Kept,
-        OnPartition::Replace { after } => wire::Fate::Replaced { at: (since + after).into() },
+        OnPartition::Replace { after } => wire::Fate::GivenUp { at: (since + after).into() },
         OnPartition::Fence { .. } => wire::Fate::Fenced,
     };
     Some(wire::Unheard { since: since.into(), node: view.node_ref(node), then })

@@ -1,6 +1,7 @@
 //! The cluster at a glance, and the document of this interface.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -17,6 +18,9 @@ use super::auth::operator;
 use super::error::ApiError;
 use super::extract::idempotency_key;
 use super::jobs::command_outcome;
+
+/// Within this time has to be known which servers there are.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Shows the cluster at a glance.
 #[utoipa::path(get, path = "/v1/status", tag = "server", responses((status = 200, body = wire::Status)))]
@@ -77,15 +81,37 @@ fn server(server: &Server) -> wire::Server {
         (status = 503, body = wire::ErrorBody)))]
 pub async fn finalise(State(api): State<Api>, headers: HeaderMap) -> Result<Json<wire::CommandOutcome>, ApiError> {
     let key = idempotency_key(&headers)?;
-    let older = api.shared.servers().borrow().iter().find(|server| server.newest < NEWEST).cloned();
-    if let Some(Server { address, newest }) = older {
-        let message = format!("the server at {address} reads formats up to {newest}, and this would begin {NEWEST}");
-        let remedy = "upgrade it first, or stop it: one that is gone is forgotten after 5 seconds";
-        return Err(ApiError::new(ErrorKind::Conflict, message).remedy(remedy));
-    }
     let (principal, namespace) = (operator(), Namespace::default());
+    let (format, is_repeated) = {
+        let view = api.shared.view();
+        (view.format(), view.command_under(&principal, &namespace, &key).is_some())
+    };
+    if !is_repeated {
+        if format >= NEWEST {
+            // Nothing is written, which a release that does not know of this could not read.
+            return Ok(Json(wire::CommandOutcome::Finalised { format: format.0, changed: false }));
+        }
+        refuse_if_some_are_older(&api).await?;
+    }
     let command = Command::Finalise(NEWEST);
     command_outcome(&api, CommandRequest { principal, namespace, key, plan: None, command }).await
+}
+
+/// That this is safe does not depend on what is seen here: a server that is older, and was not seen, gives up.
+async fn refuse_if_some_are_older(api: &Api) -> Result<(), ApiError> {
+    let Some(servers) = api.shared.look_at_servers(LOOK).await else {
+        let message = format!("etcd did not tell within {} seconds which servers there are", LOOK.as_secs());
+        return Err(ApiError::new(ErrorKind::Unavailable, message).remedy("ask again"));
+    };
+    match servers.iter().find(|server| server.newest < NEWEST) {
+        None => Ok(()),
+        Some(Server { address, newest }) => {
+            let message =
+                format!("the server at {address} reads formats up to {newest}, and this would begin {NEWEST}");
+            let remedy = "upgrade it first, or stop it: one that is gone is forgotten after 5 seconds";
+            Err(ApiError::new(ErrorKind::Conflict, message).remedy(remedy))
+        }
+    }
 }
 
 /// Gives the OpenAPI document of this interface.

@@ -201,7 +201,13 @@ async fn what_is_kept_on_a_lost_node_is_told_to_be_and_until_when() {
     let told = until(list, |allocs| allocs.iter().all(|alloc| alloc.unheard.is_some())).await;
     let told: Vec<String> = told.into_iter().map(|alloc| alloc.unheard.unwrap().to_string()).collect();
     assert!(told[0].ends_with(": kept until the node is back, or `berth node abandon n`"), "{told:?}");
-    assert!(told[1].contains(": replaced at ") && told[1].ends_with("unless the node is back before"), "{told:?}");
+    assert!(told[1].contains(": given up at ") && told[1].ends_with("unless the node is back before"), "{told:?}");
+    // What is said now holds for what runs already.
+    let kept = job(
+        "job: j1\ngroups:\n- name: g\n  on_partition: keep\n  tasks:\n  - {name: main, command: [/bin/sleep, inf]}\n",
+    );
+    cluster.client.run_job(&kept, &new_key()).await.unwrap();
+    until(list, |allocs| allocs.iter().all(|alloc| alloc.unheard.as_ref().unwrap().then == wire::Fate::Kept)).await;
     let mut agent = cluster.agent("n").await;
     agent.all_run(&desired).await;
     until(list, |allocs| allocs.iter().all(|alloc| alloc.unheard.is_none())).await;

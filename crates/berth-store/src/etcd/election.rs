@@ -60,10 +60,10 @@ impl Etcd {
             if claim(&self.link, id, address).await.map_err(failed)? {
                 let (lose, lost) = oneshot::channel();
                 let (resign, resigned) = oneshot::channel();
-                tokio::spawn(reign(self.options.clone(), self.link.clone(), lease, resigned, lose));
+                tokio::spawn(reign(self.options.clone(), lease, resigned, lose));
                 return Ok(Mandate { lost, _resign: resign });
             }
-            revoke(&self.link, id).await;
+            lease.revoke().await;
             // The news of the other one's claim is on its way.
             tokio::time::sleep(PAUSE).await;
         }
@@ -99,7 +99,7 @@ impl Etcd {
 
     /// Ends the lead of one that is known to be dead, before its lease runs out.
     pub async fn evict(&self, leader: &Leader) {
-        revoke(&self.link, leader.lease).await;
+        revoke(&mut self.link.client.clone(), leader.lease).await;
     }
 }
 
@@ -114,19 +114,15 @@ async fn claim(link: &Link, lease: i64, address: &str) -> Result<bool, EtcdError
 }
 
 /// Keeps the lead until it is given back, or lost.
-async fn reign(
-    options: EtcdOptions,
-    link: Link,
-    lease: Lease,
-    resigned: oneshot::Receiver<()>,
-    lose: oneshot::Sender<()>,
-) {
-    let id = lease.id;
-    tokio::select! {
-        _ = resigned => revoke(&link, id).await,
-        () = lease.keep(&options, &link) => {
-            tracing::warn!("the lease of the lead has run out, or was revoked");
-            drop(lose);
-        }
+async fn reign(options: EtcdOptions, mut lease: Lease, resigned: oneshot::Receiver<()>, lose: oneshot::Sender<()>) {
+    let is_lost = tokio::select! {
+        _ = resigned => false,
+        () = lease.keep(&options) => true,
+    };
+    if is_lost {
+        tracing::warn!("the lease of the lead has run out, or was revoked");
+        drop(lose);
+    } else {
+        lease.revoke().await;
     }
 }

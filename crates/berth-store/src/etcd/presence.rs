@@ -1,15 +1,16 @@
-//! Which servers there are: a key for each, which exists for as long as the server keeps its lease alive.
-
-use std::collections::BTreeMap;
+//! Which servers there are: a key for each, which exists for as long as the server gives signs of life.
+//!
+//! Every server says at each beat that it is there, and looks who else is. What it sees is some seconds old: nothing may
+//! depend on it that would be unsafe otherwise.
 
 use berth_model::{Format, Revision};
 use etcd_client::PutOptions;
 use tokio::sync::watch;
 
-use super::lease::{Lease, PAUSE};
+use super::lease::{BEAT, Lease, prolong};
 use super::options::within;
 use super::{Etcd, EtcdError, EtcdOptions, Link};
-use crate::{Change, Store as _, StoreError};
+use crate::{KeyValue, StoreError};
 
 /// Before the address, in the key. Behind every record, as the election's key is.
 const PREFIX: &[u8] = b"\xffserver/";
@@ -27,85 +28,87 @@ pub struct Server {
     pub newest: Format,
 }
 
-/// The servers that there are, by their keys.
-type Servers = BTreeMap<Vec<u8>, Server>;
-
 impl Server {
     fn key(&self) -> Vec<u8> {
         [PREFIX, self.address.as_bytes()].concat()
     }
 
-    fn parse(key: &[u8], value: &[u8]) -> Option<Server> {
-        let address = std::str::from_utf8(key.strip_prefix(PREFIX)?).ok()?.to_owned();
-        Some(Server { address, newest: Format(std::str::from_utf8(value).ok()?.parse().ok()?) })
+    /// What is said of it under this lease.
+    fn value(&self, lease: i64) -> String {
+        format!("{lease:x} {}", self.newest)
+    }
+
+    /// One that says what is not understood knows no format at all: it must not be overlooked.
+    fn parse(row: &KeyValue) -> Server {
+        let address = String::from_utf8_lossy(row.key.strip_prefix(PREFIX).unwrap_or_default()).into_owned();
+        let newest = std::str::from_utf8(&row.value).ok().and_then(|text| text.split_once(' ')?.1.parse().ok());
+        Server { address, newest: Format(newest.unwrap_or(0)) }
     }
 }
 
 impl Etcd {
-    /// Has the others know of this server for as long as the store is open, and tells of all that are there as they come
-    /// and go. One that is gone without a word is told of until its lease has run out.
+    /// Has the others know of this server for as long as the store is open, and tells of all that are there, in order of
+    /// their addresses: of none while etcd does not answer. It tells at each beat, news or not. One that is gone without a word is told of until its lease
+    /// has run out.
     pub async fn meet(&self, server: Server, tell: watch::Sender<Vec<Server>>) -> Result<(), StoreError> {
-        let lease = announce(&self.link, &server).await.map_err(|error| error.of_store("announce", Revision(0)))?;
-        self.beside(stay(self.options.clone(), self.link.clone(), server, lease));
-        let (mut servers, revision) = self.servers().await?;
-        let mut changes = self.watch(PREFIX, Revision(revision.0 + 1)).await?;
-        let link = self.link.clone();
-        self.beside(async move {
-            loop {
-                tell.send_replace(servers.values().cloned().collect());
-                match changes.recv().await {
-                    Some(Ok((_, batch))) => batch.into_iter().for_each(|change| follow(&mut servers, change)),
-                    // What was missed is made good by looking.
-                    Some(Err(_)) => match link.range(PREFIX, END, MOST, None).await {
-                        Ok((rows, _)) => servers = read(rows),
-                        Err(_) => return,
-                    },
-                    None => return,
-                }
-            }
-        });
+        let mut presence = Presence { link: self.link.clone(), options: self.options.clone(), server, lease: None };
+        let servers = presence.look().await.map_err(|error| error.of_store("meet the other servers", Revision(0)))?;
+        tell.send_replace(servers);
+        self.beside(presence.stay(tell));
         Ok(())
     }
-
-    async fn servers(&self) -> Result<(Servers, Revision), StoreError> {
-        let (rows, revision) = self.range(PREFIX, END, MOST, None).await?;
-        Ok((read(rows), revision))
-    }
 }
 
-fn read(rows: Vec<crate::KeyValue>) -> Servers {
-    rows.into_iter().filter_map(|row| Some((row.key.clone(), Server::parse(&row.key, &row.value)?))).collect()
+/// A server that is there.
+struct Presence {
+    link: Link,
+    options: EtcdOptions,
+    server: Server,
+    lease: Option<i64>,
 }
 
-fn follow(servers: &mut Servers, change: Change) {
-    match change {
-        Change::Put(row) => match Server::parse(&row.key, &row.value) {
-            Some(server) => _ = servers.insert(row.key, server),
-            None => tracing::warn!(key = %String::from_utf8_lossy(&row.key), "a server says what is not understood"),
-        },
-        Change::Delete { key, .. } => _ = servers.remove(&key),
-    }
-}
-
-/// Announces the server anew whenever its lease was lost.
-async fn stay(options: EtcdOptions, link: Link, server: Server, mut lease: Lease) {
-    loop {
-        lease.keep(&options, &link).await;
-        lease = loop {
-            match announce(&link, &server).await {
-                Ok(lease) => break lease,
+impl Presence {
+    async fn stay(mut self, tell: watch::Sender<Vec<Server>>) {
+        loop {
+            tokio::time::sleep(BEAT).await;
+            let servers = match self.look().await {
+                Ok(servers) => servers,
                 Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "not announced to the other servers");
-                    tokio::time::sleep(PAUSE).await;
+                    // Once, and not at every beat.
+                    if !tell.borrow().is_empty() {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::warn!(error, "which servers there are is not known while etcd does not answer");
+                    }
+                    if let Ok(client) = self.options.connect().await {
+                        self.link.client = client;
+                    }
+                    Vec::new()
                 }
-            }
-        };
+            };
+            tell.send_replace(servers);
+        }
     }
-}
 
-async fn announce(link: &Link, server: &Server) -> Result<Lease, EtcdError> {
-    let lease = Lease::grant(link).await?;
-    let (key, options) = (link.full(&server.key()), PutOptions::new().with_lease(lease.id));
-    within("announce this server", link.client.clone().put(key, server.newest.to_string(), Some(options))).await?;
-    Ok(lease)
+    /// Says that this server is there, and tells who is.
+    async fn look(&mut self) -> Result<Vec<Server>, EtcdError> {
+        let held = match self.lease {
+            Some(id) => within("keep a lease", prolong(&mut self.link.client, id)).await?.then_some(id),
+            None => None,
+        };
+        let id = match held {
+            Some(id) => id,
+            None => Lease::grant(&self.link).await?.id,
+        };
+        self.lease = Some(id);
+        let (mut rows, _) = self.link.range(PREFIX, END, MOST, None).await?;
+        let (key, value) = (self.server.key(), self.server.value(id));
+        // An earlier life of this server may have said so under a lease of its own, which ends.
+        if !rows.iter().any(|row| row.key == key && row.value == value.as_bytes()) {
+            let options = PutOptions::new().with_lease(id);
+            let put = self.link.client.put(self.link.full(&key), value, Some(options));
+            within("announce this server", put).await?;
+            (rows, _) = self.link.range(PREFIX, END, MOST, None).await?;
+        }
+        Ok(rows.iter().map(Server::parse).collect())
+    }
 }

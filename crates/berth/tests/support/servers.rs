@@ -111,6 +111,15 @@ impl Servers {
         Client::new(Target::new(&self.addrs.join(","), TOKEN).unwrap()).unwrap()
     }
 
+    /// Waits until a server answers.
+    pub async fn answers(&self, at: usize) {
+        let end = Instant::now() + UP;
+        let client = Client::new(Target::new(&self.addrs[at], TOKEN).unwrap()).unwrap();
+        while client.leader().await.is_err() {
+            assert!(Instant::now() < end, "server {at} does not answer within {UP:?}");
+        }
+    }
+
     /// The server that leads, once one does.
     pub async fn leader(&self) -> usize {
         let end = Instant::now() + UP;

@@ -66,14 +66,14 @@ pub struct Unheard {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Fate {
-    /// It is not replaced before somebody gives the node up.
+    /// It is not given up before somebody gives the node up.
     Kept,
-    /// It is replaced.
-    Replaced {
+    /// It is given up; where it is still wanted, another takes its place.
+    GivenUp {
         /// When.
         at: Time,
     },
-    /// It is replaced when its lease has ended for sure.
+    /// It is given up when its lease has ended for sure.
     Fenced,
 }
 
@@ -85,8 +85,8 @@ impl fmt::Display for Unheard {
                 let node = self.node.name.as_ref().map_or_else(|| self.node.id.to_string(), |name| name.0.to_string());
                 write!(f, "kept until the node is back, or `berth node abandon {node}`")
             }
-            Fate::Replaced { at } => write!(f, "replaced at {at}, unless the node is back before"),
-            Fate::Fenced => f.write_str("replaced when its lease has ended, unless the node is back before"),
+            Fate::GivenUp { at } => write!(f, "given up at {at}, unless the node is back before"),
+            Fate::Fenced => f.write_str("given up when its lease has ended, unless the node is back before"),
         }
     }
 }

@@ -21,8 +21,10 @@ pub struct Status {
     pub leader: Option<String>,
     /// The format in which all is written that is stored. A release writes one that the release before reads, until
     /// somebody finalises it.
+    #[serde(default)]
     pub format: u32,
-    /// The servers that share the store, as this one knows.
+    /// The servers that share the store, as this one has seen some seconds ago; none while it cannot see them.
+    #[serde(default)]
     pub servers: Vec<Server>,
     /// Nodes that are ready.
     pub nodes_ready: u32,
