@@ -71,7 +71,10 @@ impl Presence {
     async fn stay(mut self, tell: watch::Sender<Vec<Server>>) {
         loop {
             tokio::time::sleep(BEAT).await;
-            let servers = match self.look().await {
+            // Another member is asked while there is still time to keep the lease.
+            let looked = tokio::time::timeout(2 * BEAT, self.look()).await;
+            let late = EtcdError::Late { operation: "see the other servers", seconds: (2 * BEAT).as_secs() };
+            let servers = match looked.unwrap_or(Err(late)) {
                 Ok(servers) => servers,
                 Err(error) => {
                     // Once, and not at every beat.
