@@ -329,7 +329,8 @@ impl Drawing {
             match self.network.resolve(if budget == Budget::UNLIMITED { budget } else { left }) {
                 Outcome::Optimal { cost, steps } => {
                     self.steps += steps;
-                    if !(self.draw_columns(state) || self.open_columns(state) || self.draw_restless()) {
+                    let exits = self.exits();
+                    if !(self.draw_columns(state, &exits) || self.open_columns(state) || self.draw_restless(&exits)) {
                         return Some(cost + self.all_moving + self.apart(state));
                     }
                 }
@@ -388,8 +389,7 @@ impl Drawing {
     }
 
     /// Draws the columns that would make the flow cheaper, the best of each shape first. Whether there were any.
-    fn draw_columns(&mut self, state: &State) -> bool {
-        let exits = self.exits();
+    fn draw_columns(&mut self, state: &State, exits: &[i64]) -> bool {
         let mut drawn = false;
         for id in (0..).map(ShapeIndex).take(self.shapes.len()) {
             let Some(part) = self.shapes[id.at()].as_ref().filter(|part| !part.classes.is_empty()) else { continue };
@@ -399,7 +399,7 @@ impl Drawing {
             self.steps += exits.len() as u64 / 16;
             // Those that are drawn and full would push the others off the list of the best, for ever.
             let found: Vec<NodeIndex> = (0..)
-                .zip(offers.iter().zip(&exits))
+                .zip(offers.iter().zip(exits))
                 .filter(|(_, pair)| cheap(*pair))
                 .map(|(at, _)| NodeIndex(at))
                 .filter(|node| !part.columns.contains(node))
@@ -463,8 +463,7 @@ impl Drawing {
     }
 
     /// Lets those classes come to their shape of which a unit pays more than the shape's price. Whether there were any.
-    fn draw_restless(&mut self) -> bool {
-        let exits = self.exits();
+    fn draw_restless(&mut self, exits: &[i64]) -> bool {
         let end = self.network.price(self.sink).expect("never removed");
         let prices: Vec<Option<i64>> =
             self.shapes.iter().map(|part| self.network.price(part.as_ref()?.vertex)).collect();

@@ -12,6 +12,8 @@ const STEPS: u64 = 20_000;
 const MORE_STEPS: u64 = 8 * STEPS;
 /// Up to so many nodes are tried in all twos, threes and fours; of more, each with a few others.
 const FEW: usize = 8;
+/// So many are rearranged together at most.
+const MOST: usize = 4;
 /// With how many others a node is tried, of many.
 const OTHERS: usize = 2;
 /// For a class that waits, so many nodes are tried.
@@ -29,7 +31,7 @@ pub(super) fn improve(state: &mut State, placed: &BTreeSet<ClassIndex>, steps: u
             if state.steps >= end {
                 return;
             }
-            gained |= rearrange(state, &group, Movable::Fresh, STEPS.min(end - state.steps)).is_some();
+            gained |= rearrange(state, group.nodes(), Movable::Fresh, STEPS.min(end - state.steps)).is_some();
         }
     }
 }
@@ -55,12 +57,12 @@ pub(super) fn rethink(
 /// Rearranges groups until none gains. Gives those whose last arrangement took all the steps that `each` may.
 fn rethink_groups(
     state: &mut State,
-    groups: &[Vec<NodeIndex>],
+    groups: &[Group],
     each: u64,
     end: u64,
     most: usize,
     found: &mut Vec<(i64, Vec<Change>)>,
-) -> Vec<Vec<NodeIndex>> {
+) -> Vec<Group> {
     loop {
         let mut gained = false;
         let mut cut_short = Vec::new();
@@ -69,9 +71,9 @@ fn rethink_groups(
                 return Vec::new();
             }
             let begun = state.steps;
-            let change = rearrange(state, group, Movable::All, each.min(end - state.steps));
+            let change = rearrange(state, group.nodes(), Movable::All, each.min(end - state.steps));
             if state.steps - begun >= each {
-                cut_short.push(group.clone());
+                cut_short.push(*group);
             }
             gained |= change.is_some();
             found.extend(change);
@@ -114,34 +116,49 @@ fn hot(state: &mut State, nodes: impl Iterator<Item = NodeIndex>) -> Vec<NodeInd
     hot.into_iter().collect()
 }
 
+/// Nodes that are rearranged together.
+#[derive(Clone, Copy)]
+struct Group {
+    nodes: [NodeIndex; MOST],
+    count: usize,
+}
+
+impl Group {
+    const NONE: Group = Group { nodes: [NodeIndex(0); MOST], count: 0 };
+
+    fn with(mut self, node: NodeIndex) -> Group {
+        self.nodes[self.count] = node;
+        self.count += 1;
+        self
+    }
+
+    fn nodes(&self) -> &[NodeIndex] {
+        &self.nodes[..self.count]
+    }
+}
+
 /// Which nodes are rearranged together: of few, all twos, threes and fours; of many, each with the next ones.
-fn groups(hot: &[NodeIndex]) -> Vec<Vec<NodeIndex>> {
+fn groups(hot: &[NodeIndex]) -> Vec<Group> {
     if hot.len() < 2 {
-        return vec![hot.to_vec()];
+        return vec![hot.iter().fold(Group::NONE, |group, node| group.with(*node))];
     }
     if hot.len() <= FEW {
-        return (2..=4).flat_map(|size| subsets(hot, size)).collect();
+        return (2..=MOST).flat_map(|size| subsets(Group::NONE, hot, size)).collect();
     }
     let pairs = hot.iter().enumerate().flat_map(|(at, one)| {
         let others = hot[at + 1..].iter().take(OTHERS);
-        others.map(move |other| vec![*one, *other])
+        others.map(move |other| Group::NONE.with(*one).with(*other))
     });
     pairs.collect()
 }
 
-/// All subsets of this size.
-fn subsets(of: &[NodeIndex], size: usize) -> Vec<Vec<NodeIndex>> {
+/// The group with all subsets of this size.
+fn subsets(group: Group, of: &[NodeIndex], size: usize) -> Vec<Group> {
     if size == 0 {
-        return vec![Vec::new()];
+        return vec![group];
     }
-    let mut all = Vec::new();
-    for (at, first) in of.iter().enumerate() {
-        for mut rest in subsets(&of[at + 1..], size - 1) {
-            rest.insert(0, *first);
-            all.push(rest);
-        }
-    }
-    all
+    let with = |(at, first): (usize, &NodeIndex)| subsets(group.with(*first), &of[at + 1..], size - 1);
+    of.iter().enumerate().flat_map(with).collect()
 }
 
 /// Moves single units to where they cost less.

@@ -16,6 +16,7 @@ mod propose;
 mod rearrange;
 mod relax;
 mod state;
+mod sum;
 #[cfg(test)]
 mod tests;
 
@@ -136,6 +137,8 @@ impl Optimiser {
         grow(&mut self.state.shapes, id.at());
         self.state.shapes[id.at()] = Some(ShapeState { shape, marginal: Vec::new(), offers: Vec::new() });
         self.state.draw_rows(id);
+        let classes = self.state.class_ids().filter(|class| self.state.class(*class).class.shape == id);
+        classes.collect::<Vec<_>>().into_iter().for_each(|class| self.state.reckon(class));
         self.drawing.touch_shape(id);
     }
 
@@ -148,6 +151,8 @@ impl Optimiser {
         }
         shape.shape.costs[node.at()] = cost;
         self.state.remeasure(node);
+        let residents = self.state.nodes.get(node.at()).and_then(Option::as_ref).map(|state| state.residents.clone());
+        residents.into_iter().flatten().for_each(|class| self.state.reckon(class));
         self.stale.insert(node);
     }
 
@@ -165,6 +170,7 @@ impl Optimiser {
             seats.iter().for_each(|seat| self.set_running(id, seat.node, 0));
         }
         self.state.classes[id.at()] = Some(ClassState { class, seats: Vec::new(), placed: 0, running: 0 });
+        self.state.reckon(id);
         seats.iter().for_each(|seat| self.set_running(id, seat.node, seat.running));
         self.drawing.touch_class(id);
     }
@@ -174,6 +180,7 @@ impl Optimiser {
         assert!(wanted <= MOST_INDEX && (0..=MOST_COST).contains(&waiting), "count or cost out of range");
         let class = &mut self.state.classes[id.at()].as_mut().expect("a class that was put").class;
         (class.wanted, class.waiting) = (wanted, waiting);
+        self.state.reckon(id);
         self.drawing.touch_class(id);
     }
 
@@ -182,6 +189,7 @@ impl Optimiser {
         let seats = self.state.class(id).seats.clone();
         seats.iter().for_each(|seat| self.set_running(id, seat.node, 0));
         self.state.classes[id.at()] = None;
+        self.state.reckon(id);
         self.drawing.touch_class(id);
     }
 
@@ -213,7 +221,7 @@ impl Optimiser {
     }
 
     /// What the assignment costs now.
-    pub fn cost(&self) -> i128 {
+    pub fn cost(&mut self) -> i128 {
         self.state.cost()
     }
 

@@ -5,6 +5,7 @@ use super::price::{self, Prices};
 use super::problem::{
     Amounts, Class, ClassIndex, Curve, DIMENSIONS, Limits, NO_LIMIT, Node, NodeIndex, Shape, ShapeIndex,
 };
+use super::sum::Parts;
 
 /// In a table: not allowed there, or no room.
 pub(super) const NOWHERE: i64 = i64::MAX;
@@ -67,6 +68,9 @@ pub(super) struct State {
     pub(super) shapes: Vec<Option<ShapeState>>,
     pub(super) classes: Vec<Option<ClassState>>,
     pub(super) prices: Prices,
+    /// What the use of nodes costs, and where the units of classes are.
+    node_costs: Parts,
+    class_costs: Parts,
     /// Work: entries of tables that were looked at or changed.
     pub(super) steps: u64,
 }
@@ -74,7 +78,8 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(curve: Curve) -> State {
         let (nodes, shapes, classes) = (Vec::new(), Vec::new(), Vec::new());
-        State { curve, nodes, shapes, classes, prices: Prices::default(), steps: 0 }
+        let (node_costs, class_costs) = (Parts::default(), Parts::default());
+        State { curve, nodes, shapes, classes, prices: Prices::default(), node_costs, class_costs, steps: 0 }
     }
 
     pub(super) fn node(&self, node: NodeIndex) -> &NodeState {
@@ -197,6 +202,7 @@ impl State {
             Err(at) => owner.seats.insert(at, new),
         }
         let demand = owner.class.demand;
+        self.class_costs.touch(class.at());
         let state = self.nodes[node.at()].as_mut().expect("indices inside come from the state");
         for at in 0..DIMENSIONS {
             state.used.0[at] =
@@ -215,6 +221,7 @@ impl State {
 
     /// Brings the node's column of marginal costs up to date.
     pub(super) fn remeasure(&mut self, node: NodeIndex) {
+        self.node_costs.touch(node.at());
         let measure = Measure::of(&self.nodes, &self.curve, node);
         for shape in self.shapes.iter_mut().flatten() {
             let entry = measure.marginal(&shape.shape);
@@ -296,19 +303,38 @@ impl State {
         best
     }
 
-    /// The cost of the assignment, from nothing.
-    pub(super) fn cost(&self) -> i128 {
-        let nodes = self.nodes.iter().flatten().map(|state| self.use_cost(&state.used, &state.node.capacity));
-        let classes = self.class_ids().map(|id| self.class_cost(id));
-        nodes.chain(classes).map(i128::from).sum()
+    /// The class has changed, or what its units cost somewhere.
+    pub(super) fn reckon(&mut self, class: ClassIndex) {
+        self.class_costs.touch(class.at());
     }
 
-    fn class_cost(&self, id: ClassIndex) -> i64 {
-        let owner = self.class(id);
+    /// The cost of the assignment.
+    pub(super) fn cost(&mut self) -> i128 {
+        let (mut nodes, mut classes) = (std::mem::take(&mut self.node_costs), std::mem::take(&mut self.class_costs));
+        let sum = nodes.sum(|at| self.node_cost(at)) + classes.sum(|at| self.class_cost(at));
+        (self.node_costs, self.class_costs) = (nodes, classes);
+        sum
+    }
+
+    /// The same, from nothing.
+    #[cfg(test)]
+    pub(super) fn cost_from_nothing(&self) -> i128 {
+        let nodes = (0..self.nodes.len()).map(|at| self.node_cost(at));
+        nodes.chain((0..self.classes.len()).map(|at| self.class_cost(at))).map(i128::from).sum()
+    }
+
+    fn node_cost(&self, at: usize) -> i64 {
+        self.nodes[at].as_ref().map_or(0, |state| self.use_cost(&state.used, &state.node.capacity))
+    }
+
+    fn class_cost(&self, at: usize) -> i64 {
+        let Some(owner) = &self.classes[at] else { return 0 };
+        let costs = &self.shape(owner.class.shape).shape.costs;
         let seats = owner.seats.iter().map(|seat| {
             let (placed, left) = (i64::from(seat.placed), i64::from(seat.running.saturating_sub(seat.placed)));
             let pairs = placed * (placed - 1) / 2;
-            self.base(id, seat.node).unwrap_or(0) * placed + owner.class.crowding * pairs + owner.class.moving * left
+            let base = costs.get(seat.node.at()).copied().flatten().unwrap_or(0);
+            base * placed + owner.class.crowding * pairs + owner.class.moving * left
         });
         seats.sum::<i64>() + owner.class.waiting * i64::from(owner.waiting())
     }

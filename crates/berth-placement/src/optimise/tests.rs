@@ -66,6 +66,7 @@ fn the_living_network_is_as_good_as_a_new_one() {
         for round in 0..6 {
             optimiser.round(Budget::default());
             churn(seed, &mut optimiser);
+            assert_eq!(optimiser.cost(), optimiser.state.cost_from_nothing(), "case {case}, round {round}");
             optimiser.follow_use();
             let living = optimiser.drawing.solve(&optimiser.state, Steps::UNLIMITED);
             assert!(optimiser.drawing.certify());

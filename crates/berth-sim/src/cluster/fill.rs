@@ -117,12 +117,15 @@ impl<'a> Cluster<'a> {
 
     /// The optimiser looks at what the round has changed.
     fn balance(&mut self, times: &mut Times) {
-        // Later than the core waits for further changes.
-        self.healthy.now = self.healthy.now + Millis::from_secs(10);
+        // As long as the core waits for further changes.
+        self.healthy.now = self.healthy.now + Millis::from_secs(5);
         let begun = self.meter.elapsed();
         self.healthy.event(Event::Woke);
         times.optimiser = self.meter.elapsed() - begun;
         times.balance = self.healthy.core.balance().map(|(_, balance)| balance.clone());
+        // Until what has arrived has proved itself, which is no work of the optimiser's.
+        self.healthy.now = self.healthy.now + Millis::from_secs(5);
+        self.healthy.event(Event::Woke);
     }
 
     /// Some batch allocation completes.
