@@ -395,15 +395,10 @@ impl Drawing {
             let Some(part) = self.shapes[id.at()].as_ref().filter(|part| !part.classes.is_empty()) else { continue };
             let price = self.network.price(part.vertex).expect("never removed");
             let offers = &state.shape(id).offers;
-            let cheap = |(offer, exit): (&i64, &i64)| *offer != NOWHERE && *offer + exit < price;
             self.steps += exits.len() as u64 / 16;
             // Those that are drawn and full would push the others off the list of the best, for ever.
-            let found: Vec<NodeIndex> = (0..)
-                .zip(offers.iter().zip(exits))
-                .filter(|(_, pair)| cheap(*pair))
-                .map(|(at, _)| NodeIndex(at))
-                .filter(|node| !part.columns.contains(node))
-                .collect();
+            let mut found = cheaper(offers, exits, price);
+            found.retain(|node| !part.columns.contains(node));
             if !found.is_empty() {
                 let ranked = found.into_iter().map(|node| (offers[node.at()] + exits[node.at()], node)).collect();
                 self.redraw_shape(state, id, ranked);
@@ -470,10 +465,12 @@ impl Drawing {
         let mut found = false;
         for part in self.classes.iter_mut().flatten().filter(|part| part.come.is_none()) {
             let shape = self.shapes[part.shape.at()].as_ref().expect("drawn with its classes");
-            let price = prices[part.shape.at()].filter(|_| !shape.columns.is_empty());
-            let pays = |drawn: &Drawn, exit: i64| price.is_some_and(|price| drawn.cost + exit > price);
+            let Some(price) = prices[part.shape.at()].filter(|_| !shape.columns.is_empty()) else { continue };
+            let pays = |drawn: &Drawn, exit: i64| drawn.cost + exit > price;
             let moves = |(node, drawn): &(NodeIndex, Drawn)| pays(drawn, exits[node.at()]);
-            if part.supply > 0 && (pays(&part.wait, end) || part.stays.iter().any(moves)) {
+            // All of them, since hardly ever one would: the processor need not guess.
+            let any_moves = || part.stays.iter().fold(false, |any, stay| any | moves(stay));
+            if part.supply > 0 && (pays(&part.wait, end) || any_moves()) {
                 let stays = part.stays.iter().any(|stay| moves(stay) && self.network.flow(stay.1.arc) > Some(0));
                 if stays || self.network.flow(part.wait.arc) > Some(0) {
                     part.come = Some(add(&mut self.network, part.vertex, shape.vertex, part.supply, 0));
@@ -570,6 +567,23 @@ impl Drawing {
         let flow = self.network.flow(drawn.arc).unwrap_or(0);
         u32::try_from(flow).expect("no arc carries more than the units of a class")
     }
+}
+
+/// The nodes on which a unit of a shape would cost less than its price. Hardly ever there is one: so many are looked at
+/// together, without a branch.
+fn cheaper(offers: &[i64], exits: &[i64], price: i64) -> Vec<NodeIndex> {
+    const TOGETHER: usize = 64;
+    // What is offered nowhere costs more than any difference of prices.
+    let is_cheap = |(offer, exit): (&i64, &i64)| *offer < price - exit;
+    let mut found = Vec::new();
+    for (chunk, (offers, exits)) in offers.chunks(TOGETHER).zip(exits.chunks(TOGETHER)).enumerate() {
+        if offers.iter().zip(exits).fold(false, |any, pair| any | is_cheap(pair)) {
+            let cheap = offers.iter().zip(exits).enumerate().filter(|(_, pair)| is_cheap(*pair));
+            let index = |at: usize| NodeIndex(u32::try_from(chunk * TOGETHER + at).expect("indices are small"));
+            found.extend(cheap.map(|(at, _)| index(at)));
+        }
+    }
+    found
 }
 
 /// What a unit pays for staying, less the move that it saves.
