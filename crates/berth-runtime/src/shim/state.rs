@@ -39,7 +39,7 @@ impl State {
             read => read?,
         };
         let state: Self = serde_json::from_slice(&bytes)?;
-        if state.version <= NEWEST {
+        if (1..=NEWEST).contains(&state.version) {
             Ok(Some(state))
         } else {
             Err(io::Error::new(io::ErrorKind::Unsupported, format!("version {} of {}", state.version, names::STATE)))

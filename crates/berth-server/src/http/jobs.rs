@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use berth_api::jobfile::{self, JobFileError, JobFileErrors};
 use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
-use berth_model::{Command, CommandRequest, Job, Refusal, limits};
+use berth_model::{Command, CommandRequest, IdempotencyKey, Job, Namespace, Refusal, limits};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -143,6 +143,16 @@ pub fn faults(errors: &JobFileErrors, remedy: &str) -> ApiError {
 pub async fn command_outcome(api: &Api, request: CommandRequest) -> Result<Json<wire::CommandOutcome>, ApiError> {
     let outcome = api.inputs.command(request).await?;
     Ok(Json(outcome.into()))
+}
+
+/// Hands in a command of an operator's about the whole cluster, which is in no namespace, and tells what came of it.
+pub async fn cluster_command(
+    api: &Api,
+    key: IdempotencyKey,
+    command: Command,
+) -> Result<Json<wire::CommandOutcome>, ApiError> {
+    let (principal, namespace) = (operator(), Namespace::default());
+    command_outcome(api, CommandRequest { principal, namespace, key, plan: None, command }).await
 }
 
 /// Shows a job.

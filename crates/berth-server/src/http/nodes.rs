@@ -7,18 +7,17 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use berth_api::wire::v1::{self as wire, ErrorKind, ToWire as _};
-use berth_model::{Command, CommandRequest, Millis, Namespace, Node, NodeId};
+use berth_model::{Command, Millis, Node, NodeId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
 
 use super::Api;
 use super::allocs::no_such_node;
-use super::auth::operator;
 use super::body::read;
 use super::error::{ApiError, shortened};
 use super::extract::{Params, Segments, idempotency_key, page, page_items};
-use super::jobs::command_outcome;
+use super::jobs::cluster_command;
 use crate::view::View;
 
 /// Which nodes are listed.
@@ -69,7 +68,7 @@ pub async fn drain(
     let request: wire::DrainRequest = asked(body, "DrainRequest").await?;
     let nodes = selected(&api.shared.view(), &request.nodes)?;
     let deadline = request.deadline_ms.map(|wire::Number(millis)| Millis(millis));
-    command(&api, &headers, Command::Drain { nodes, deadline }).await
+    cluster_command(&api, idempotency_key(&headers)?, Command::Drain { nodes, deadline }).await
 }
 
 /// Lets nodes take work again.
@@ -85,7 +84,7 @@ pub async fn enable(
 ) -> Result<Json<wire::CommandOutcome>, ApiError> {
     let request: wire::EnableRequest = asked(body, "EnableRequest").await?;
     let nodes = selected(&api.shared.view(), &request.nodes)?;
-    command(&api, &headers, Command::Enable(nodes)).await
+    cluster_command(&api, idempotency_key(&headers)?, Command::Enable(nodes)).await
 }
 
 /// Gives up what is kept on lost nodes, so that it is placed elsewhere. What is fenced there is replaced by itself.
@@ -101,7 +100,7 @@ pub async fn abandon(
 ) -> Result<Json<wire::CommandOutcome>, ApiError> {
     let request: wire::AbandonRequest = asked(body, "AbandonRequest").await?;
     let nodes = selected(&api.shared.view(), &request.nodes)?;
-    command(&api, &headers, Command::Abandon(nodes)).await
+    cluster_command(&api, idempotency_key(&headers)?, Command::Abandon(nodes)).await
 }
 
 async fn asked<T: DeserializeOwned>(body: Body, schema: &str) -> Result<T, ApiError> {
@@ -111,13 +110,6 @@ async fn asked<T: DeserializeOwned>(body: Body, schema: &str) -> Result<T, ApiEr
             .at("body")
             .remedy(format!("`{schema}` of GET /v1/openapi.json tells what it may hold"))
     })
-}
-
-/// Nodes are the whole cluster's: they are in no namespace.
-async fn command(api: &Api, headers: &HeaderMap, command: Command) -> Result<Json<wire::CommandOutcome>, ApiError> {
-    let key = idempotency_key(headers)?;
-    let (principal, namespace) = (operator(), Namespace::default());
-    command_outcome(api, CommandRequest { principal, namespace, key, plan: None, command }).await
 }
 
 /// The nodes that are meant: by id, by name, by an attribute, or by their rack.

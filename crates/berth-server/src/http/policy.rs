@@ -6,15 +6,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use berth_api::jobfile::policy as policyfile;
 use berth_api::wire::v1::{self as wire, ToWire as _};
-use berth_model::{Command, CommandRequest, Namespace, PolicyVersion};
+use berth_model::{Command, PolicyVersion};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::auth::operator;
 use super::error::ApiError;
 use super::extract::{Params, idempotency_key};
-use super::jobs::{File, command_outcome, faults, file};
+use super::jobs::{File, cluster_command, faults, file};
 
 /// Where somebody finds what a policy file may hold.
 pub const POLICY_FILES: &str = "`PolicyFile` of GET /v1/openapi.json tells what it may hold";
@@ -66,10 +65,5 @@ pub async fn set(
     };
     let spec = spec.map_err(|errors| faults(&errors, POLICY_FILES))?;
     let command = Command::SetPolicy { spec: Box::new(spec), after: params.check_version.map(PolicyVersion) };
-    // The policy is the whole cluster's: it is in no namespace.
-    command_outcome(
-        &api,
-        CommandRequest { principal: operator(), namespace: Namespace::default(), key, plan: None, command },
-    )
-    .await
+    cluster_command(&api, key, command).await
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
 use berth_api::wire::v1::{self as wire, ErrorKind};
-use berth_model::{Command, CommandRequest, JobState, Namespace, NodeState};
+use berth_model::{Command, JobState, Namespace, NodeState};
 use berth_record::NEWEST;
 use berth_store::Server;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use super::Api;
 use super::auth::operator;
 use super::error::ApiError;
 use super::extract::idempotency_key;
-use super::jobs::command_outcome;
+use super::jobs::cluster_command;
 
 /// Within this time has to be known which servers there are.
 const LOOK: Duration = Duration::from_secs(10);
@@ -81,10 +81,9 @@ fn server(server: &Server) -> wire::Server {
         (status = 503, body = wire::ErrorBody)))]
 pub async fn finalise(State(api): State<Api>, headers: HeaderMap) -> Result<Json<wire::CommandOutcome>, ApiError> {
     let key = idempotency_key(&headers)?;
-    let (principal, namespace) = (operator(), Namespace::default());
     let (format, is_repeated) = {
         let view = api.shared.view();
-        (view.format(), view.command_under(&principal, &namespace, &key).is_some())
+        (view.format(), view.command_under(&operator(), &Namespace::default(), &key).is_some())
     };
     if !is_repeated {
         if format >= NEWEST {
@@ -93,8 +92,7 @@ pub async fn finalise(State(api): State<Api>, headers: HeaderMap) -> Result<Json
         }
         refuse_if_some_are_older(&api).await?;
     }
-    let command = Command::Finalise(NEWEST);
-    command_outcome(&api, CommandRequest { principal, namespace, key, plan: None, command }).await
+    cluster_command(&api, key, Command::Finalise(NEWEST)).await
 }
 
 /// That this is safe does not depend on what is seen here: a server that is older, and was not seen, gives up.

@@ -69,6 +69,11 @@ impl Cluster {
         self.dir
     }
 
+    /// Waits until the server has given up by itself, and tells why.
+    pub async fn gives_up(self) -> ServerError {
+        tokio::time::timeout(SOON, self.server).await.unwrap().unwrap().unwrap_err()
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.ready.addr)
     }

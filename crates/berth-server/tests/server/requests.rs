@@ -57,6 +57,15 @@ fn cases() -> Vec<Case> {
         ),
         case(
             Method::POST,
+            "/v1/finalise",
+            |r| r,
+            400,
+            "an idempotency key is needed",
+            Some("header Idempotency-Key"),
+            Some(KEY_REMEDY),
+        ),
+        case(
+            Method::POST,
             "/v1/jobs",
             |r| r.body("{}"),
             400,

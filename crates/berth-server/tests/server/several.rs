@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use berth_api::client::{AgentStream, AllocFilter, Client, ClientError, Target, new_key};
 use berth_api::wire::v1::{CommandOutcome, ErrorKind, Status};
 use berth_model::{Format, testkit};
+use berth_record::{META_KEY, NEWEST};
 use berth_server::StoreKind;
 use berth_store::testkit::TestEtcd;
-use berth_store::{Etcd, Server};
+use berth_store::{Etcd, Operation, Server, Store as _, Transaction};
 use tokio::time::Instant;
 
 use crate::cluster::{Cluster, SOON, web};
@@ -176,6 +177,23 @@ async fn servers_are_told_of_while_they_are_there_and_nothing_new_is_finalised()
     let outcome = client.finalise(&new_key()).await.unwrap();
     assert_eq!(outcome, CommandOutcome::Finalised { format: before.format, changed: false });
     assert_eq!(client.status().await.unwrap().events, before.events);
+}
+
+#[tokio::test]
+async fn one_that_follows_gives_up_when_a_newer_release_has_finalised() {
+    let etcd = TestEtcd::start(1, &[]);
+    let mut servers = servers(&etcd, 2).await;
+    let follower = servers.remove(1 - leader(&servers).await);
+    let store = Etcd::open(etcd.options()).await.unwrap();
+    let (row, _) = store.get(META_KEY).await.unwrap();
+    let newer = Format(NEWEST.0 + 1);
+    let value = String::from_utf8(row.unwrap().value).unwrap();
+    let value = value.replacen(&format!("\"v\":{NEWEST}"), &format!("\"v\":{newer}"), 1);
+    let operations = vec![Operation::Put(META_KEY.to_vec(), value.into_bytes())];
+    store.commit(Transaction { guards: Vec::new(), operations }).await.unwrap();
+    let told = follower.gives_up().await;
+    let why = std::error::Error::source(&told).unwrap().to_string();
+    assert!(why.contains(&format!("has version {newer}")) && why.contains("run the newer program"), "{told}: {why}");
 }
 
 /// Waits until it is so.
