@@ -198,13 +198,19 @@ impl World {
             })
         };
         let replaced = victim.replaces.and_then(|id| told(id).or_else(|| self.store.allocs.get(&id)));
-        let again = replaced.is_some_and(|old| {
+        let has_gone = |old: &Alloc| {
             matches!(
                 old.state,
                 AllocState::Ended { outcome: Outcome::Preempted { .. }, .. }
                     | AllocState::Stopping { cause: Cause::Preemption { .. }, .. }
             )
-        });
+        };
+        // A replacement that goes together with the one that it was to replace, for the same, goes once.
+        let together = |old: &Alloc| {
+            let for_the_same = matches!(&old.state, AllocState::Stopping { cause: Cause::Preemption { by: other, .. }, .. } if other == by);
+            for_the_same && self.store.allocs.get(&old.id).is_some_and(|stored| !has_gone(stored))
+        };
+        let again = replaced.is_some_and(|old| has_gone(old) && !together(old));
         let proven = ready.is_some_and(|ready| now.0 >= ready.0 + PROVEN_MS);
         let what = format!("{} has to go for {by} of {job} ({preemptor:?}), proven: {proven}", victim.id);
         self.holds(Invariant::PreemptsDownwards, downwards && (!again || proven), format_args!("{what}"));

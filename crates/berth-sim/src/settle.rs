@@ -194,14 +194,15 @@ impl World {
         let free = node.fingerprint.resources - used;
         let bound = alloc.bound_to.is_none_or(|bound| bound == node.id);
         let taken = |port| self.facts.ports.contains_key(&(node.id, port));
-        let fixed_free = group.ports().filter_map(|port| port.fixed).all(|port| !taken(port));
-        let devices = group.tasks.iter().flat_map(|task| &task.devices).all(|wish| self.has_devices(node, wish));
+        let fixed_free = || group.ports().filter_map(|port| port.fixed).all(|port| !taken(port));
+        let devices = || group.tasks.iter().flat_map(|task| &task.devices).all(|wish| self.has_devices(node, wish));
+        // In order of what they take: this is asked of every node while anything waits.
         bound
-            && admits(job, group, node)
-            && self.has_company(job, group, node)
-            && fixed_free
-            && devices
             && group.resources().fits_in(&free)
+            && admits(job, group, node)
+            && fixed_free()
+            && devices()
+            && self.has_company(job, group, node)
     }
 
     /// Whether a group's rules let one more of it onto a node.
