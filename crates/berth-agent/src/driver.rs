@@ -12,6 +12,7 @@ use crate::clock;
 use crate::ledger::{Entries, Ledger};
 use crate::link::chain;
 use crate::meter::Meter;
+use crate::probe::Prober;
 use crate::work::Workers;
 
 /// Events taken in one turn, at most: their writes to the ledger share one sync.
@@ -46,6 +47,8 @@ pub struct Driver {
     pub ledger: Ledger,
     /// Does the work, an allocation each.
     pub workers: Workers,
+    /// Asks what checks ask.
+    pub prober: Prober,
     /// Measures the disk.
     pub meter: Meter,
     /// From the link.
@@ -141,6 +144,7 @@ impl Driver {
                     self.report_again(serial, &conditions);
                 }
                 Effect::WakeAt(at) => self.wake = Some(at),
+                Effect::Ask(question) => self.prober.ask(*question),
                 Effect::Prepare(_)
                 | Effect::Start { .. }
                 | Effect::Lease { .. }
@@ -186,6 +190,7 @@ fn entries(effects: &[Effect]) -> Entries {
             Effect::Prepare(_)
             | Effect::Start { .. }
             | Effect::Lease { .. }
+            | Effect::Ask(_)
             | Effect::Signal { .. }
             | Effect::EndOrphans(_)
             | Effect::Remove(_)

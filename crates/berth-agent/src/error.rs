@@ -45,6 +45,9 @@ pub enum AgentError {
     /// The key or the certificate of this agent.
     #[error("cannot use the agent's own certificate")]
     Credentials(#[source] berth_secrets::CredentialsError),
+    /// What asks the checks of tasks cannot be set up.
+    #[error("cannot set up what asks the checks of tasks")]
+    Prober(#[source] reqwest::Error),
     /// TLS cannot be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] berth_secrets::TlsError),

@@ -13,6 +13,7 @@ mod key;
 mod ledger;
 mod link;
 mod meter;
+mod probe;
 mod tunnel;
 mod work;
 
@@ -36,6 +37,7 @@ use crate::driver::Driver;
 use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::meter::Meter;
+use crate::probe::Prober;
 use crate::work::Workers;
 
 /// Events from workers and shims that wait for the loop.
@@ -63,6 +65,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
     tokio::spawn(forward(shims, events.clone()));
     let (link_events, from_link) = mpsc::channel(LINK_EVENTS);
     let meter = Meter::new(&config, runtime.clone(), events.clone());
+    let prober = Prober::new(&config, runtime.clone(), events.clone())?;
     let (leader, epoch) = (None, remembered.epoch);
     let link = Link { config, agent, target, leader, runtime: runtime.clone(), events: link_events, epoch };
     let linking = tokio::spawn(link.run());
@@ -76,6 +79,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         core,
         ledger,
         workers,
+        prober,
         meter,
         link,
         events,

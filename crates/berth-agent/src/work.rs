@@ -59,7 +59,8 @@ fn subject(effect: &Effect) -> Option<AllocId> {
         | Effect::EndOrphans(alloc)
         | Effect::Remove(alloc)
         | Effect::Purge(alloc) => Some(*alloc),
-        Effect::RememberEpoch(_)
+        Effect::Ask(_)
+        | Effect::RememberEpoch(_)
         | Effect::Remember(_)
         | Effect::Forget(_)
         | Effect::Report(_)
@@ -149,6 +150,7 @@ impl Worker {
             }
             Effect::Purge(_) => self.insist("purge", || self.runtime.purge(alloc)).await,
             Effect::Prepare(_)
+            | Effect::Ask(_)
             | Effect::RememberEpoch(_)
             | Effect::Remember(_)
             | Effect::Forget(_)
@@ -223,6 +225,7 @@ mod tests {
             pids_limit: 10,
             ports: Vec::new(),
             devices: Vec::new(),
+            checks: Vec::new(),
             kill: KillPolicy { signal: Some(15), timeout: Millis(1000) },
             meta: BTreeMap::new(),
         };

@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use berth_api::jobfile::{from_json, parse, to_json};
 use berth_model::{
-    AtMost, Bytes, Constraint, ContainerSpec, CpuMillis, DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec,
-    JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, NetworkMode, OnPartition, Operator, Ordering, Peer, Port,
-    PortSpec, Preemptible, Preference, Priority, Relation, Resources, RestartPolicy, Rules, Sense, Spread, Strength,
-    TaskSpec, Thousandths, UpdatePolicy, Weight,
+    AtMost, Bytes, CheckKind, CheckSpec, Constraint, ContainerSpec, CpuMillis, DeviceAmount, DeviceSpec, Domain,
+    Driver, Gang, GroupSpec, HttpProbe, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, NetworkMode, OnPartition,
+    Operator, Ordering, Peer, Port, PortName, PortSpec, Preemptible, Preference, Priority, Probe, Relation, Resources,
+    RestartPolicy, Rules, Scheme, Sense, Spread, Strength, TaskSpec, Thousandths, UpdatePolicy, Weight,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option::of;
@@ -102,6 +102,7 @@ fn task() -> impl Strategy<Value = TaskSpec> {
             pids_limit,
             ports: vec![],
             devices: vec![],
+            checks: vec![],
             kill,
             meta,
         }
@@ -123,15 +124,66 @@ fn device() -> impl Strategy<Value = DeviceSpec> {
 fn tasks() -> impl Strategy<Value = Vec<TaskSpec>> {
     let numbers = btree_set(1..=u16::MAX, 0..4);
     let devices = vec(device(), 0..4);
+    let checks = vec(check(), 0..6);
     let dealt = (vec(task(), 1..4), btree_set(NAME, 3), btree_set(NAME, 0..4), numbers).prop_map(deal);
-    (dealt, devices).prop_map(|(mut tasks, devices)| {
+    (dealt, devices, checks).prop_map(|(mut tasks, devices, checks)| {
         let count = tasks.len();
         let mut known = BTreeSet::new();
         for (at, device) in devices.into_iter().enumerate().filter(|(_, device)| known.insert(device.name.clone())) {
             tasks[at % count].devices.push(device);
         }
+        deal_checks(&mut tasks, checks);
         tasks
     })
+}
+
+/// Without a port that the group has: [`deal_checks`] gives it one.
+fn check() -> impl Strategy<Value = CheckSpec> {
+    let port: PortName = "x".parse().expect("a letter is a name");
+    let headers = btree_map("[a-z][a-z-]{0,6}", "[ -~]{0,6}", 0..3);
+    let server_name = of("[a-z]{1,5}(\\.[a-z]{2,3})?");
+    let scheme = prop_oneof![Just(Scheme::Http), server_name.prop_map(|server_name| Scheme::Https { server_name })];
+    let http = (Just(port.clone()), "/[!-\"$-~]{0,8}", scheme, headers)
+        .prop_map(|(port, path, scheme, headers)| Probe::Http(HttpProbe { port, path, scheme, headers }));
+    let exec = ("[ -~]{1,8}", vec(text(), 0..3)).prop_map(|(program, rest)| [vec![program], rest].concat());
+    let probe = prop_oneof![
+        http,
+        Just(Probe::Tcp { port }),
+        exec.prop_map(|command| Probe::Exec { command }),
+        "/[a-z/]{0,9}".prop_map(|path| Probe::File { path }),
+    ];
+    let kind = select(vec![CheckKind::Startup, CheckKind::Readiness, CheckKind::Liveness]);
+    let times =
+        (100..=3_600_000u64, 100..=3_600_000u64).prop_map(|(interval, timeout)| (Millis(interval), Millis(timeout)));
+    (name(), kind, probe, times, 1..=10_000u32, 1..=10_000u32).prop_map(
+        |(name, kind, probe, (interval, timeout), successes, failures)| CheckSpec {
+            name,
+            kind,
+            probe,
+            interval,
+            timeout,
+            successes,
+            failures,
+        },
+    )
+}
+
+/// Deals out checks whose names are unique in their tasks; those that ask a port ask one of the group.
+fn deal_checks(tasks: &mut [TaskSpec], checks: Vec<CheckSpec>) {
+    let ports: Vec<PortName> = tasks.iter().flat_map(|task| task.ports.iter().map(|port| port.name.clone())).collect();
+    let count = tasks.len();
+    for (at, mut check) in checks.into_iter().enumerate() {
+        let given = ports.get(at % ports.len().max(1)).cloned();
+        match (&mut check.probe, given) {
+            (Probe::Http(HttpProbe { port, .. }) | Probe::Tcp { port }, Some(given)) => *port = given,
+            (Probe::Http(_) | Probe::Tcp { .. }, None) => continue,
+            (Probe::Exec { .. } | Probe::File { .. }, _) => {}
+        }
+        let task = &mut tasks[at % count];
+        if task.checks.iter().all(|known| known.name != check.name) {
+            task.checks.push(check);
+        }
+    }
 }
 
 fn deal(given: (Vec<TaskSpec>, BTreeSet<String>, BTreeSet<String>, BTreeSet<u16>)) -> Vec<TaskSpec> {

@@ -62,7 +62,7 @@ fn running(id: u64, spec: &Spec, index: u64) -> Alloc {
     };
     let tasks = spec.0.groups[0].tasks.iter().map(|task| {
         let state = TaskState::Running { pid: 7, started: Timestamp(1) };
-        (task.name.clone(), TaskStatus { state, restarts: 0, last_exit: None })
+        (task.name.clone(), TaskStatus { state, restarts: 0, last_exit: None, checks: BTreeMap::new() })
     });
     Alloc {
         id: AllocId::new(LIFE, id),

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, EventId, Happening, JobId, LedgerEntry, NodeId, Outcome, Placement, TaskName,
-    TaskStatus, Timestamp, WaitReason,
+    Alloc, AllocId, AllocState, Cause, EventId, GroupSpec, Happening, JobId, LedgerEntry, Millis, NodeId, Outcome,
+    Placement, TaskName, TaskStatus, Timestamp, WaitReason,
 };
 
 use crate::core::Core;
@@ -111,10 +111,10 @@ impl Core {
         if first {
             self.state.note(self.now, Key::Alloc(id), cause.clone(), what);
         }
-        if min_ready.0 == 0 {
-            self.ready(id, cause.clone());
-        } else {
-            self.timers.set(self.now + min_ready, Due::MinReady(id));
+        match min_ready {
+            None => self.heed_checks(id, cause),
+            Some(Millis(0)) => self.ready(id, cause.clone()),
+            Some(min_ready) => self.timers.set(self.now + min_ready, Due::MinReady(id)),
         }
     }
 
@@ -163,9 +163,16 @@ impl Core {
         self.state.allocs.get(&id).expect("an allocation that an index names exists")
     }
 
-    pub(crate) fn min_ready(&self, alloc: &Alloc) -> berth_model::Millis {
-        let group = self.state.spec(&alloc.job, alloc.version).and_then(|spec| spec.group(&alloc.group));
-        group.map(|group| group.update.min_ready).unwrap_or_default()
+    /// For how long an allocation has to run before it is ready; none where its checks tell.
+    pub(crate) fn min_ready(&self, alloc: &Alloc) -> Option<Millis> {
+        let group = self.group_of(alloc);
+        let is_gated = group.is_some_and(GroupSpec::is_gated);
+        (!is_gated).then(|| group.map(|group| group.update.min_ready).unwrap_or_default())
+    }
+
+    /// The group, in the version that the allocation runs.
+    pub(crate) fn group_of(&self, alloc: &Alloc) -> Option<&GroupSpec> {
+        self.state.spec(&alloc.job, alloc.version).and_then(|spec| spec.group(&alloc.group))
     }
 
     /// The allocations that hold a place on the node.

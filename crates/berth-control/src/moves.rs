@@ -131,7 +131,7 @@ impl Core {
         let alloc = self.alloc(new);
         if self.state.is_taking_over(alloc) {
             let begun = alloc.created.min(self.now);
-            self.timers.set(begun + self.min_ready(alloc) + PATIENCE, Due::Move(new));
+            self.timers.set(begun + self.min_ready(alloc).unwrap_or_default() + PATIENCE, Due::Move(new));
         }
     }
 

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::control::{Effect, SessionId};
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, Ended, Failure, FailureKind, Happening, NodeId, NodeReport, ObservedAlloc,
-    Outcome, Phase, TaskName, TaskState, TaskStatus, Timer, Timestamp,
+    Alloc, AllocId, AllocState, Cause, CheckName, CheckState, Ended, Failure, FailureKind, Happening, NodeId,
+    NodeReport, ObservedAlloc, Outcome, Phase, TaskName, TaskState, TaskStatus, Timer, Timestamp,
 };
 
 use crate::core::Core;
@@ -82,7 +82,11 @@ impl Core {
                     self.update_tasks(observed, cause);
                     self.unready(observed.id);
                 }
-                Phase::Running | Phase::Stopping => self.update_tasks(observed, cause),
+                Phase::Running => {
+                    self.update_tasks(observed, cause);
+                    self.heed_checks(observed.id, cause);
+                }
+                Phase::Stopping => self.update_tasks(observed, cause),
             },
             AllocState::Stopping { .. } => match &observed.phase {
                 Phase::Ended(ended) => self.ended(node, observed, ended, cause),
@@ -104,7 +108,19 @@ impl Core {
         })
     }
 
-    /// Not every task runs any more: being ready begins anew.
+    /// An allocation whose checks tell when it is ready is so while they pass.
+    pub(crate) fn heed_checks(&mut self, id: AllocId, cause: &Cause) {
+        let alloc = self.alloc(id);
+        let AllocState::Running { ready, .. } = &alloc.state else { return };
+        let Some(group) = self.group_of(alloc).filter(|group| group.is_gated()) else { return };
+        match (group.passes(&alloc.tasks), ready) {
+            (true, None) => self.ready(id, cause.clone()),
+            (false, Some(_)) => self.unready(id),
+            (true, Some(_)) | (false, None) => {}
+        }
+    }
+
+    /// Not every task runs any more, or not every check passes: being ready begins anew.
     fn unready(&mut self, id: AllocId) {
         let mut alloc = self.alloc(id).clone();
         if let AllocState::Running { ready, .. } = &mut alloc.state
@@ -122,11 +138,16 @@ impl Core {
         }
         let mut alloc = alloc.clone();
         let restarting = restarting(&alloc.tasks, &observed.tasks);
+        let failing = failing(&alloc.tasks, &observed.tasks);
         alloc.tasks = observed.tasks.clone();
         let job = alloc.job.clone();
         self.state.put_alloc(alloc);
         for (task, exit) in restarting {
             let what = Happening::TaskRestarting { alloc: observed.id, job: job.clone(), task, exit };
+            self.state.note(self.now, Key::Alloc(observed.id), cause.clone(), what);
+        }
+        for (task, check, output) in failing {
+            let what = Happening::CheckFailing { alloc: observed.id, job: job.clone(), task, check, output };
             self.state.note(self.now, Key::Alloc(observed.id), cause.clone(), what);
         }
     }
@@ -229,7 +250,8 @@ impl Core {
         let Some(alloc) = self.state.allocs.get(&id) else { return };
         let AllocState::Running { since, ready: None, .. } = alloc.state else { return };
         let idle = |task: &TaskStatus| matches!(task.state, TaskState::Pending | TaskState::BackOff { .. });
-        if since + self.min_ready(alloc) > self.now || alloc.tasks.values().any(idle) {
+        let Some(min_ready) = self.min_ready(alloc) else { return };
+        if since + min_ready > self.now || alloc.tasks.values().any(idle) {
             return;
         }
         let cause = self.timer(Timer::MinReady, due);
@@ -261,6 +283,20 @@ fn restarting(
         (!over && known != Some(exit)).then(|| (name.clone(), exit.clone()))
     });
     news.collect()
+}
+
+/// The checks that began to fail, with what was wrong.
+fn failing(
+    then: &BTreeMap<TaskName, TaskStatus>,
+    now: &BTreeMap<TaskName, TaskStatus>,
+) -> Vec<(TaskName, CheckName, String)> {
+    let checks = now.iter().flat_map(|(task, status)| status.checks.iter().map(move |check| (task, check)));
+    let begins = |task: &TaskName, check: &CheckName| {
+        let known = then.get(task).and_then(|then| then.checks.get(check));
+        known.is_none_or(|known| known.state != CheckState::Failing)
+    };
+    let news = checks.filter(|(task, (name, check))| check.state == CheckState::Failing && begins(task, name));
+    news.map(|(task, (name, check))| (task.clone(), name.clone(), check.output.clone())).collect()
 }
 
 /// How one ends that was told to stop.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Alloc, AllocState, AtMost, CommandOutcome, Constraint, Device, Domain, Driver, ExitKind, Filter, Filtered,
-    GroupSpec, Happening, JobSpec, LedgerEntry, Mutation, Node, Operator, Outcome, Placement, Rules, Spread, TaskSpec,
-    TaskStatus, Trust, WaitReason,
+    Alloc, AllocState, AtMost, CheckSpec, CommandOutcome, Constraint, Device, Domain, Driver, ExitKind, Filter,
+    Filtered, GroupSpec, Happening, JobSpec, LedgerEntry, Mutation, Node, Operator, Outcome, Placement, Probe, Rules,
+    Spread, TaskSpec, TaskStatus, Trust, WaitReason,
 };
 
 /// What the names and numbers of a small object take.
@@ -76,6 +76,18 @@ pub(crate) fn of_group(group: &GroupSpec) -> usize {
         + group.tasks.iter().map(of_task).sum::<usize>()
 }
 
+fn of_check(check: &CheckSpec) -> usize {
+    2 * ITEM
+        + match &check.probe {
+            Probe::Http(probe) => {
+                probe.path.len() + of_texts(probe.headers.iter().flat_map(|(name, value)| [name, value]))
+            }
+            Probe::Exec { command } => of_texts(command.iter()),
+            Probe::File { path } => path.len(),
+            Probe::Tcp { .. } => 0,
+        }
+}
+
 fn of_task(task: &TaskSpec) -> usize {
     let driver = match &task.driver {
         Driver::Container(spec) => {
@@ -89,6 +101,7 @@ fn of_task(task: &TaskSpec) -> usize {
     SMALL
         + driver
         + of_texts(task.command.iter())
+        + task.checks.iter().map(of_check).sum::<usize>()
         + of_texts(task.env.iter().chain(task.meta.iter()).flat_map(|(k, v)| [k, v]))
         + of_texts(task.working_dir.iter().chain(task.user.iter()))
         + task.ports.len() * ITEM
@@ -140,7 +153,8 @@ fn of_alloc(alloc: &Alloc) -> usize {
 }
 
 fn of_status(status: &TaskStatus) -> usize {
-    2 * ITEM + status.last_exit.as_ref().map_or(0, |exit| of_exit(&exit.how))
+    let checks = status.checks.values().map(|check| ITEM + check.output.len());
+    2 * ITEM + status.last_exit.as_ref().map_or(0, |exit| of_exit(&exit.how)) + checks.sum::<usize>()
 }
 
 fn of_exit(how: &ExitKind) -> usize {
@@ -196,6 +210,7 @@ fn of_entry(entry: &LedgerEntry) -> usize {
     match &entry.what {
         Happening::AllocEnded { outcome, .. } => of_outcome(outcome),
         Happening::TaskRestarting { exit, .. } => of_exit(&exit.how),
+        Happening::CheckFailing { output, .. } => output.len(),
         Happening::JobVersion { .. }
         | Happening::JobStopping(_)
         | Happening::JobEnded { .. }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    AllocId, Cause, Failure, GroupName, JobId, JobVersion, NodeId, Placement, TaskName, Timestamp, WaitReason,
+    AllocId, Cause, CheckName, CheckStatus, Failure, GroupName, JobId, JobVersion, NodeId, Placement, TaskName,
+    Timestamp, WaitReason,
 };
 
 /// One instance of a group of a job version.
@@ -147,6 +148,8 @@ pub struct TaskStatus {
     pub restarts: u32,
     /// How its last run ended, when it has had one.
     pub last_exit: Option<Exit>,
+    /// Its checks, as its newest run has answered them.
+    pub checks: BTreeMap<CheckName, CheckStatus>,
 }
 
 /// Where a task stands.

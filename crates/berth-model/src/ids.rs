@@ -191,6 +191,10 @@ name!(
     PortName, "a port name"
 );
 name!(
+    /// The name of a check within its task.
+    CheckName, "a check's name"
+);
+name!(
     /// The name that an operator gave to a node.
     NodeName, "a node name"
 );

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use crate::{
-    AGENT_PROTOCOL_ATTRIBUTE, Bytes, CpuMillis, DeviceSpec, GroupName, JobId, JobVersion, Millis, Port, PortName,
-    Resources, Rules, TaskName, Timestamp,
+    AGENT_PROTOCOL_ATTRIBUTE, Bytes, CheckSpec, CheckState, CpuMillis, DeviceSpec, GroupName, JobId, JobVersion,
+    Millis, Port, PortName, Resources, Rules, TaskName, TaskState, TaskStatus, Timestamp,
 };
 
 /// What running the job means.
@@ -118,7 +118,25 @@ impl GroupSpec {
 
     /// The version of the agents' stream that has all that the group asks of an agent; none: every one has.
     pub fn agent_protocol(&self) -> Option<u32> {
-        self.lease().map(|_| 2)
+        let asks = self.lease().is_some() || self.tasks.iter().any(|task| !task.checks.is_empty());
+        asks.then_some(2)
+    }
+
+    /// Whether its checks tell when an allocation is ready.
+    pub fn is_gated(&self) -> bool {
+        self.tasks.iter().any(|task| task.checks.iter().any(|check| check.kind.gates()))
+    }
+
+    /// Whether an allocation of which this is known passes all the checks that tell when it is ready. A task that is done is
+    /// asked nothing any more.
+    pub fn passes(&self, tasks: &BTreeMap<TaskName, TaskStatus>) -> bool {
+        self.tasks.iter().all(|task| {
+            let Some(status) = tasks.get(&task.name) else { return false };
+            let passes = |check: &CheckSpec| {
+                status.checks.get(&check.name).is_some_and(|status| status.state == CheckState::Passing)
+            };
+            status.state == TaskState::Done || task.checks.iter().filter(|check| check.kind.gates()).all(passes)
+        })
     }
 
     /// What one allocation needs, ports and devices apart.
@@ -154,7 +172,7 @@ pub struct PortSpec {
 }
 
 /// One process tree.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskSpec {
     /// Unique within the group.
     pub name: TaskName,
@@ -176,10 +194,25 @@ pub struct TaskSpec {
     pub ports: Vec<PortSpec>,
     /// Devices that this task uses; no other task of the group sees them.
     pub devices: Vec<DeviceSpec>,
+    /// What it is asked while it runs.
+    pub checks: Vec<CheckSpec>,
     /// How the task is asked to end.
     pub kill: KillPolicy,
     /// Free text.
     pub meta: BTreeMap<String, String>,
+}
+
+/// The same for what has no checks as before there were any, as with groups and partitions.
+impl Hash for TaskSpec {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let TaskSpec { name, driver, command, env, working_dir, user, resources, pids_limit, .. } = self;
+        let TaskSpec { ports, devices, checks, kill, meta, .. } = self;
+        (name, driver, command, env, working_dir, user, resources, pids_limit).hash(state);
+        (ports, devices, kill, meta).hash(state);
+        if !checks.is_empty() {
+            checks.hash(state);
+        }
+    }
 }
 
 /// What runs a task.
@@ -233,7 +266,7 @@ pub struct RestartPolicy {
 pub struct UpdatePolicy {
     /// How many allocations may be in the course of being replaced at once; at least 1.
     pub max_parallel: u32,
-    /// An allocation is ready when all its tasks have run for this long without a restart.
+    /// Where no check tells: an allocation is ready when all its tasks have run for this long without a restart.
     pub min_ready: Millis,
 }
 
@@ -371,6 +404,16 @@ pub mod limits {
     pub const PORTS: usize = 64;
     /// Wishes for devices of a group.
     pub const DEVICES: usize = 16;
+    /// Checks of a task.
+    pub const CHECKS: usize = 8;
+    /// The least and the most from one question of a check to the next, and for an answer.
+    pub const CHECK_TIME: (Millis, Millis) = (Millis(100), Millis(3600 * 1000));
+    /// Answers or failures in a row that a check may ask for.
+    pub const CHECK_IN_A_ROW: u32 = 10_000;
+    /// Headers of a check.
+    pub const CHECK_HEADERS: usize = 32;
+    /// Characters that are kept of what a check was answered.
+    pub const CHECK_OUTPUT: usize = 200;
     /// Devices of a node, and so of a wish.
     pub const NODE_DEVICES: usize = 256;
     /// Device files of a device.

@@ -1,8 +1,8 @@
 //! The ledger: what happened, in order, each entry with its cause.
 
 use crate::{
-    AllocId, Cause, EventId, Exit, Format, JobId, JobOutcome, JobVersion, NodeId, NodeName, Outcome, PolicyName,
-    PolicyVersion, TaskName, Timestamp, TrustHappening,
+    AllocId, Cause, CheckName, EventId, Exit, Format, JobId, JobOutcome, JobVersion, NodeId, NodeName, Outcome,
+    PolicyName, PolicyVersion, TaskName, Timestamp, TrustHappening,
 };
 
 /// One thing that happened.
@@ -142,6 +142,19 @@ pub enum Happening {
         /// How it ended.
         exit: Exit,
     },
+    /// A check of a task began to fail.
+    CheckFailing {
+        /// Of which allocation.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// Of which task.
+        task: TaskName,
+        /// Which check.
+        check: CheckName,
+        /// What was wrong.
+        output: String,
+    },
     /// An allocation was told to stop.
     AllocStopping {
         /// Which.
@@ -181,6 +194,7 @@ impl Happening {
             | Happening::AllocRunning { alloc, .. }
             | Happening::AllocReady { alloc, .. }
             | Happening::TaskRestarting { alloc, .. }
+            | Happening::CheckFailing { alloc, .. }
             | Happening::AllocStopping { alloc, .. }
             | Happening::AllocEnded { alloc, .. } => Some(*alloc),
             Happening::JobVersion { .. }
@@ -209,6 +223,7 @@ impl Happening {
             | Happening::AllocRunning { job, .. }
             | Happening::AllocReady { job, .. }
             | Happening::TaskRestarting { job, .. }
+            | Happening::CheckFailing { job, .. }
             | Happening::AllocStopping { job, .. }
             | Happening::AllocEnded { job, .. }
             | Happening::JobVersion { job, .. }

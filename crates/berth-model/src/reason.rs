@@ -242,6 +242,8 @@ pub enum FailureKind {
     OutOfMemory,
     /// The task used more disk than it asked for.
     DiskExceeded,
+    /// The task failed a check that restarts it.
+    Unhealthy,
     /// The shim was killed; what it kept has been ended.
     ShimLost,
     /// The runtime (namespaces, cgroups, mounts) refused.

@@ -7,10 +7,10 @@ pub mod store_cases;
 use std::collections::BTreeMap;
 
 use crate::{
-    AgentKey, AtMost, Bytes, Constraint, CpuMillis, Device, DeviceAmount, DeviceSpec, Domain, Driver, Fingerprint,
-    Gang, GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, OnPartition,
-    Operator, Peer, Port, PortSpec, Preemptible, Priority, Relation, Resources, RestartPolicy, Rules, Sense, Strength,
-    TaskSpec, Thousandths, UpdatePolicy,
+    AgentKey, AtMost, Bytes, CheckKind, CheckSpec, Constraint, CpuMillis, Device, DeviceAmount, DeviceSpec, Domain,
+    Driver, Fingerprint, Gang, GroupSpec, Hello, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace,
+    NetworkMode, OnPartition, Operator, Peer, Port, PortSpec, Preemptible, Priority, Probe, Relation, Resources,
+    RestartPolicy, Rules, Sense, Strength, TaskSpec, Thousandths, UpdatePolicy,
 };
 
 /// A name of any kind; for tests, which use good ones.
@@ -117,6 +117,7 @@ fn spec(job: &str, kind: JobKind) -> Spec {
         pids_limit: 100,
         ports: Vec::new(),
         devices: Vec::new(),
+        checks: Vec::new(),
         kill: KillPolicy { signal: None, timeout: Millis(5_000) },
         meta: BTreeMap::new(),
     };
@@ -248,6 +249,20 @@ impl Spec {
         let operator = Operator::Is(model.to_owned());
         let wish = self.task().devices.last_mut().expect("a wish comes before its constraint");
         wish.constraints.push(Constraint { attribute: "model".to_owned(), operator });
+        self
+    }
+    /// With a check of this kind.
+    pub fn check(mut self, kind: CheckKind) -> Self {
+        let check = CheckSpec {
+            name: name(&kind.to_string()),
+            kind,
+            probe: Probe::File { path: "/run/well".to_owned() },
+            interval: Millis(2_000),
+            timeout: Millis(1_000),
+            successes: 1,
+            failures: 3,
+        };
+        self.task().checks.push(check);
         self
     }
     /// So many replacements at once.

@@ -6,13 +6,14 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    AllocId, BootTime, Bytes, DesiredAlloc, Ended, Exit, ExitKind, Failure, FailureKind, Found, FoundShim, Goal, Kill,
-    Millis, NotReady, ObservedAlloc, Phase, Progress, Remembered, Retry, ShimTask, ShimTaskState, TaskName, TaskSpec,
-    Timestamp,
+    AllocId, BootTime, Bytes, CheckName, CheckSpec, DesiredAlloc, Ended, Exit, ExitKind, Failure, FailureKind, Found,
+    FoundShim, Goal, Kill, Millis, NotReady, ObservedAlloc, Phase, Progress, Remembered, Retry, ShimTask,
+    ShimTaskState, TaskName, TaskSpec, Timestamp,
 };
 
+use crate::health::Turn;
 use crate::task::{Killing, Run, Task, Verdict, back_off, disk_exceeded, preparation_failure};
-use crate::{Effect, RunningTask};
+use crate::{Effect, Question, RunningTask};
 
 /// Tries to make an allocation ready before it counts as failed.
 pub(crate) const PREPARE_TRIES: u32 = 4;
@@ -101,8 +102,8 @@ pub(crate) struct Work {
 
 impl Work {
     /// An allocation that the server lists for the first time.
-    pub(crate) fn new(desired: DesiredAlloc) -> Work {
-        let mut tasks: Vec<Task> = desired.group.tasks.iter().map(|t| Task::new(t.name.clone())).collect();
+    pub(crate) fn new(desired: DesiredAlloc, now: Timestamp) -> Work {
+        let mut tasks: Vec<Task> = desired.group.tasks.iter().map(|spec| Task::new(spec, now)).collect();
         let (keeper, ending) = match desired.goal {
             Goal::Run => (Keeper::None, None),
             // It was placed and called off before this agent heard of it: nothing to undo.
@@ -121,8 +122,8 @@ impl Work {
         let Remembered { desired, mut tasks, ended } = found.remembered;
         let latest = now + desired.group.restart.max_delay.max(desired.group.restart.delay);
         let restore = |spec: &TaskSpec| match tasks.remove(&spec.name) {
-            Some(remembered) => Task::restore(spec.name.clone(), remembered, latest),
-            None => Task::new(spec.name.clone()),
+            Some(remembered) => Task::restore(spec, remembered, now, latest),
+            None => Task::new(spec, now),
         };
         let tasks = desired.group.tasks.iter().map(restore).collect();
         let stop = (desired.goal == Goal::Stop).then_some(Ended::Stopped);
@@ -361,6 +362,41 @@ impl Work {
         }
     }
 
+    /// A question of a check was answered. A run that fails one that restarts it is ended by its kill policy, and has failed.
+    pub(crate) fn answered(
+        &mut self,
+        now: Timestamp,
+        name: &TaskName,
+        run: u32,
+        check: &CheckName,
+        answer: Result<String, String>,
+    ) {
+        if self.ending.is_some() {
+            return;
+        }
+        let asked = |task: &&mut Task| task.name == *name && task.run == run && task.pid().is_some();
+        let Some(task) = self.tasks.iter_mut().find(asked) else { return };
+        match task.health.answered(check, answer, now) {
+            Turn::None => return,
+            Turn::Turned => {}
+            Turn::Fatal(failure) => task.condemned = Some(failure),
+        }
+        (self.unsaved, self.news) = (true, true);
+    }
+
+    /// Asks what is due of the tasks that run.
+    fn ask(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        let DesiredAlloc { id, ports, .. } = &self.desired;
+        for task in &mut self.tasks {
+            let Some(pid) = task.pid() else { continue };
+            for CheckSpec { name: check, probe, timeout, .. } in task.health.ask(now) {
+                let port = probe.port().and_then(|port| ports.get(port)).copied();
+                let (task, run) = (task.name.clone(), task.run);
+                out.push(Effect::Ask(Box::new(Question { alloc: *id, task, run, pid, check, probe, port, timeout })));
+            }
+        }
+    }
+
     /// The shim died; what it kept has to be ended before anything else.
     pub(crate) fn shim_lost(&mut self, out: &mut Vec<Effect>) {
         if self.keeper == Keeper::Shim {
@@ -409,6 +445,11 @@ impl Work {
                     task.not_begun(now, *run);
                 }
             }
+            Effect::Ask(question) => {
+                if let Some(task) = self.tasks.iter_mut().find(|t| t.name == question.task && t.run == question.run) {
+                    task.health.not_asked(&question.check, now);
+                }
+            }
             Effect::Lease { .. }
             | Effect::Signal { .. }
             | Effect::EndOrphans(_)
@@ -434,6 +475,9 @@ impl Work {
             (None, Memory::Works) => {
                 self.kill_condemned(now, &mut asked);
                 self.advance_to_run(now, around.room, &mut asked);
+                if self.keeper == Keeper::Shim {
+                    self.ask(now, &mut asked);
+                }
             }
             (None, Memory::Fails) => self.kill_condemned(now, &mut asked),
         }
@@ -452,8 +496,9 @@ impl Work {
             // for a lease, also to run again.
             Keeper::Shim if self.waits_for(room) => {}
             Keeper::Shim => {
-                for task in self.tasks.iter_mut().filter(|t| t.is_due(now)) {
-                    task.begin_run(now);
+                let tasks = self.tasks.iter_mut().zip(&self.desired.group.tasks);
+                for (task, spec) in tasks.filter(|(task, _)| task.is_due(now)) {
+                    task.begin_run(now, &spec.checks);
                     (self.unsaved, self.news) = (true, true);
                     out.push(Effect::Start { alloc: self.desired.id, task: task.name.clone(), run: task.run });
                 }
@@ -538,7 +583,9 @@ impl Work {
             | Keeper::Removing
             | Keeper::Removed => None,
         };
-        tasks.chain(keeper).min()
+        let asks = runs && self.ending.is_none() && self.keeper == Keeper::Shim;
+        let checks = self.tasks.iter().filter(|task| asks && task.pid().is_some()).filter_map(|task| task.health.due());
+        tasks.chain(keeper).chain(checks).min()
     }
 
     /// Whether it may hold room here that the server has given away.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use berth_model::{
-    AllocId, BootTime, Bytes, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeCondition, NodeId, NodeReport, NotReady,
-    Progress, Remembered, ShimTask, TaskName, Timestamp,
+    AllocId, BootTime, Bytes, CheckName, Desired, DesiredAlloc, Epoch, Kill, Millis, NodeCondition, NodeId, NodeReport,
+    NotReady, Port, Probe, Progress, Remembered, ShimTask, TaskName, Timestamp,
 };
 
 /// What happens to the node core.
@@ -82,6 +82,19 @@ pub enum Event {
         /// Below this the disk counts as full.
         reserve: Bytes,
     },
+    /// The answer to a question of a check.
+    Answered {
+        /// Of which allocation.
+        alloc: AllocId,
+        /// Of which task.
+        task: TaskName,
+        /// The number of the run that was asked.
+        run: u32,
+        /// Of which check.
+        check: CheckName,
+        /// What was said, or what is wrong.
+        answer: Result<String, String>,
+    },
     /// The ledger could not be written. None of these effects was begun; they are given back in order, all that
     /// the driver still had.
     NotRemembered(Vec<Effect>),
@@ -98,6 +111,27 @@ pub struct RunningTask {
     pub task: TaskName,
     /// The number of the run.
     pub run: u32,
+}
+
+/// A question of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Of which allocation.
+    pub alloc: AllocId,
+    /// Of which task.
+    pub task: TaskName,
+    /// The number of the run that is asked.
+    pub run: u32,
+    /// The pid of its main process.
+    pub pid: u32,
+    /// Of which check.
+    pub check: CheckName,
+    /// What is asked.
+    pub probe: Probe,
+    /// The number of the port that is asked, where one is.
+    pub port: Option<Port>,
+    /// What is not answered by then has failed.
+    pub timeout: Millis,
 }
 
 /// What the agent's driver has to do, in this order.
@@ -129,6 +163,8 @@ pub enum Effect {
         /// The number of the run.
         run: u32,
     },
+    /// Ask a question, beside all other work; answered by `Answered`, in time or not.
+    Ask(Box<Question>),
     /// Send a signal to a task's main process, or to all of its processes.
     Signal {
         /// Which allocation.

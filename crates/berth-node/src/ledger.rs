@@ -63,6 +63,7 @@ impl Ledger {
             | Effect::Prepare(_)
             | Effect::Start { .. }
             | Effect::Lease { .. }
+            | Effect::Ask(_)
             | Effect::Signal { .. }
             | Effect::EndOrphans(_)
             | Effect::Remove(_)

@@ -8,6 +8,7 @@
 
 mod alloc;
 mod event;
+mod health;
 mod ledger;
 #[cfg(feature = "planted-bugs")]
 mod planted;
@@ -101,6 +102,9 @@ impl Core {
             Event::Progress { alloc, progress } => self.with(alloc, now, out, |work, _| work.progress(progress)),
             Event::Prepared { alloc, result } => self.with(alloc, now, out, |work, _| work.prepared(now, result)),
             Event::Task { alloc, task, shim } => self.with(alloc, now, out, |work, _| work.task(now, &task, shim)),
+            Event::Answered { alloc, task, run, check, answer } => {
+                self.with(alloc, now, out, |work, _| work.answered(now, &task, run, &check, answer));
+            }
             Event::ShimLost { alloc } => self.with(alloc, now, out, |work, out| work.shim_lost(out)),
             Event::OrphansEnded { alloc } => self.with(alloc, now, out, |work, _| work.orphans_ended(now)),
             Event::Removed { alloc } => self.removed(alloc, now, out),
@@ -163,7 +167,7 @@ impl Core {
                 Some(work) => work.listed(alloc.goal),
                 None => {
                     self.ledger.keep(alloc.id);
-                    self.allocs.insert(alloc.id, Work::new(alloc));
+                    self.allocs.insert(alloc.id, Work::new(alloc, now));
                 }
             }
         }
@@ -196,6 +200,7 @@ impl Core {
                 Effect::Remember(about) => self.not_begun(about.desired.id, now, &effect),
                 Effect::Prepare(desired) => self.not_begun(desired.id, now, &effect),
                 Effect::Start { alloc, .. } => self.not_begun(*alloc, now, &effect),
+                Effect::Ask(question) => self.not_begun(question.alloc, now, &effect),
                 Effect::Lease { .. }
                 | Effect::Signal { .. }
                 | Effect::EndOrphans(_)

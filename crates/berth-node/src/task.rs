@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use berth_model::{
-    Bytes, Exit, ExitKind, Failure, FailureKind, JobKind, Millis, RememberedTask, RestartPolicy, TaskName, TaskState,
-    TaskStatus, Timestamp,
+    Bytes, CheckSpec, Exit, ExitKind, Failure, FailureKind, JobKind, Millis, RememberedTask, RestartPolicy, TaskName,
+    TaskSpec, TaskState, TaskStatus, Timestamp,
 };
+
+use crate::health::Health;
 
 /// Restarts remembered of a task, whatever its policy allows: the ledger stays bounded. A policy that allows
 /// more within its interval is taken to allow this many.
@@ -62,12 +64,13 @@ pub(crate) struct Task {
     restarts: Vec<Timestamp>,
     restarted: u32,
     pub(crate) last_exit: Option<Exit>,
+    pub(crate) health: Health,
 }
 
 impl Task {
-    pub(crate) fn new(name: TaskName) -> Task {
+    pub(crate) fn new(spec: &TaskSpec, now: Timestamp) -> Task {
         Task {
-            name,
+            name: spec.name.clone(),
             run: 0,
             state: Run::Pending,
             killing: Killing::No,
@@ -75,11 +78,12 @@ impl Task {
             restarts: Vec::new(),
             restarted: 0,
             last_exit: None,
+            health: Health::begin(&spec.checks, now),
         }
     }
 
     /// A task as the ledger tells of it. What was started counts as starting until its shim says more.
-    pub(crate) fn restore(name: TaskName, remembered: RememberedTask, latest: Timestamp) -> Task {
+    pub(crate) fn restore(spec: &TaskSpec, remembered: RememberedTask, now: Timestamp, latest: Timestamp) -> Task {
         let state = match remembered.status.state {
             TaskState::Pending | TaskState::Running { .. } if remembered.run > 0 => Run::Starting,
             TaskState::Pending | TaskState::Running { .. } => Run::Pending,
@@ -88,7 +92,7 @@ impl Task {
             TaskState::Done => Run::Done,
         };
         Task {
-            name,
+            name: spec.name.clone(),
             run: remembered.run,
             state,
             killing: Killing::No,
@@ -96,6 +100,7 @@ impl Task {
             restarts: remembered.restarts,
             restarted: remembered.status.restarts,
             last_exit: remembered.status.last_exit,
+            health: Health::restore(&spec.checks, remembered.status.checks, now),
         }
     }
 
@@ -110,7 +115,7 @@ impl Task {
             Run::BackOff { until } => TaskState::BackOff { until },
             Run::Done => TaskState::Done,
         };
-        TaskStatus { state, restarts: self.restarted, last_exit: self.last_exit.clone() }
+        TaskStatus { state, restarts: self.restarted, last_exit: self.last_exit.clone(), checks: self.health.status() }
     }
 
     #[cfg(feature = "planted-bugs")]
@@ -164,8 +169,16 @@ impl Task {
         }
     }
 
+    /// The pid of the run that can be asked something now.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match self.state {
+            Run::Running { pid, .. } if self.condemned.is_none() => Some(pid),
+            Run::Running { .. } | Run::Pending | Run::Starting | Run::BackOff { .. } | Run::Done => None,
+        }
+    }
+
     /// Begins the next run, and counts it unless it is the first.
-    pub(crate) fn begin_run(&mut self, now: Timestamp) {
+    pub(crate) fn begin_run(&mut self, now: Timestamp, checks: &[CheckSpec]) {
         assert!(!self.is_live() && self.state != Run::Done, "task {} begins a run beside another", self.name);
         if self.run > 0 {
             self.restarted = self.restarted.saturating_add(1);
@@ -174,6 +187,7 @@ impl Task {
         self.run = self.run.checked_add(1).expect("4 billion restarts take longer than any node lives");
         self.state = Run::Starting;
         self.killing = Killing::No;
+        self.health = Health::begin(checks, now);
     }
 
     /// Takes back `begin_run`: the start was never handed on.

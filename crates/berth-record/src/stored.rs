@@ -165,6 +165,7 @@ stored_as_text!(
     JobName,
     GroupName,
     TaskName,
+    CheckName,
     PortName,
     NodeName,
     DeviceKind,

@@ -33,8 +33,12 @@ fn report(serial: u64, conditions: &[NodeCondition]) -> NodeReport {
         Phase::Ended(Ended::Stopped),
         Phase::Ended(Ended::Failed(Failure { kind: FailureKind::Exit, message: "exit status 1".to_owned() })),
     ];
-    let status =
-        TaskStatus { state: TaskState::Running { pid: 7, started: Timestamp(9) }, restarts: 1, last_exit: None };
+    let status = TaskStatus {
+        state: TaskState::Running { pid: 7, started: Timestamp(9) },
+        restarts: 1,
+        last_exit: None,
+        checks: BTreeMap::new(),
+    };
     let tasks = BTreeMap::from([("task".parse().unwrap(), status)]);
     let observed = |(n, phase)| ObservedAlloc { id: alloc(n), phase, tasks: tasks.clone() };
     NodeReport {

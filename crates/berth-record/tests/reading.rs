@@ -158,7 +158,7 @@ fn a_typical_allocation_is_under_two_kilobytes() {
     );
     let names = ["server", "helper"].map(|name| name.parse::<TaskName>().unwrap());
     let running = TaskState::Running { pid: 12_345, started: Timestamp(1_700_000_000_000) };
-    let status = TaskStatus { state: running, restarts: 0, last_exit: None };
+    let status = TaskStatus { state: running, restarts: 0, last_exit: None, checks: BTreeMap::new() };
     alloc.tasks = names.into_iter().map(|name| (name, status.clone())).collect();
     let bytes = encode(&Mutation::PutAlloc(Box::new(alloc)), Format::FIRST).value.unwrap().len();
     println!("a running allocation of two tasks, with all eight filters explained: {bytes} bytes");

@@ -18,6 +18,7 @@ pub mod seccomp;
 pub mod shim;
 pub mod tree;
 mod usage;
+mod view;
 
 /// 1 in the release that comes after this one, of which the feature `next` makes a stand-in for tests.
 ///

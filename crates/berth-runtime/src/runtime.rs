@@ -368,6 +368,20 @@ impl Runtime {
         begun.unwrap_or(Err(RuntimeError::Late(alloc)))
     }
 
+    /// Whether a process of the allocation sees this file: its path is followed in the process's own root, and never out of it.
+    pub async fn sees(&self, alloc: AllocId, pid: u32, path: &str) -> io::Result<bool> {
+        let (group, cgroups, path) = (self.cgroup(alloc), self.inner.cgroups.clone(), path.to_owned());
+        blocking(move || {
+            let root = crate::view::root(pid)?;
+            // Its pid may have been given to another by now: only then is the root one to look into.
+            if !cgroups.processes(&group).iter().any(|process| u32::try_from(*process) == Ok(pid)) {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "the task has ended"));
+            }
+            crate::view::has(&root, &path)
+        })
+        .await
+    }
+
     /// Reads what a task wrote; also of an allocation that was removed and not purged. The stream ends
     /// when all is read; with `follow`, when the receiver is dropped.
     pub fn read_logs(&self, alloc: AllocId, task: &TaskName, query: LogQuery) -> mpsc::Receiver<io::Result<LogRecord>> {

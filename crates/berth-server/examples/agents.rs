@@ -281,7 +281,7 @@ impl Node {
         for alloc in &desired.allocs {
             self.running.entry(alloc.id).or_insert_with(|| {
                 let running = TaskState::Running { pid: 4711, started: Timestamp(1) };
-                let task = TaskStatus { state: running, restarts: 0, last_exit: None };
+                let task = TaskStatus { state: running, restarts: 0, last_exit: None, checks: BTreeMap::new() };
                 let tasks = alloc.group.tasks.iter().map(|spec| (spec.name.clone(), task.clone()));
                 ObservedAlloc { id: alloc.id, phase: Phase::Running, tasks: tasks.collect() }
             });

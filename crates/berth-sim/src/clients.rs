@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_control::{Event, RequestId};
 use berth_model::{
-    AllocId, AllocState, AtMost, BalanceMode, BuiltIn, Bytes, Command, CommandOutcome, CommandRequest, CommandResult,
-    Constraint, CpuMillis, DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec, IdempotencyKey, JobId, JobKind,
-    JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, NodeId, OnPartition, Operator, Peer, PlanId,
-    PolicySpec, Port, PortSpec, Preemptible, Principal, Priority, Refusal, Relation, Resources, RestartPolicy, Rules,
-    Sense, Spread, Strength, TaskSpec, Term, Thousandths, UpdatePolicy, Weight, Weights,
+    AllocId, AllocState, AtMost, BalanceMode, BuiltIn, Bytes, CheckKind, CheckSpec, Command, CommandOutcome,
+    CommandRequest, CommandResult, Constraint, CpuMillis, DeviceAmount, DeviceSpec, Domain, Driver, Gang, GroupSpec,
+    IdempotencyKey, JobId, JobKind, JobSpec, KillPolicy, Mbits, Millis, Namespace, NetworkMode, NodeId, OnPartition,
+    Operator, Peer, PlanId, PolicySpec, Port, PortSpec, Preemptible, Principal, Priority, Probe, Refusal, Relation,
+    Resources, RestartPolicy, Rules, Sense, Spread, Strength, TaskSpec, Term, Thousandths, UpdatePolicy, Weight,
+    Weights,
 };
 
 use crate::Invariant;
@@ -421,9 +422,33 @@ fn random_task(kind: JobKind, task: u64, unique: u64, random: &mut Random) -> Ta
         pids_limit: 64,
         ports,
         devices: if task == 0 && random.chance(150) { vec![random_wish(random)] } else { Vec::new() },
+        checks: if task == 0 { checks_of(kind, unique) } else { Vec::new() },
         kill: KillPolicy { signal: Some(ASK), timeout: Millis(random.between(0, 6000)) },
         meta: BTreeMap::new(),
     }
+}
+
+/// Every third job has checks, which by its number.
+fn checks_of(kind: JobKind, unique: u64) -> Vec<CheckSpec> {
+    if kind == JobKind::Batch || !unique.is_multiple_of(3) {
+        return Vec::new();
+    }
+    let kinds: &[CheckKind] = match unique / 3 % 4 {
+        0 => &[CheckKind::Readiness],
+        1 => &[CheckKind::Liveness],
+        2 => &[CheckKind::Startup, CheckKind::Readiness],
+        _ => &[CheckKind::Readiness, CheckKind::Liveness],
+    };
+    let check = |kind: &CheckKind| CheckSpec {
+        name: kind.to_string().parse().expect("a valid name"),
+        kind: *kind,
+        probe: Probe::File { path: "/ready".to_owned() },
+        interval: Millis(1000 + unique % 5 * 1000),
+        timeout: Millis(1000),
+        successes: 1 + u32::from(unique.is_multiple_of(2)),
+        failures: if *kind == CheckKind::Startup { 20 } else { 3 },
+    };
+    kinds.iter().map(check).collect()
 }
 
 fn random_wish(random: &mut Random) -> DeviceSpec {

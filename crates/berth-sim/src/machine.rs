@@ -7,7 +7,7 @@ use berth_model::{
     ExitKind, Failure, FailureKind, Fingerprint, Found, FoundShim, Hello, JobKind, Kill, Mbits, NodeReport, NotReady,
     POOL, Port, Remembered, Resources, Retry, ShimTask, ShimTaskState, TaskName, Timestamp,
 };
-use berth_node::{Core, Effect, Event};
+use berth_node::{Core, Effect, Event, Question};
 
 use crate::Invariant;
 use crate::clock::Clock;
@@ -29,6 +29,8 @@ pub(crate) struct Process {
     pub(crate) known: ShimTask,
     /// Whether it lives, whatever the shim knows.
     pub(crate) alive: bool,
+    /// Until then its checks fail.
+    ill_until: u64,
 }
 
 /// A shim, or what a killed one left.
@@ -399,6 +401,7 @@ impl World {
             }
             Effect::Lease { alloc, until } => self.extend_lease(number, alloc, Timestamp(until.0)),
             Effect::Start { alloc, task, run } => self.begin_run(number, alloc, task, run),
+            Effect::Ask(question) => self.answer(number, *question),
             Effect::Signal { alloc, task, run, signal } => self.signal(number, alloc, &task, run, signal),
             Effect::EndOrphans(alloc) => {
                 machine.shims.remove(&alloc);
@@ -476,12 +479,36 @@ impl World {
         }
         let beside = shim.tasks.get(&task).is_some_and(|process| process.alive);
         let known = ShimTask { run, state: ShimTaskState::Starting };
-        shim.tasks.insert(task.clone(), Process { known, alive: true });
+        shim.tasks.insert(task.clone(), Process { known, alive: true, ill_until: 0 });
         self.holds(Invariant::OneRun, !beside, format_args!("run {run} of {task} of {alloc} begins beside another"));
         self.check_start(number, alloc, &task);
         self.note(format_args!("machine {number}: {alloc}/{task} begins run {run}"));
         let delay = self.random.between(1, 40);
         self.after(delay, What::ShimStarts(number, boot, alloc, task, run));
+    }
+
+    /// A check is answered, late or never if need be. Processes fall ill for a while as long as there are faults.
+    fn answer(&mut self, number: MachineId, question: Question) {
+        let Question { alloc, task, run, check, timeout, .. } = question;
+        let is_ill_for = match self.now < self.profile.faults_until && self.random.chance(self.profile.task_fails / 4) {
+            true => self.random.between(200, 10_000),
+            false => 0,
+        };
+        let delay = self.random.between(1, timeout.0);
+        if self.now < self.profile.faults_until && self.random.chance(self.profile.loss) {
+            return;
+        }
+        let now = self.now;
+        let shim = self.machines[number].shims.get_mut(&alloc);
+        let process = shim.and_then(|shim| shim.tasks.get_mut(&task)).filter(|p| p.known.run == run && p.alive);
+        let answer = match process {
+            None => Err("nobody is there".to_owned()),
+            Some(process) => {
+                process.ill_until = process.ill_until.max(now + is_ill_for);
+                if process.ill_until > now { Err("it is ill".to_owned()) } else { Ok("it is well".to_owned()) }
+            }
+        };
+        self.tell(number, delay, Event::Answered { alloc, task, run, check, answer });
     }
 
     /// The server has answered a report.

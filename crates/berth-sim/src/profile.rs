@@ -91,7 +91,7 @@ pub(crate) struct Profile {
     pub(crate) slow: u64,
     /// Chance that the store fails with an unknown end.
     pub(crate) store_fails: u64,
-    /// Chance that a run of a task fails by itself.
+    /// Chance that a run of a task fails by itself, and that one falls ill for a while: a quarter of it for each question of a check.
     pub(crate) task_fails: u64,
     /// Chance that a preparation fails.
     pub(crate) prepare_fails: u64,

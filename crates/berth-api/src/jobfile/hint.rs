@@ -5,7 +5,7 @@ use super::error::{nearest, quoted};
 use super::tree::{Node, Value, is_null};
 
 /// What other systems call our keys and words.
-const SYNONYMS: [(&str, &str); 41] = [
+const SYNONYMS: [(&str, &str); 47] = [
     ("name", "policy"),
     ("extends", "base"),
     ("terms", "weights"),
@@ -32,6 +32,12 @@ const SYNONYMS: [(&str, &str); 41] = [
     ("id", "job"),
     ("kill_signal", "kill"),
     ("kill_timeout", "kill"),
+    ("health_check", "checks"),
+    ("healthcheck", "checks"),
+    ("health", "checks"),
+    ("period", "interval"),
+    ("success_threshold", "successes"),
+    ("failure_threshold", "failures"),
     ("antiaffinity", "anti_affinity"),
     ("affinities", "affinity"),
     ("preferred", "prefer"),
@@ -50,8 +56,10 @@ const SYNONYMS: [(&str, &str); 41] = [
 ];
 
 /// Where keys belong that stand in one place only.
-const HOMES: [(&str, &[&str]); 6] = [
+const HOMES: [(&str, &[&str]); 8] = [
     ("in `resources` of a task", &["cpu", "memory", "disk", "devices", "ports"]),
+    ("in an item of `checks` of a task", &["http", "tcp", "exec", "file", "successes", "failures"]),
+    ("in `http` of a check", &["path", "scheme", "server_name", "headers"]),
     ("in `kill` of a task", &["signal", "timeout"]),
     ("in `restart` of a group", &["attempts", "interval", "delay", "max_delay"]),
     ("in `update` of a group", &["max_parallel", "min_ready"]),
@@ -70,6 +78,7 @@ const HOMES: [(&str, &[&str]); 6] = [
             "user",
             "resources",
             "pids_limit",
+            "checks",
             "kill",
         ],
     ),
@@ -225,6 +234,10 @@ pub(super) fn as_map(path: &str, node: &Node) -> String {
         ("constraints", true) => "write `- {attribute: kernel.name, value: linux}`".to_owned(),
         ("env" | "meta", _) => entries_advice(node, "KEY: value"),
         ("devices", true) => "write `- {kind: gpu, count: 1}`".to_owned(),
+        ("checks", true) => "write `- {http: {port: http, path: /healthz}}`".to_owned(),
+        ("http", false) => fields_advice(node, "port: http, path: /healthz"),
+        ("tcp", false) => fields_advice(node, "port: http"),
+        ("headers", _) => entries_advice(node, "Host: example.org"),
         ("at_most", true) => "write `- {count: 2, per: rack}`".to_owned(),
         ("affinity" | "anti_affinity", true) => "write `- {job: cache, within: rack}`".to_owned(),
         ("spread", true) => "write `- {over: zone}`".to_owned(),

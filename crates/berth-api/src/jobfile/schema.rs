@@ -411,7 +411,7 @@ pub struct UpdateFile {
     #[schema(value_type = u32, required = false, default = 1, minimum = 1, maximum = 100_000)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) max_parallel: Field<u32>,
-    /// An allocation is ready when all its tasks have run for this long without a restart.
+    /// Where no check tells: an allocation is ready when all its tasks have run for this long without a restart.
     #[schema(value_type = Duration, required = false, default = "10s")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) min_ready: Field<Duration>,
@@ -474,6 +474,10 @@ pub struct TaskFile {
     #[schema(value_type = u32, required = false, default = 1024, minimum = 1, maximum = 4_194_304)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pids_limit: Field<u32>,
+    /// What the task is asked while it runs, and what follows from the answers.
+    #[schema(value_type = Vec<CheckFile>, required = false, max_items = 8)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) checks: Field<List<CheckFile>>,
     /// How the task is asked to end.
     #[schema(value_type = KillFile, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -549,6 +553,112 @@ pub struct DeviceFile {
     #[schema(value_type = Vec<ConstraintFile>, required = false, max_items = 64)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) constraints: Field<List<ConstraintFile>>,
+}
+
+/// A question that is asked of a running task again and again: exactly one of `http`, `tcp`, `exec` and `file`.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckFile {
+    /// Unique within the task. Default: the kind.
+    #[schema(value_type = String, required = false, pattern = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Field<String>,
+    /// What follows from the answers.
+    #[schema(value_type = CheckKindFile, required = false, default = "readiness")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Field<CheckKindFile>,
+    /// A `GET` that is answered with a status from 200 to 399; redirects are not followed.
+    #[schema(value_type = HttpCheckFile, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) http: Field<HttpCheckFile>,
+    /// A connection that is accepted.
+    #[schema(value_type = TcpCheckFile, required = false)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tcp: Field<TcpCheckFile>,
+    /// A program that ends with status 0, beside the task and with its environment: the program and its arguments.
+    #[schema(value_type = Vec<Text>, required = false, example = json!(["/bin/check", "--fast"]))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) exec: Field<List<String>>,
+    /// A file that is there, as the task sees it: an absolute path.
+    #[schema(value_type = String, required = false, example = "/run/ready")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) file: Field<String>,
+    /// From one question to the next.
+    #[schema(value_type = Duration, required = false, default = "2s")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) interval: Field<Duration>,
+    /// What has not been answered by then has failed.
+    #[schema(value_type = Duration, required = false, default = "1s")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timeout: Field<Duration>,
+    /// So many good answers in a row make the check pass.
+    #[schema(value_type = u32, required = false, default = 1, minimum = 1, maximum = 10_000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) successes: Field<u32>,
+    /// So many failures in a row make the check fail. Default: 3; for `startup` 30.
+    #[schema(value_type = u32, required = false, minimum = 1, maximum = 10_000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) failures: Field<u32>,
+}
+
+/// What follows from the answers to a check: until a `startup` check has passed nothing else is asked, and the task is
+/// restarted if it fails; the allocation is ready only while its `readiness` checks pass; a task whose `liveness` check fails
+/// is restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, De, Ser, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckKindFile {
+    /// Asked until it passes, before all others.
+    Startup,
+    /// Tells whether the allocation is ready.
+    Readiness,
+    /// Tells whether the task has to be restarted.
+    Liveness,
+}
+
+/// A question by HTTP/1.1.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpCheckFile {
+    /// The name of a port of the group.
+    #[schema(value_type = String, required = true, example = "http")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) port: Field<String>,
+    /// The path, with a query if need be.
+    #[schema(value_type = String, required = false, default = "/", example = "/healthz")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path: Field<String>,
+    /// Without TLS or with. Whose certificate it is is not verified: the instance is asked by its address.
+    #[schema(value_type = SchemeFile, required = false, default = "http")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scheme: Field<SchemeFile>,
+    /// With `https` alone: the name that is asked for (SNI).
+    #[schema(value_type = String, required = false, example = "web.example.org")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server_name: Field<String>,
+    /// Headers; `Host` and `User-Agent` take the place of the usual ones.
+    #[schema(value_type = BTreeMap<String, Text>, required = false, example = json!({"Host": "web.example.org"}))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) headers: Field<Table<String>>,
+}
+
+/// How a question by HTTP travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, De, Ser, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SchemeFile {
+    /// As it is.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+/// A question by TCP.
+#[derive(Clone, Debug, Default, De, Ser, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TcpCheckFile {
+    /// The name of a port of the group.
+    #[schema(value_type = String, required = true, example = "redis")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) port: Field<String>,
 }
 
 /// How a task is asked to end.

@@ -1,15 +1,16 @@
 //! A specification as a job file that leaves nothing to defaults.
 
 use berth_model::{
-    AtMost, Constraint, ContainerSpec, DeviceAmount, DeviceSpec, Driver, Gang, GroupSpec, JobKind, JobSpec, Millis,
-    NetworkMode, OnPartition, Operator, Ordering, Preemptible, Preference, Rules, Sense, Spread, Strength, TaskSpec,
+    AtMost, CheckKind, CheckSpec, Constraint, ContainerSpec, DeviceAmount, DeviceSpec, Driver, Gang, GroupSpec,
+    HttpProbe, JobKind, JobSpec, Millis, NetworkMode, OnPartition, Operator, Ordering, Preemptible, Preference, Probe,
+    Rules, Scheme, Sense, Spread, Strength, TaskSpec,
 };
 use std::collections::BTreeMap;
 
 use super::schema::{
-    AffinityFile, At, AtMostFile, ConstraintFile, DeviceFile, DriverFile, Field, GroupFile, JobFile, KillFile,
-    KindFile, List, NetworkFile, OnPartitionFile, OperatorFile, PreferenceFile, ResourcesFile, RestartFile, SpreadFile,
-    Table, TaskFile, UpdateFile,
+    AffinityFile, At, AtMostFile, CheckFile, CheckKindFile, ConstraintFile, DeviceFile, DriverFile, Field, GroupFile,
+    HttpCheckFile, JobFile, KillFile, KindFile, List, NetworkFile, OnPartitionFile, OperatorFile, PreferenceFile,
+    ResourcesFile, RestartFile, SchemeFile, SpreadFile, Table, TaskFile, TcpCheckFile, UpdateFile,
 };
 use super::values::{Bandwidth, Cpu, Duration, PortNumber, Share, Size, show_signal};
 
@@ -162,6 +163,9 @@ fn task(task: &TaskSpec) -> TaskFile {
             ports: table(task.ports.iter().map(|p| (p.name.to_string(), PortNumber(p.fixed)))),
         }),
         pids_limit: some(task.pids_limit),
+        checks: Some(&task.checks)
+            .filter(|checks| !checks.is_empty())
+            .and_then(|checks| list(checks.iter().map(check))),
         kill: some(KillFile {
             signal: task.kill.signal.map(show_signal).map(At::new),
             timeout: some(Duration(task.kill.timeout)),
@@ -172,6 +176,42 @@ fn task(task: &TaskSpec) -> TaskFile {
     match &task.driver {
         Driver::Exec => TaskFile { driver: some(DriverFile::Exec), ..base },
         Driver::Container(spec) => container(spec, base),
+    }
+}
+
+fn check(check: &CheckSpec) -> CheckFile {
+    let base = CheckFile {
+        name: some(check.name.to_string()),
+        kind: some(match check.kind {
+            CheckKind::Startup => CheckKindFile::Startup,
+            CheckKind::Readiness => CheckKindFile::Readiness,
+            CheckKind::Liveness => CheckKindFile::Liveness,
+        }),
+        interval: some(Duration(check.interval)),
+        timeout: some(Duration(check.timeout)),
+        successes: some(check.successes),
+        failures: some(check.failures),
+        ..CheckFile::default()
+    };
+    match &check.probe {
+        Probe::Http(probe) => CheckFile { http: some(http(probe)), ..base },
+        Probe::Tcp { port } => CheckFile { tcp: some(TcpCheckFile { port: some(port.to_string()) }), ..base },
+        Probe::Exec { command } => CheckFile { exec: list(command.iter().cloned()), ..base },
+        Probe::File { path } => CheckFile { file: some(path.clone()), ..base },
+    }
+}
+
+fn http(probe: &HttpProbe) -> HttpCheckFile {
+    let (scheme, server_name) = match &probe.scheme {
+        Scheme::Http => (SchemeFile::Http, None),
+        Scheme::Https { server_name } => (SchemeFile::Https, server_name.clone()),
+    };
+    HttpCheckFile {
+        port: some(probe.port.to_string()),
+        path: some(probe.path.clone()),
+        scheme: some(scheme),
+        server_name: server_name.map(At::new),
+        headers: texts(&probe.headers),
     }
 }
 

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use berth_model::control::{CommitId, Effect, Event, RequestId};
 use berth_model::{
-    AllocId, AllocState, BrokenBudget, CommandRequest, CommandResult, Desired, Ended, Goal, Millis, Mutation, NodeId,
-    NodeReport, ObservedAlloc, Phase, PlanEnd, Refusal, Revision, TaskName, TaskState, TaskStatus, Timestamp,
-    WaitReason,
+    AllocId, AllocState, BrokenBudget, CheckName, CheckSpec, CheckState, CheckStatus, CommandRequest, CommandResult,
+    Desired, Ended, Goal, Millis, Mutation, NodeId, NodeReport, ObservedAlloc, Phase, PlanEnd, Refusal, Revision,
+    TaskName, TaskSpec, TaskState, TaskStatus, Timestamp, WaitReason,
 };
 
 use super::budget::Readiness;
@@ -174,7 +174,7 @@ fn obeyed(core: &Core, desired: &Desired, now: Timestamp) -> Vec<ObservedAlloc> 
         let status = |name: &TaskName| known.and_then(|tasks| tasks.get(name)).cloned();
         let tasks = wanted.group.tasks.iter().map(|task| {
             let status = match wanted.goal {
-                Goal::Run => running(status(&task.name), now),
+                Goal::Run => healthy(task, running(status(&task.name), now), now),
                 Goal::Stop => status(&task.name).unwrap_or(idle(TaskState::Done)),
             };
             (task.name.clone(), status)
@@ -200,6 +200,17 @@ fn running(known: Option<TaskStatus>, now: Timestamp) -> TaskStatus {
     }
 }
 
+/// Checks that are still open pass. One that fails goes on failing.
+fn healthy(task: &TaskSpec, mut status: TaskStatus, now: Timestamp) -> TaskStatus {
+    let open = |check: &&CheckSpec| {
+        check.kind.gates() && status.checks.get(&check.name).is_none_or(|known| known.state == CheckState::Pending)
+    };
+    let open: Vec<CheckName> = task.checks.iter().filter(open).map(|check| check.name.clone()).collect();
+    let passes = CheckStatus { state: CheckState::Passing, since: now, failures: 0, output: String::new() };
+    status.checks.extend(open.into_iter().map(|name| (name, passes.clone())));
+    status
+}
+
 fn idle(state: TaskState) -> TaskStatus {
-    TaskStatus { state, restarts: 0, last_exit: None }
+    TaskStatus { state, restarts: 0, last_exit: None, checks: BTreeMap::new() }
 }

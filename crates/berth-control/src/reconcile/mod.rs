@@ -228,8 +228,9 @@ impl Core {
                 self.timers.set(*until, crate::timers::Due::Reschedule(id));
             }
             AllocState::Running { since, ready: None, .. } => {
-                let due = *since + self.min_ready(alloc);
-                self.timers.set(due, crate::timers::Due::MinReady(id));
+                if let Some(min_ready) = self.min_ready(alloc) {
+                    self.timers.set(*since + min_ready, crate::timers::Due::MinReady(id));
+                }
             }
             AllocState::Waiting { .. } => {
                 let key = ClassKey::of(alloc);

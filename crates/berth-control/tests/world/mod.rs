@@ -66,6 +66,8 @@ impl Disk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Run,
+    /// It runs, and its checks fail.
+    Ail,
     Fail,
     Complete,
     Hang,
@@ -364,11 +366,13 @@ impl World {
 }
 
 fn observe(desired: &DesiredAlloc, fates: &BTreeMap<String, Fate>, now: Timestamp) -> ObservedAlloc {
-    let named = fates.get(&desired.id.to_string()).or(fates.get(desired.job.name.as_str()));
+    let version = format!("{} v{}", desired.job.name, desired.version);
+    let names = [&desired.id.to_string(), &version, desired.job.name.as_str()];
+    let named = names.into_iter().find_map(|name| fates.get(name));
     let fate = named.copied().unwrap_or(Fate::Run);
     let (phase, state) = match (desired.goal, fate) {
         (Goal::Stop, _) => (Phase::Ended(Ended::Stopped), TaskState::Done),
-        (Goal::Run, Fate::Run) => (Phase::Running, TaskState::Running { pid: 7, started: Timestamp(1) }),
+        (Goal::Run, Fate::Run | Fate::Ail) => (Phase::Running, TaskState::Running { pid: 7, started: Timestamp(1) }),
         (Goal::Run, Fate::Hang) => (Phase::Preparing(Progress::default()), TaskState::Pending),
         (Goal::Run, Fate::Complete) => (Phase::Ended(Ended::Complete), TaskState::Done),
         (Goal::Run, Fate::Fail) => {
@@ -376,8 +380,11 @@ fn observe(desired: &DesiredAlloc, fates: &BTreeMap<String, Fate>, now: Timestam
             (Phase::Ended(Ended::Failed(failure)), TaskState::Done)
         }
     };
-    let _ = now;
-    let task = (desired.group.tasks[0].name.clone(), TaskStatus { state, restarts: 0, last_exit: None });
+    let (check, output) = if fate == Fate::Ail { (CheckState::Failing, "ill") } else { (CheckState::Passing, "well") };
+    let status = CheckStatus { state: check, since: now, failures: 0, output: output.to_owned() };
+    let spec = &desired.group.tasks[0];
+    let checks = spec.checks.iter().map(|check| (check.name.clone(), status.clone())).collect();
+    let task = (spec.name.clone(), TaskStatus { state, restarts: 0, last_exit: None, checks });
     ObservedAlloc { id: desired.id, phase, tasks: BTreeMap::from([task]) }
 }
 

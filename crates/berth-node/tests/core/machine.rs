@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use berth_model::*;
-use berth_node::{Core, Effect, Event};
+use berth_node::{Core, Effect, Event, Question};
 
 /// One shim with the newest run of each task.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +39,8 @@ pub struct Machine {
     pub ledger_failures: u32,
     /// Signals that get lost on their way to a shim.
     pub signals_lost: u32,
+    /// Questions of checks that wait for their answers.
+    pub asked: Vec<Question>,
     next_pid: u32,
     connected: bool,
 }
@@ -66,6 +68,7 @@ impl Machine {
             ledger_fails: false,
             ledger_failures: 0,
             signals_lost: 0,
+            asked: Vec::new(),
             next_pid: 100,
             connected: false,
         }
@@ -163,6 +166,7 @@ impl Machine {
             Effect::Prepare(desired) => self.prepare(desired.id),
             Effect::Start { alloc, task, run } => self.start(alloc, task, run),
             Effect::Lease { .. } => {}
+            Effect::Ask(question) => self.asked.push(*question),
             Effect::Signal { alloc, task, run, signal } => self.signal(alloc, task, run, signal),
             Effect::EndOrphans(alloc) => {
                 self.shims.remove(&alloc);
@@ -299,6 +303,7 @@ impl Machine {
         // What was heard and not yet written down is not known any more.
         self.goals = self.ledger.values().map(|r| (r.desired.id, r.desired.goal)).collect();
         self.events.clear();
+        self.asked.clear();
         // A shim that was made and not remembered as such is made again from what is there.
         self.effects = out.iter().cloned().collect();
         self.trace.extend(out.iter().cloned());
@@ -370,6 +375,7 @@ pub fn desired(n: u64, kind: JobKind, tasks: &[&str]) -> DesiredAlloc {
         pids_limit: 10,
         ports: Vec::new(),
         devices: Vec::new(),
+        checks: Vec::new(),
         kill: KillPolicy { signal: Some(15), timeout: Millis(5000) },
         meta: BTreeMap::new(),
     };

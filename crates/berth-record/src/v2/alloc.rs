@@ -39,7 +39,17 @@ stored! {
         Lost(node: String),
     }
 
-    struct TaskStatus = TaskStatus { state: TaskState, restarts: u32, last_exit: Option<Exit> }
+    struct TaskStatus = TaskStatus {
+        state: TaskState,
+        restarts: u32,
+        last_exit: Option<Exit>,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        checks: BTreeMap<String, CheckStatus>,
+    }
+
+    struct CheckStatus = CheckStatus { state: CheckState, since: u64, failures: u32, output: String }
+
+    enum CheckState = CheckState { Pending, Passing, Failing }
 
     enum TaskState = TaskState {
         Pending,

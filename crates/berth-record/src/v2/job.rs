@@ -150,9 +150,34 @@ stored! {
         ports: Vec<PortSpec>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         devices: Vec<DeviceSpec>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<CheckSpec>,
         kill: KillPolicy,
         meta: BTreeMap<String, String>,
     }
+
+    struct CheckSpec = CheckSpec {
+        name: String,
+        kind: CheckKind,
+        probe: Probe,
+        interval: u64,
+        timeout: u64,
+        successes: u32,
+        failures: u32,
+    }
+
+    enum CheckKind = CheckKind { Startup, Readiness, Liveness }
+
+    enum Probe = Probe {
+        Http(probe: HttpProbe),
+        Tcp { port: String },
+        Exec { command: Vec<String> },
+        File { path: String },
+    }
+
+    struct HttpProbe = HttpProbe { port: String, path: String, scheme: Scheme, headers: BTreeMap<String, String> }
+
+    enum Scheme = Scheme { Http, Https { server_name: Option<String> } }
 
     struct Resources = Resources {
         cpu: u64,

@@ -32,6 +32,7 @@ stored! {
         AllocRunning { alloc: String, job: JobId, node: String },
         AllocReady { alloc: String, job: JobId },
         TaskRestarting { alloc: String, job: JobId, task: String, exit: Exit },
+        CheckFailing { alloc: String, job: JobId, task: String, check: String, output: String },
         AllocStopping { alloc: String, job: JobId },
         AllocEnded { alloc: String, job: JobId, outcome: Outcome },
         PolicyChanged { name: String, version: u64 },

@@ -47,6 +47,7 @@ stored! {
         Exit,
         OutOfMemory,
         DiskExceeded,
+        Unhealthy,
         ShimLost,
         Runtime,
         Rebooted,

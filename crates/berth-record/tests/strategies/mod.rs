@@ -92,6 +92,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         Just(FailureKind::Exit),
         Just(FailureKind::OutOfMemory),
         Just(FailureKind::DiskExceeded),
+        Just(FailureKind::Unhealthy),
         Just(FailureKind::ShimLost),
         Just(FailureKind::Runtime),
         Just(FailureKind::Rebooted),
@@ -142,6 +143,30 @@ fn device() -> impl Strategy<Value = Device> {
     })
 }
 
+fn check_spec() -> BoxedStrategy<CheckSpec> {
+    let scheme = prop_oneof![Just(Scheme::Http), of(text()).prop_map(|server_name| Scheme::Https { server_name })];
+    let http = (name(), text(), scheme, texts())
+        .prop_map(|(port, path, scheme, headers)| Probe::Http(HttpProbe { port, path, scheme, headers }));
+    let probe = prop_oneof![
+        http,
+        name().prop_map(|port| Probe::Tcp { port }),
+        vec(text(), 0..3).prop_map(|command| Probe::Exec { command }),
+        text().prop_map(|path| Probe::File { path }),
+    ];
+    let kind = prop_oneof![Just(CheckKind::Startup), Just(CheckKind::Readiness), Just(CheckKind::Liveness)];
+    (name(), kind, probe, millis(), millis(), any::<u32>(), any::<u32>())
+        .prop_map(|(name, kind, probe, interval, timeout, successes, failures)| CheckSpec {
+            name,
+            kind,
+            probe,
+            interval,
+            timeout,
+            successes,
+            failures,
+        })
+        .boxed()
+}
+
 fn driver() -> BoxedStrategy<Driver> {
     let tmpfs = vec((text(), number().prop_map(Bytes)), 0..3);
     let container = (text(), of(text()), any::<bool>(), tmpfs, vec(text(), 0..3)).prop_map(
@@ -160,10 +185,17 @@ fn task_spec() -> BoxedStrategy<TaskSpec> {
     let ports = vec((name(), of(port())).prop_map(|(name, fixed)| PortSpec { name, fixed }), 0..3);
     let kill = (any::<Option<u8>>(), millis()).prop_map(|(signal, timeout)| KillPolicy { signal, timeout });
     let program = (name(), driver(), vec(text(), 0..3), texts(), of(text()), of(text()));
-    let given = (ports, vec(device_spec(), 0..3));
+    let given = (ports, vec(device_spec(), 0..3), vec(check_spec(), 0..3));
     (program, resources(), any::<u32>(), given, kill, texts())
         .prop_map(
-            |((name, driver, command, env, working_dir, user), resources, pids_limit, (ports, devices), kill, meta)| {
+            |(
+                (name, driver, command, env, working_dir, user),
+                resources,
+                pids_limit,
+                (ports, devices, checks),
+                kill,
+                meta,
+            )| {
                 TaskSpec {
                     name,
                     driver,
@@ -175,6 +207,7 @@ fn task_spec() -> BoxedStrategy<TaskSpec> {
                     pids_limit,
                     ports,
                     devices,
+                    checks,
                     kill,
                     meta,
                 }
@@ -426,8 +459,15 @@ fn task_status() -> BoxedStrategy<TaskStatus> {
         time().prop_map(|until| TaskState::BackOff { until }),
         Just(TaskState::Done),
     ];
-    (state, any::<u32>(), of(exit()))
-        .prop_map(|(state, restarts, last_exit)| TaskStatus { state, restarts, last_exit })
+    let check_state = prop_oneof![Just(CheckState::Pending), Just(CheckState::Passing), Just(CheckState::Failing)];
+    let check = (check_state, time(), any::<u32>(), text()).prop_map(|(state, since, failures, output)| CheckStatus {
+        state,
+        since,
+        failures,
+        output,
+    });
+    (state, any::<u32>(), of(exit()), btree_map(name(), check, 0..3))
+        .prop_map(|(state, restarts, last_exit, checks)| TaskStatus { state, restarts, last_exit, checks })
         .boxed()
 }
 
@@ -540,6 +580,9 @@ fn happening() -> BoxedStrategy<Happening> {
             job,
             task,
             exit
+        }),
+        (of_alloc(), name(), name(), text()).prop_map(|((alloc, job), task, check, output)| {
+            Happening::CheckFailing { alloc, job, task, check, output }
         }),
         of_alloc().prop_map(|(alloc, job)| Happening::AllocStopping { alloc, job }),
         (of_alloc(), outcome()).prop_map(|((alloc, job), outcome)| Happening::AllocEnded { alloc, job, outcome }),

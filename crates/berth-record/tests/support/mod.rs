@@ -1,5 +1,7 @@
 //! Values for the tests of the records: fixed samples of every kind and variant.
 
+mod health;
+
 use std::collections::BTreeMap;
 
 use berth_model::*;
@@ -81,6 +83,7 @@ fn task(name: &str, driver: Driver) -> TaskSpec {
             PortSpec { name: "admin".parse().unwrap(), fixed: Some(Port(9090)) },
         ],
         devices: vec![],
+        checks: Vec::new(),
         kill: KillPolicy { signal: Some(15), timeout: Millis(5000) },
         meta: texts(&[("owner", "shop")]),
     }
@@ -389,7 +392,7 @@ fn tasks() -> BTreeMap<TaskName, TaskStatus> {
         ("e-done", TaskState::Done, 0, exit(ExitKind::Failure(failure(FailureKind::NoSuchCommand)))),
     ];
     let status = |(name, state, restarts, last_exit): (&str, _, _, _)| {
-        (name.parse().unwrap(), TaskStatus { state, restarts, last_exit })
+        (name.parse().unwrap(), TaskStatus { state, restarts, last_exit, checks: BTreeMap::new() })
     };
     states.into_iter().map(status).collect()
 }
@@ -461,7 +464,7 @@ fn allocs() -> Vec<(String, Mutation)> {
         .collect()
 }
 
-fn failure_kinds() -> [(&'static str, FailureKind); 14] {
+fn failure_kinds() -> [(&'static str, FailureKind); 15] {
     [
         ("image", FailureKind::Image),
         ("image-digest", FailureKind::ImageDigest),
@@ -472,6 +475,7 @@ fn failure_kinds() -> [(&'static str, FailureKind); 14] {
         ("exit", FailureKind::Exit),
         ("out-of-memory", FailureKind::OutOfMemory),
         ("disk-exceeded", FailureKind::DiskExceeded),
+        ("unhealthy", FailureKind::Unhealthy),
         ("shim-lost", FailureKind::ShimLost),
         ("runtime", FailureKind::Runtime),
         ("rebooted", FailureKind::Rebooted),
@@ -525,6 +529,7 @@ fn ledger() -> Vec<(&'static str, Mutation)> {
             "event-task-restarting",
             of(Happening::TaskRestarting { alloc, job: job.clone(), task: "server".parse().unwrap(), exit }),
         ),
+        ("event-check-failing", of(health::failing())),
         ("event-alloc-stopping", of(Happening::AllocStopping { alloc, job: job.clone() })),
         (
             "event-policy-changed",
@@ -686,6 +691,8 @@ pub fn samples() -> Vec<(String, Mutation)> {
         ("node-drained-again", drained_node(since, Timestamp(since.0 + 1_000))),
         ("node-devices", node_with_devices(since)),
         ("job-devices", job_with_devices()),
+        ("job-checks", health::job()),
+        ("alloc-checks", health::alloc()),
         ("job-keep", job_on_partition(OnPartition::Keep)),
         ("job-replace-after", job_on_partition(OnPartition::Replace { after: Millis(60_000) })),
         ("job-fence", job_on_partition(OnPartition::Fence { lease: Millis(30_000) })),
@@ -725,6 +732,8 @@ pub fn samples() -> Vec<(String, Mutation)> {
 
 /// What an agent remembers, with every variant in one of them.
 pub fn remembered() -> Vec<(String, Remembered)> {
+    let restarts = vec![Timestamp(1_700_000_001_000), Timestamp(1_700_000_002_000)];
+    let remember = |(name, status)| (name, RememberedTask { status, restarts: restarts.clone(), run: 3 });
     let of = |goal, kind, ended| {
         let desired = DesiredAlloc {
             id: alloc_id(23),
@@ -737,13 +746,15 @@ pub fn remembered() -> Vec<(String, Remembered)> {
             devices: BTreeMap::new(),
             goal,
         };
-        let restarts = vec![Timestamp(1_700_000_001_000), Timestamp(1_700_000_002_000)];
-        let remember = |(name, status)| (name, RememberedTask { status, restarts: restarts.clone(), run: 3 });
         Remembered { desired, tasks: tasks().into_iter().map(remember).collect(), ended }
     };
     let mut with_devices = of(Goal::Run, JobKind::Service, None);
     (with_devices.desired.group, with_devices.desired.devices) = (group_with_devices(), grants());
+    let mut with_checks = of(Goal::Run, JobKind::Service, None);
+    (with_checks.desired.group, with_checks.tasks) =
+        (health::group(), health::tasks().into_iter().map(remember).collect());
     vec![
+        ("remembered-checks".to_owned(), with_checks),
         ("remembered-devices".to_owned(), with_devices),
         ("remembered-running".to_owned(), of(Goal::Run, JobKind::Service, None)),
         ("remembered-complete".to_owned(), of(Goal::Run, JobKind::Batch, Some(Ended::Complete))),

@@ -250,6 +250,7 @@ impl From<Failure> for FailureWire {
             | FailureKind::Exit
             | FailureKind::OutOfMemory
             | FailureKind::DiskExceeded
+            | FailureKind::Unhealthy
             | FailureKind::ShimLost
             | FailureKind::Runtime
             | FailureKind::Rebooted

@@ -162,6 +162,7 @@ fn task(driver: Driver, command: &[&str]) -> TaskSpec {
         pids_limit: 64,
         ports: Vec::new(),
         devices: Vec::new(),
+        checks: Vec::new(),
         kill: KillPolicy { signal: None, timeout: Millis(1000) },
         meta: BTreeMap::new(),
     }

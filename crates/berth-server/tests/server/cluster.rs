@@ -145,7 +145,12 @@ impl Agent {
 }
 
 pub fn running() -> TaskStatus {
-    TaskStatus { state: TaskState::Running { pid: 4711, started: Timestamp(1) }, restarts: 0, last_exit: None }
+    TaskStatus {
+        state: TaskState::Running { pid: 4711, started: Timestamp(1) },
+        restarts: 0,
+        last_exit: None,
+        checks: BTreeMap::new(),
+    }
 }
 
 /// Asks until the answer suits.

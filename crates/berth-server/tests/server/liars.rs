@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use berth_api::client::{AgentStream, FromServer, new_key};
 use berth_api::wire::v1 as wire;
 use berth_model::{
-    AllocId, Bytes, CpuMillis, Ended, Exit, ExitKind, Failure, FailureKind, Hello, Incarnation, ObservedAlloc, Order,
-    Phase, Resources, TaskName, TaskState, TaskStatus, Timestamp, limits, testkit,
+    AllocId, Bytes, CheckState, CheckStatus, CpuMillis, Ended, Exit, ExitKind, Failure, FailureKind, Hello,
+    Incarnation, ObservedAlloc, Order, Phase, Resources, TaskName, TaskState, TaskStatus, Timestamp, limits, testkit,
 };
 use berth_server::StoreKind;
 
@@ -36,7 +36,7 @@ fn failure(length: usize) -> Failure {
 
 fn failing(message: usize) -> TaskStatus {
     let exit = Exit { at: Timestamp(1), how: ExitKind::Failure(failure(message)) };
-    TaskStatus { state: TaskState::Done, restarts: u32::MAX, last_exit: Some(exit) }
+    TaskStatus { state: TaskState::Done, restarts: u32::MAX, last_exit: Some(exit), checks: BTreeMap::new() }
 }
 
 fn observed(id: AllocId, phase: Phase, tasks: BTreeMap<TaskName, TaskStatus>) -> ObservedAlloc {
@@ -77,6 +77,33 @@ async fn an_allocation_of_more_tasks_than_there_can_be_is_refused_with_a_reason(
         format!("a report is not understood: allocation {mine} has 33 tasks, of at most 32")
     );
     cluster.client.status().await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn checks_are_bounded_in_count_and_in_what_they_say() {
+    let (cluster, [(mut one, mine), _]) = two().await;
+    let status = |output: usize| CheckStatus {
+        state: CheckState::Failing,
+        since: Timestamp(1),
+        failures: u32::MAX,
+        output: "é".repeat(output),
+    };
+    let with = |count: usize, output| {
+        let checks = (0..count).map(|n| (testkit::name(&format!("c{n}")), status(output))).collect();
+        let task = TaskStatus { checks, ..crate::cluster::running() };
+        vec![observed(mine, Phase::Running, BTreeMap::from([(testkit::name("main"), task)]))]
+    };
+    one.report(with(limits::CHECKS, 1 << 16)).await;
+    let show = || async { cluster.client.alloc(mine).await.unwrap() };
+    let told = until(show, |alloc| alloc.tasks.values().any(|task| !task.checks.is_empty())).await;
+    let longest = told.tasks.values().flat_map(|task| task.checks.values()).map(|check| check.output.len()).max();
+    assert!(longest.is_some_and(|longest| longest <= 4 * limits::CHECK_OUTPUT), "{longest:?}");
+    one.report(with(limits::CHECKS + 1, 1)).await;
+    assert_eq!(
+        closed(&mut one).await,
+        format!("a report is not understood: a task of allocation {mine} has 9 checks, of at most 8")
+    );
     cluster.stop().await;
 }
 

@@ -128,6 +128,7 @@ impl Mix {
             pids_limit: 64,
             ports: Vec::new(),
             devices: Vec::new(),
+            checks: Vec::new(),
             kill: KillPolicy { signal: None, timeout: Millis(10_000) },
             meta: BTreeMap::new(),
         };

@@ -125,6 +125,7 @@ fn job(number: u64, pod: &TracePod) -> JobSpec {
         pids_limit: 1,
         ports: Vec::new(),
         devices: devices(pod),
+        checks: Vec::new(),
         kill: KillPolicy { signal: None, timeout: Millis(0) },
         meta: BTreeMap::new(),
     };

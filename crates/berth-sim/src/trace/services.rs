@@ -83,6 +83,7 @@ fn task(asks: Amounts) -> TaskSpec {
         pids_limit: 1,
         ports: Vec::new(),
         devices: if count == 0 { Vec::new() } else { vec![gpus] },
+        checks: Vec::new(),
         kill: KillPolicy { signal: None, timeout: Millis(0) },
         meta: BTreeMap::new(),
     }

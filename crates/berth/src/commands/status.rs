@@ -1,8 +1,8 @@
 //! `berth status`: the cluster, a job, a node or an allocation.
 
 use berth_api::wire::v1::{
-    Alloc, AllocCounts, AllocState, Balance, Job, JobState, JobSummary, Number, Outcome, Server, Status, TaskState,
-    TaskStatus,
+    Alloc, AllocCounts, AllocState, Balance, CheckState, CheckStatus, Job, JobState, JobSummary, Number, Outcome,
+    Server, Status, TaskState, TaskStatus,
 };
 use berth_model::{AllocId, Bytes, JobId};
 use serde::Serialize;
@@ -185,7 +185,13 @@ fn reason(alloc: &Alloc) -> Option<String> {
         | AllocState::Stopping { .. }
         | AllocState::Ended { .. } => {
             let troubled = alloc.tasks.iter().filter(|(_, task)| matches!(task.state, TaskState::BackOff { .. }));
-            let told: Vec<String> = troubled.map(|(name, task)| format!("task {name}: {}", task_line(task))).collect();
+            let troubled = troubled.map(|(name, task)| format!("task {name}: {}", task_line(task)));
+            let unhealthy = alloc.tasks.iter().filter(|(_, task)| matches!(task.state, TaskState::Running { .. }));
+            let unhealthy = unhealthy.flat_map(|(name, task)| {
+                let open = task.checks.iter().filter(|(_, check)| check.state != CheckState::Passing);
+                open.map(move |(check, status)| format!("task {name}: check {check} {}", check_line(status)))
+            });
+            let told: Vec<String> = troubled.chain(unhealthy).collect();
             (!told.is_empty()).then(|| told.join("; "))
         }
     }
@@ -205,12 +211,31 @@ pub fn task_line(task: &TaskStatus) -> String {
     }
 }
 
+/// What came of a check, in one line.
+fn check_line(check: &CheckStatus) -> String {
+    let state = match check.state {
+        CheckState::Pending => "has not passed yet,",
+        CheckState::Passing => "passes",
+        CheckState::Failing => "fails",
+    };
+    let failures = match check.failures {
+        0 => String::new(),
+        1 => ", one failure".to_owned(),
+        n => format!(", {n} failures in a row"),
+    };
+    let said = if check.output.is_empty() { String::new() } else { format!(": {}", check.output) };
+    format!("{state} since {}{failures}{said}", check.since)
+}
+
 async fn alloc(context: &Context, id: AllocId) -> anyhow::Result<()> {
     let alloc = context.client.alloc(id).await?;
     context.format.show(&alloc, |alloc| {
         let mut text = alloc_rows(std::slice::from_ref(alloc)) + "\nTASKS\n";
         for (name, task) in &alloc.tasks {
             text += &format!("  {name}: {}, {} restarts\n", task_line(task), task.restarts);
+            for (check, status) in &task.checks {
+                text += &format!("    check {check} {}\n", check_line(status));
+            }
         }
         text
     })

@@ -3,6 +3,7 @@
 //! Each function notes what is wrong and goes on with a stand-in, so that one reading tells all faults;
 //! a stand-in never gets out, because any fault fails the whole.
 
+mod checks;
 mod devices;
 pub(super) mod policy;
 mod rules;
@@ -95,6 +96,7 @@ fn group(mut file: GroupFile, place: usize, kind: JobKind, names: &mut Names, fa
         Some(task(file, place, &mut shared, faults))
     });
     let tasks = tasks.collect();
+    checks::reach(&shared, faults);
     if shared.ports.len() > limits::PORTS {
         faults.at(place, format!("{} ports: a group has at most {}", shared.ports.len(), limits::PORTS));
     }
@@ -120,6 +122,8 @@ struct Shared {
     ports: Names,
     numbers: BTreeMap<Port, usize>,
     devices: Names,
+    /// The ports that checks ask, with their places.
+    asked: Vec<(PortName, usize)>,
 }
 
 impl Default for Shared {
@@ -130,6 +134,7 @@ impl Default for Shared {
             ports: Names::new(),
             numbers: BTreeMap::new(),
             devices: Names::new(),
+            asked: Vec::new(),
         }
     }
 }
@@ -199,6 +204,7 @@ fn task(mut file: TaskFile, place: usize, shared: &mut Shared, faults: &mut Faul
         pids_limit: in_range(file.pids_limit, 1024, 1..=4_194_304, faults),
         ports,
         devices,
+        checks: checks::of_task(file.checks, shared, faults),
         kill: kill(file.kill, faults),
         meta: texts(file.meta, faults, meta_key),
     }
@@ -278,22 +284,27 @@ fn capability(cap: At<String>, faults: &mut Faults) -> Option<String> {
 fn command(file: Field<List<String>>, required: bool, place: usize, faults: &mut Faults) -> Vec<String> {
     let at = file.as_ref().map_or(place, |f| f.place);
     let spoiled = file.as_ref().is_some_and(|f| f.value.is_none());
-    let given = value(file, Vec::new());
-    if let Some(At { value: Some(program), place }) = given.first()
-        && program.is_empty()
-    {
-        faults.at(*place, "the first word of `command` is the program: it cannot be empty");
-    }
-    let words: Vec<String> =
-        given.into_iter().map(|word| checked(Some(word), faults, no_nul).unwrap_or_default()).collect();
+    let words = words(file, "command", faults);
     if required && words.is_empty() && !spoiled {
         faults.at(
             at,
             "`command` is missing or empty: a task of the driver `exec` names its program, such as `[/bin/echo, hello]`",
         );
     }
-    limit(words.len(), COMMAND, "words in `command`", at, faults);
     words
+}
+
+/// A program and its arguments.
+fn words(file: Field<List<String>>, key: &str, faults: &mut Faults) -> Vec<String> {
+    let at = file.as_ref().map_or(usize::MAX, |f| f.place);
+    let given = value(file, Vec::new());
+    if let Some(At { value: Some(program), place }) = given.first()
+        && program.is_empty()
+    {
+        faults.at(*place, format!("the first word of `{key}` is the program: it cannot be empty"));
+    }
+    limit(given.len(), COMMAND, &format!("words in `{key}`"), at, faults);
+    given.into_iter().map(|word| checked(Some(word), faults, no_nul).unwrap_or_default()).collect()
 }
 
 /// What a task is to be given.

@@ -231,6 +231,14 @@ pub enum MessageError {
         /// How many.
         tasks: usize,
     },
+    /// A task has more checks than any has.
+    #[error("a task of allocation {alloc} has {checks} checks, of at most {}", model::limits::CHECKS)]
+    Checks {
+        /// Of which allocation.
+        alloc: AllocId,
+        /// How many.
+        checks: usize,
+    },
     /// An allocation names a specification that is not there.
     #[error("allocation {alloc} is of specification {spec}, which is not there")]
     NoSpec {
@@ -347,6 +355,9 @@ impl TryFrom<ObservedAlloc> for model::ObservedAlloc {
     fn try_from(alloc: ObservedAlloc) -> Result<model::ObservedAlloc, MessageError> {
         if alloc.tasks.len() > model::limits::TASKS {
             return Err(MessageError::Tasks { tasks: alloc.tasks.len(), alloc: alloc.id });
+        }
+        if let Some(checks) = alloc.tasks.values().map(|task| task.checks.len()).find(|n| *n > model::limits::CHECKS) {
+            return Err(MessageError::Checks { checks, alloc: alloc.id });
         }
         let tasks = alloc.tasks.into_iter().map(|(name, status)| (name.into(), status.into())).collect();
         Ok(model::ObservedAlloc { id: alloc.id.into(), phase: alloc.phase.into(), tasks })

@@ -316,6 +316,13 @@ impl ToWire for model::Happening {
                 task: task.clone().into(),
                 exit: exit.clone().into(),
             },
+            Model::CheckFailing { alloc, job, task, check, output } => Happening::CheckFailing {
+                alloc: (*alloc).into(),
+                job: job.clone().into(),
+                task: task.clone().into(),
+                check: check.clone().into(),
+                output: output.clone(),
+            },
             Model::AllocStopping { alloc, job } => {
                 Happening::AllocStopping { alloc: (*alloc).into(), job: job.clone().into() }
             }

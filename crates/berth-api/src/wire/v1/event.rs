@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    AllocId, AuthorityId, Cause, EventId, Exit, JobId, JobOutcome, NodeName, NodeRef, Number, Outcome, PolicyName,
-    Role, TaskName, Time,
+    AllocId, AuthorityId, Cause, CheckName, EventId, Exit, JobId, JobOutcome, NodeName, NodeRef, Number, Outcome,
+    PolicyName, Role, TaskName, Time,
 };
 
 /// One thing that happened.
@@ -139,6 +139,19 @@ pub enum Happening {
         task: TaskName,
         /// How it ended.
         exit: Exit,
+    },
+    /// A check of a task began to fail.
+    CheckFailing {
+        /// Of which allocation.
+        alloc: AllocId,
+        /// Of which job.
+        job: JobId,
+        /// Of which task.
+        task: TaskName,
+        /// Which check.
+        check: CheckName,
+        /// What was wrong.
+        output: String,
     },
     /// An allocation was told to stop.
     AllocStopping {

@@ -352,6 +352,9 @@ impl fmt::Display for Happening {
             Happening::TaskRestarting { alloc, job, task, exit } => {
                 write!(f, "task {task} of {alloc} of {job} ended ({}) and is started again", exit.how)
             }
+            Happening::CheckFailing { alloc, job, task, check, output } => {
+                write!(f, "check {check} of task {task} of {alloc} of {job} fails: {output}")
+            }
             Happening::AllocStopping { alloc, job } => write!(f, "{alloc} of {job} is stopping"),
             Happening::AllocEnded { alloc, job, outcome } => write!(f, "{alloc} of {job} ended: {outcome}"),
             Happening::Finalised { format } => write!(f, "what is stored has format {format} from here on"),

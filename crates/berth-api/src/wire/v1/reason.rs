@@ -303,6 +303,8 @@ pub enum FailureKind {
     OutOfMemory,
     /// The task used more disk than it asked for.
     DiskExceeded,
+    /// The task failed a check that restarts it.
+    Unhealthy,
     /// The shim was killed; what it kept has been ended.
     ShimLost,
     /// The runtime refused.
@@ -349,6 +351,7 @@ same!(
         Exit,
         OutOfMemory,
         DiskExceeded,
+        Unhealthy,
         ShimLost,
         Runtime,
         Rebooted,
@@ -377,15 +380,15 @@ impl From<model::Failure> for Failure {
 
 impl From<Failure> for model::Failure {
     fn from(failure: Failure) -> model::Failure {
-        model::Failure { kind: failure.kind.into(), message: cut(failure.message) }
+        model::Failure { kind: failure.kind.into(), message: cut(failure.message, model::limits::MESSAGE_BYTES) }
     }
 }
 
 /// What is stored has a bound, whatever an agent tells.
-fn cut(mut message: String) -> String {
+pub(super) fn cut(mut message: String, most: usize) -> String {
     const MORE: &str = "…";
-    if message.len() > model::limits::MESSAGE_BYTES {
-        message.truncate(message.floor_char_boundary(model::limits::MESSAGE_BYTES - MORE.len()));
+    if message.len() > most {
+        message.truncate(message.floor_char_boundary(most - MORE.len()));
         message.push_str(MORE);
     }
     message

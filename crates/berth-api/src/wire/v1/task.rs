@@ -1,10 +1,13 @@
 //! Tasks of an allocation: where they stand and how they ended.
 
+use std::collections::BTreeMap;
+
 use berth_model as model;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Failure, Time};
+use super::reason::{cut, same};
+use super::{CheckName, Failure, Time};
 
 /// What the agent said of one task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -16,6 +19,54 @@ pub struct TaskStatus {
     /// How its last run ended, when it has had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_exit: Option<Exit>,
+    /// Its checks by name, as its newest run has answered them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, CheckStatus>)]
+    pub checks: BTreeMap<CheckName, CheckStatus>,
+}
+
+/// What came of a check so far. It changes when the check turns, and while it fails with the first failure, the second,
+/// the fourth, the eighth and so on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckStatus {
+    /// Where it stands.
+    pub state: CheckState,
+    /// Since when, as the node's clock tells.
+    pub since: Time,
+    /// Failures in a row, as last told.
+    pub failures: u32,
+    /// What the last answer that was told said; at most 200 characters.
+    pub output: String,
+}
+
+/// Where a check stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    /// It has neither passed nor failed since the run began.
+    Pending,
+    /// It passes.
+    Passing,
+    /// It fails.
+    Failing,
+}
+
+same!(CheckState, model::CheckState { Pending, Passing, Failing });
+
+impl From<model::CheckStatus> for CheckStatus {
+    fn from(status: model::CheckStatus) -> CheckStatus {
+        let model::CheckStatus { state, since, failures, output } = status;
+        CheckStatus { state: state.into(), since: since.into(), failures, output }
+    }
+}
+
+impl From<CheckStatus> for model::CheckStatus {
+    fn from(status: CheckStatus) -> model::CheckStatus {
+        let CheckStatus { state, since, failures, output } = status;
+        // A character has at most four bytes.
+        let output = cut(output, 4 * model::limits::CHECK_OUTPUT);
+        model::CheckStatus { state: state.into(), since: since.into(), failures, output }
+    }
 }
 
 /// Where a task stands.
@@ -78,6 +129,7 @@ impl From<model::TaskStatus> for TaskStatus {
             state: status.state.into(),
             restarts: status.restarts,
             last_exit: status.last_exit.map(Exit::from),
+            checks: status.checks.into_iter().map(|(name, status)| (name.into(), status.into())).collect(),
         }
     }
 }
@@ -88,6 +140,7 @@ impl From<TaskStatus> for model::TaskStatus {
             state: status.state.into(),
             restarts: status.restarts,
             last_exit: status.last_exit.map(model::Exit::from),
+            checks: status.checks.into_iter().map(|(name, status)| (name.into(), status.into())).collect(),
         }
     }
 }

@@ -141,6 +141,10 @@ text!(
     TaskName, "The name of a task within its group.", "nginx"
 );
 text!(
+    /// A check's name.
+    CheckName, "The name of a check within its task.", "readiness"
+);
+text!(
     /// A port's name.
     PortName, "The name of a port within its group.", "http"
 );
