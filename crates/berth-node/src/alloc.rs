@@ -94,6 +94,8 @@ pub(crate) struct Work {
     /// How it is going to end, or has ended. None: it should run.
     ending: Option<Ended>,
     prepare_failures: u32,
+    /// When it has something to do although nothing happens, as its core has noted.
+    pub(crate) due: Option<Timestamp>,
     /// Whether the ledger has to be told.
     unsaved: bool,
     /// Whether the server has to be told at once.
@@ -114,7 +116,7 @@ impl Work {
         };
         let (listed, prepare_failures) = (Listed::Yes, 0);
         let lease = Lease::None;
-        Work { desired, listed, keeper, lease, tasks, ending, prepare_failures, unsaved: true, news: true }
+        Work { desired, listed, keeper, lease, tasks, ending, prepare_failures, due: None, unsaved: true, news: true }
     }
 
     /// An allocation as the ledger and its shim tell of it when the agent begins.
@@ -135,6 +137,7 @@ impl Work {
             tasks,
             ending: ended.clone().or(stop),
             prepare_failures: 0,
+            due: None,
             unsaved: false,
             news: true,
         };
@@ -163,7 +166,7 @@ impl Work {
             FoundShim::Alive(tasks) => {
                 self.keeper = Keeper::Shim;
                 self.take_exits(&tasks, now);
-                self.adopt(&tasks, out);
+                self.adopt(&tasks, now, out);
             }
             FoundShim::Orphaned(tasks) => {
                 self.keeper = Keeper::Orphans;
@@ -192,11 +195,12 @@ impl Work {
 
     /// Takes over what a living shim keeps. A start that never reached it is asked for again under the same
     /// number: a shim begins a run once, so asking twice is safe.
-    fn adopt(&mut self, tasks: &BTreeMap<TaskName, ShimTask>, out: &mut Vec<Effect>) {
+    fn adopt(&mut self, tasks: &BTreeMap<TaskName, ShimTask>, now: Timestamp, out: &mut Vec<Effect>) {
         for task in self.tasks.iter_mut().filter(|t| t.is_live()) {
             match tasks.get(&task.name).filter(|shim| shim.run == task.run).map(|shim| &shim.state) {
                 Some(ShimTaskState::Running { pid, started }) => {
                     task.state = Run::Running { pid: *pid, started: *started };
+                    task.health.runs(now);
                 }
                 Some(ShimTaskState::Starting | ShimTaskState::Exited(_)) => {}
                 None if self.ending.is_some() => task.state = Run::Done,
@@ -306,6 +310,7 @@ impl Work {
                     && task.state == Run::Starting
                 {
                     task.state = Run::Running { pid, started };
+                    task.health.runs(now);
                     self.news = true;
                 }
             }

@@ -14,6 +14,8 @@ use crate::task::shorten;
 
 /// A question that was not answered for so long after its timeout was lost.
 const LOST_AFTER: Millis = Millis::from_secs(30);
+/// Whether it is ready is told of a task no more often than this, however it flaps.
+const LEAST_TIME: Millis = Millis::from_secs(1);
 
 /// The checks of a task, in the order of its specification.
 #[derive(Clone, Debug)]
@@ -49,12 +51,7 @@ pub(crate) enum Turn {
 impl Health {
     /// The checks of a run that begins.
     pub(crate) fn begin(specs: &[CheckSpec], now: Timestamp) -> Health {
-        let first = |spec: &CheckSpec| match spec.kind {
-            CheckKind::Startup | CheckKind::Readiness => now,
-            // Nobody is dead before having had a moment to live.
-            CheckKind::Liveness => now + spec.interval,
-        };
-        Health { checks: specs.iter().map(|spec| Check::new(spec.clone(), pending(now), first(spec))).collect() }
+        Health { checks: specs.iter().map(|spec| Check::new(spec.clone(), pending(now), now)).collect() }
     }
 
     /// As they are remembered of a run that goes on. All are asked again at once.
@@ -64,6 +61,20 @@ impl Health {
             Check::new(spec.clone(), status, now)
         };
         Health { checks: specs.iter().map(restore).collect() }
+    }
+
+    /// The run is there. Nobody is dead before having had a moment to live.
+    pub(crate) fn runs(&mut self, now: Timestamp) {
+        let open = self.checks.iter_mut().filter(|check| check.status.state == CheckState::Pending);
+        for check in open.filter(|check| check.spec.kind == CheckKind::Liveness) {
+            check.due = now + check.spec.interval;
+        }
+    }
+
+    /// Why the run has to end, where it has failed a check that restarts it.
+    pub(crate) fn fatal(&self) -> Option<Failure> {
+        let fatal = |check: &&Check| check.status.state == CheckState::Failing && check.spec.kind.restarts();
+        self.checks.iter().find(fatal).map(Check::failure)
     }
 
     pub(crate) fn status(&self) -> BTreeMap<CheckName, CheckStatus> {
@@ -100,14 +111,7 @@ impl Health {
         let Some(check) = self.checks.iter_mut().find(|check| check.spec.name == *name) else { return Turn::None };
         let Some(asked) = check.asked.take() else { return Turn::None };
         check.due = (asked + check.spec.interval).max(now);
-        let turn = check.take(answer, now);
-        // What waited for the task to have started is asked at once.
-        if turn == Turn::Turned && self.has_started() {
-            let waited = self.checks.iter_mut().filter(|check| check.spec.kind == CheckKind::Readiness);
-            let waited = waited.filter(|check| check.status.state == CheckState::Pending && check.asked.is_none());
-            waited.for_each(|check| check.due = check.due.min(now));
-        }
-        turn
+        check.take(answer, now)
     }
 
     fn has_started(&self) -> bool {
@@ -154,22 +158,25 @@ impl Check {
                 (CheckState::Failing, self.failures >= self.spec.failures, output)
             }
         };
-        let turned = enough && self.status.state != state;
+        let is_fatal = enough && state == CheckState::Failing && self.spec.kind.restarts();
+        let may_turn =
+            is_fatal || self.status.state == CheckState::Pending || now.since(self.status.since) >= LEAST_TIME;
+        let turned = enough && self.status.state != state && may_turn;
         if turned {
             self.status = CheckStatus { state, since: now, failures: self.failures, output: cut(output) };
-        } else if self.failures.is_power_of_two() && !self.has_passed() {
+        } else if !self.has_passed() && self.failures > self.status.failures && self.failures.is_power_of_two() {
             (self.status.failures, self.status.output) = (self.failures, cut(output));
         }
-        match state {
-            CheckState::Failing if enough && self.spec.kind.restarts() => Turn::Fatal(self.failure()),
-            CheckState::Failing | CheckState::Passing | CheckState::Pending if turned => Turn::Turned,
-            CheckState::Failing | CheckState::Passing | CheckState::Pending => Turn::None,
+        match (is_fatal, turned) {
+            (true, _) => Turn::Fatal(self.failure()),
+            (false, true) => Turn::Turned,
+            (false, false) => Turn::None,
         }
     }
 
     fn failure(&self) -> Failure {
         let CheckSpec { name, kind, .. } = &self.spec;
-        let times = match self.failures {
+        let times = match self.status.failures {
             1 => "once".to_owned(),
             n => format!("{n} times in a row"),
         };

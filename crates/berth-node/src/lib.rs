@@ -43,6 +43,12 @@ pub struct Core {
     heard: bool,
     session: Option<Session>,
     allocs: BTreeMap<AllocId, Work>,
+    /// When each of them has something to do although nothing happens.
+    due: BTreeSet<(Timestamp, AllocId)>,
+    /// Those that may hold room here that the server has given away.
+    unknown: BTreeSet<AllocId>,
+    /// The time of the last event.
+    now: Timestamp,
     ledger: Ledger,
     /// What is wrong with the machine.
     conditions: BTreeSet<NodeCondition>,
@@ -73,6 +79,9 @@ impl Core {
             heard: false,
             session: None,
             allocs: BTreeMap::new(),
+            due: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            now,
             ledger: Ledger::default(),
             conditions: BTreeSet::new(),
             news: false,
@@ -84,12 +93,14 @@ impl Core {
             let work = Work::load(one, now, out);
             core.allocs.insert(work.id(), work);
         }
+        core.settle_all(out);
         core.finish(now, out);
         core
     }
 
     /// Takes one event.
     pub fn step(&mut self, now: Timestamp, event: Event, out: &mut Vec<Effect>) {
+        let is_set_back = now < std::mem::replace(&mut self.now, now);
         match event {
             Event::Welcome { epoch, heartbeat, .. } => self.welcomed(epoch, heartbeat, out),
             Event::Disconnected => self.session = None,
@@ -112,6 +123,10 @@ impl Core {
             Event::DiskFree { free, reserve } => self.disk_free(free, reserve),
             Event::NotRemembered(effects) => self.not_remembered(now, effects, out),
             Event::Woke => self.woke(now, out),
+        }
+        // What is due by the time before may be due already, by the clock as it was meant.
+        if is_set_back {
+            self.advance_all(now, out);
         }
         self.finish(now, out);
     }
@@ -237,23 +252,27 @@ impl Core {
         self.wake = None;
         if self.ledger.retry().is_some_and(|at| at <= now) {
             self.try_ledger(now, out);
-        } else {
-            self.advance_all(now, out);
+            return;
+        }
+        let due: Vec<AllocId> = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, alloc)| *alloc).collect();
+        for alloc in due {
+            self.with(alloc, now, out, |_, _| {});
         }
     }
 
     /// Asks for what is missing, stops before starts: what is to be stopped may hold what is to be started waits for.
     fn advance_all(&mut self, now: Timestamp, out: &mut Vec<Effect>) {
+        self.look_for_unknown();
         let around = self.around();
         let (stops, starts): (Vec<_>, Vec<_>) = self.allocs.values_mut().partition(|work| work.goal() == Goal::Stop);
         for work in stops.into_iter().chain(starts) {
             work.advance(now, around, out);
         }
-        self.forget(out);
+        self.settle_all(out);
     }
 
     fn room(&self) -> Room {
-        if !self.heard || self.allocs.values().any(Work::is_unknown) { Room::Taken } else { Room::Free }
+        if !self.heard || !self.unknown.is_empty() { Room::Taken } else { Room::Free }
     }
 
     fn around(&self) -> Around {
@@ -272,23 +291,47 @@ impl Core {
         let Some(work) = self.allocs.get_mut(&alloc) else { return };
         take(work, out);
         work.advance(now, before, out);
-        self.forget(out);
+        self.settle(alloc, out);
         if before.room != self.room() {
             self.advance_all(now, out);
         }
     }
 
-    /// Forgets what has ended and is no longer listed.
-    fn forget(&mut self, out: &mut Vec<Effect>) {
-        self.allocs.retain(|id, work| {
-            self.news |= std::mem::take(&mut work.news);
-            if work.is_over() {
-                self.news = true;
-                out.push(Effect::Purge(*id));
-                self.ledger.write(Effect::Forget(*id), out);
-            }
-            !work.is_over()
-        });
+    fn look_for_unknown(&mut self) {
+        self.unknown = self.allocs.iter().filter(|(_, work)| work.is_unknown()).map(|(id, _)| *id).collect();
+    }
+
+    fn settle_all(&mut self, out: &mut Vec<Effect>) {
+        // All of them first: whether there is room decides what is due.
+        self.look_for_unknown();
+        let all: Vec<AllocId> = self.allocs.keys().copied().collect();
+        all.into_iter().for_each(|alloc| self.settle(alloc, out));
+    }
+
+    /// Notes what has become of an allocation that has been advanced, and forgets it where it has ended and is no longer
+    /// listed.
+    fn settle(&mut self, id: AllocId, out: &mut Vec<Effect>) {
+        let Some(work) = self.allocs.get(&id) else { return };
+        let (is_unknown, is_over) = (work.is_unknown(), work.is_over());
+        if is_unknown {
+            self.unknown.insert(id)
+        } else {
+            self.unknown.remove(&id)
+        };
+        let around = self.around();
+        let Some(work) = self.allocs.get_mut(&id) else { return };
+        self.news |= std::mem::take(&mut work.news) || is_over;
+        let next = work.next_wake(around).filter(|_| !is_over);
+        let before = std::mem::replace(&mut work.due, next);
+        if let Some(at) = before.filter(|_| before != next) {
+            self.due.remove(&(at, id));
+        }
+        self.due.extend(next.map(|at| (at, id)));
+        if is_over {
+            self.allocs.remove(&id);
+            out.push(Effect::Purge(id));
+            self.ledger.write(Effect::Forget(id), out);
+        }
     }
 
     /// Tells the server if something is due, and asks to be woken for what is due next.
@@ -321,8 +364,8 @@ impl Core {
             self.news = false; // The first report of a session tells everything.
         }
         let report = self.session.as_ref().and_then(|session| session.due(self.news && tells, gap));
-        let works = self.allocs.values().filter_map(|work| work.next_wake(around));
-        let next = works.chain(report).chain(self.ledger.retry()).min();
+        let works = self.due.first().map(|(at, _)| *at);
+        let next = works.into_iter().chain(report).chain(self.ledger.retry()).min();
         if next.is_some() && next != self.wake {
             self.wake = next;
             out.extend(next.map(Effect::WakeAt));

@@ -91,16 +91,19 @@ impl Task {
             TaskState::BackOff { until } => Run::BackOff { until: until.min(latest) },
             TaskState::Done => Run::Done,
         };
+        let health = Health::restore(&spec.checks, remembered.status.checks, now);
+        // A run that was to be ended is known by the check that it has failed.
+        let condemned = health.fatal().filter(|_| state == Run::Starting);
         Task {
             name: spec.name.clone(),
             run: remembered.run,
             state,
             killing: Killing::No,
-            condemned: None,
+            condemned,
             restarts: remembered.restarts,
             restarted: remembered.status.restarts,
             last_exit: remembered.status.last_exit,
-            health: Health::restore(&spec.checks, remembered.status.checks, now),
+            health,
         }
     }
 

@@ -464,3 +464,23 @@ fn a_full_disk_is_told_also_while_the_ledger_cannot_be_written() {
     assert!(machine.ledger_failures > 0);
     assert_eq!(machine.phase(alloc_id(1)), Some(&Phase::Running), "nothing else that is new is told");
 }
+
+#[test]
+fn after_a_restart_of_the_agent_too_what_is_new_waits_for_the_room_of_what_is_not_listed_any_more() {
+    let mut machine = running(JobKind::Service, &["web"]);
+    machine.desire(1, vec![desired(2, JobKind::Service, &["api"])], true);
+    run_now(&mut machine);
+    assert_eq!(
+        (machine.live(alloc_id(1)), machine.live(alloc_id(2))),
+        (1, 0),
+        "the old one ignores being asked to end"
+    );
+    machine.restart_agent();
+    machine.welcome(1);
+    machine.desire(1, vec![desired(2, JobKind::Service, &["api"])], true);
+    run_now(&mut machine);
+    assert_eq!((machine.live(alloc_id(1)), machine.live(alloc_id(2))), (1, 0), "its room may be the same");
+    machine.pass(Millis(5000));
+    machine.settle();
+    assert_eq!((machine.live(alloc_id(1)), machine.live(alloc_id(2))), (0, 1));
+}

@@ -1,7 +1,7 @@
 //! What checks do to an allocation, as its server and its user see it.
 
 use berth_model::*;
-use berth_node::Event;
+use berth_node::{Effect, Event};
 
 use crate::machine::*;
 
@@ -214,4 +214,76 @@ fn a_clock_that_is_set_back_does_not_silence_the_checks() {
     machine.step(Event::Woke);
     while machine.perform() || machine.deliver() {}
     assert_eq!(asked(&machine), ["readiness"]);
+}
+
+#[test]
+fn a_check_that_answers_well_now_and_then_is_not_news_every_time() {
+    let mut readiness = check(CheckKind::Readiness, 1);
+    readiness.successes = 2;
+    let mut machine = checked(vec![readiness]);
+    let mut told = Vec::new();
+    for round in 0..100 {
+        rounds(&mut machine, 1, Err(&format!("request {round} failed")));
+        rounds(&mut machine, 1, Ok("fine"));
+        told.push(of(&machine, CheckKind::Readiness).output);
+    }
+    told.dedup();
+    assert_eq!(told, ["request 0 failed"]);
+}
+
+#[test]
+fn a_check_that_flaps_is_told_once_a_second() {
+    let mut readiness = check(CheckKind::Readiness, 1);
+    readiness.interval = Millis(100);
+    let mut machine = checked(vec![readiness]);
+    let mut since = Vec::new();
+    for round in 0..200 {
+        answer(&mut machine, if round % 2 == 0 { Ok("fine") } else { Err("busy") });
+        machine.pass(Millis(100));
+        while machine.perform() || machine.deliver() {}
+        since.push(of(&machine, CheckKind::Readiness).since);
+    }
+    since.dedup();
+    assert!((2..=22).contains(&since.len()), "{since:?}");
+}
+
+#[test]
+fn a_run_that_was_to_be_ended_for_a_check_still_is_after_a_restart_of_the_agent() {
+    let mut machine = checked(vec![check(CheckKind::Liveness, 1)]);
+    machine.step(Event::Answered {
+        alloc: alloc_id(1),
+        task: name("web"),
+        run: 1,
+        check: "liveness".parse().unwrap(),
+        answer: Err("dead".to_owned()),
+    });
+    while machine.perform() || machine.deliver() {}
+    assert_eq!(machine.live(alloc_id(1)), 1, "asked to end, which it ignores");
+    machine.restart_agent();
+    machine.welcome(1);
+    machine.settle();
+    machine.pass(Millis(5000));
+    machine.settle();
+    let last = status(&machine).last_exit.map(|exit| exit.how);
+    assert!(
+        matches!(&last, Some(ExitKind::Failure(failure)) if failure.kind == FailureKind::Unhealthy),
+        "ended by force and told as what it was: {last:?}"
+    );
+}
+
+#[test]
+fn liveness_is_counted_from_when_the_run_is_there() {
+    let mut machine = Machine::new();
+    machine.welcome(1);
+    machine.desire(1, vec![with_checks(vec![check(CheckKind::Liveness, 1)])], true);
+    // Everything but the start is done at once; the word that it runs takes long.
+    while !machine.trace.iter().any(|effect| matches!(effect, Effect::Start { .. })) {
+        assert!(machine.perform() || machine.deliver());
+    }
+    while machine.perform() {}
+    machine.pass(Millis(10_000));
+    while machine.perform() || machine.deliver() {}
+    assert_eq!(asked(&machine), Vec::<String>::new());
+    begin_asking(&mut machine);
+    assert_eq!(asked(&machine), ["liveness"]);
 }
