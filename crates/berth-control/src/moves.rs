@@ -16,8 +16,8 @@
 use std::collections::BTreeMap;
 
 use berth_model::{
-    Alloc, AllocId, AllocState, Cause, DecisionId, GroupName, Incarnation, JobId, Millis, NodeId, Outcome, POOL,
-    Placement, Proposal, Relocation, Timer, Timestamp, WaitReason,
+    Alloc, AllocId, AllocState, Cause, CheckKind, DecisionId, GroupName, Incarnation, JobId, Millis, NodeId, Outcome,
+    POOL, Placement, Proposal, Relocation, Timer, Timestamp, WaitReason,
 };
 use berth_placement::{Class, Want, place};
 
@@ -131,8 +131,16 @@ impl Core {
         let alloc = self.alloc(new);
         if self.state.is_taking_over(alloc) {
             let begun = alloc.created.min(self.now);
-            self.timers.set(begun + self.min_ready(alloc).unwrap_or_default() + PATIENCE, Due::Move(new));
+            self.timers.set(begun + self.slowest_start(alloc) + PATIENCE, Due::Move(new));
         }
+    }
+
+    /// For how long an allocation may run before it is ready.
+    fn slowest_start(&self, alloc: &Alloc) -> Millis {
+        let checks = self.group_of(alloc).into_iter().flat_map(|group| &group.tasks).flat_map(|task| &task.checks);
+        let startup = checks.filter(|check| check.kind == CheckKind::Startup);
+        let longest = startup.map(|check| Millis(check.interval.0.saturating_mul(u64::from(check.failures)))).max();
+        self.min_ready(alloc).or(longest).unwrap_or_default()
     }
 
     pub(crate) fn move_due(&mut self, new: AllocId, due: Timestamp) {

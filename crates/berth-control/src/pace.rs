@@ -9,7 +9,7 @@
 //! foresees: another command, a failure, the end of a batch, a node that comes, goes or changes. It is kept in memory
 //! alone: a new leader is free.
 
-use berth_model::{Alloc, AllocState, Millis, Timestamp};
+use berth_model::{Alloc, AllocState, CheckState, Millis, Timestamp};
 
 use crate::core::Core;
 use crate::timers::Due;
@@ -103,10 +103,12 @@ impl Core {
     }
 }
 
-/// Whether it is on its way: to being ready, or to its end. What waits may do so for ever.
+/// Whether it is on its way: to being ready, or to its end. What waits may do so for ever, and so may a check fail.
 pub(crate) fn is_moving(alloc: &Alloc) -> bool {
+    let fails = || alloc.tasks.values().flat_map(|task| task.checks.values()).any(|c| c.state == CheckState::Failing);
     match &alloc.state {
-        AllocState::Placed { .. } | AllocState::Running { ready: None, .. } | AllocState::Stopping { .. } => true,
+        AllocState::Running { ready: None, .. } => !fails(),
+        AllocState::Placed { .. } | AllocState::Stopping { .. } => true,
         AllocState::Waiting { .. } | AllocState::Running { ready: Some(_), .. } | AllocState::Ended { .. } => false,
     }
 }

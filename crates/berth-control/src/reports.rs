@@ -68,7 +68,10 @@ impl Core {
             AllocState::Waiting { .. } => {}
             AllocState::Ended { .. } => self.ghost(node, observed),
             AllocState::Placed { .. } => match &observed.phase {
-                Phase::Running => self.running(observed.id, observed.tasks.clone(), cause),
+                Phase::Running => {
+                    self.update_tasks(observed, cause);
+                    self.running(observed.id, observed.tasks.clone(), cause);
+                }
                 Phase::Ended(ended) => self.ended(node, observed, ended, cause),
                 Phase::Preparing(_) | Phase::Starting | Phase::Stopping => self.update_tasks(observed, cause),
             },

@@ -2,6 +2,7 @@
 
 mod world;
 
+use berth_control::{Event, RequestId};
 use berth_model::testkit::{Spec, machine, service};
 use berth_model::*;
 use world::{Fate, World};
@@ -83,6 +84,46 @@ fn an_update_whose_checks_fail_harms_no_more_than_its_budget_and_keeps_the_old()
     w.fates.clear();
     w.pass(10_000);
     assert_eq!((count(&w, "v2 ready"), count(&w, "v1")), (3, 0), "{:?}", w.live("web"));
+}
+
+#[test]
+fn one_that_fails_for_good_costs_its_part_of_the_budget_and_holds_up_no_more() {
+    let mut w = cluster();
+    let web = |release: &str| web().count(4).max_parallel(2).command(release);
+    w.run(web("/bin/one")).unwrap();
+    w.pass(5_000);
+    let one = w.core.allocs().values().next().unwrap().clone();
+    w.fates.insert(one.id.to_string(), Fate::Ail);
+    w.pass(2_000);
+    // The one that is ill is in nobody's way: it is replaced like the others, or one of them with it.
+    w.run(web("/bin/two")).unwrap();
+    w.pass(30_000);
+    assert_eq!((count(&w, "v2 ready"), count(&w, "v1")), (4, 0), "{:?}", w.live("web"));
+    // With one instance of the new version that never passes, the others are updated one at a time.
+    w.fates.clear();
+    w.run(web("/bin/three")).unwrap();
+    let first = w.core.allocs().values().find(|alloc| alloc.version == JobVersion(3)).unwrap().id;
+    w.fates.insert(first.to_string(), Fate::Ail);
+    w.pass(30_000);
+    assert_eq!((count(&w, "v3 ready"), count(&w, "v3 running")), (3, 1), "{:?}", w.live("web"));
+}
+
+#[test]
+fn a_plan_is_carried_out_while_something_else_fails_its_checks() {
+    let mut w = cluster();
+    w.fates.insert("web".to_owned(), Fate::Ail);
+    w.run(web()).unwrap();
+    let other = || service("other").count(3).min_ready(0);
+    w.run(other()).unwrap();
+    w.pass(10_000);
+    let command = Command::Run(Box::new(other().command("/bin/new").0));
+    let principal = Principal("root".to_owned());
+    let plan = w.core.plan(w.now, &principal, &PlanRequest::Command(command.clone())).unwrap();
+    let (namespace, key) = (Namespace::default(), IdempotencyKey("planned".to_owned()));
+    let request = CommandRequest { principal, namespace, key, plan: Some(plan.id), command };
+    w.event(Event::Command { request: RequestId(99), command: Box::new(request) });
+    w.pass(5_000);
+    assert!(w.live("other").iter().all(|line| line.contains("v2 ready")), "{:?}", w.live("other"));
 }
 
 #[test]

@@ -262,6 +262,7 @@ impl World {
             && self.clients.all_answered()
             && !self.store.allocs.values().any(is_moving)
             && !self.waits_for_proof()
+            && self.has_no_ghosts()
     }
 }
 
@@ -283,6 +284,12 @@ impl World {
             victim && self.leader_now().since(ready) < PROOF && self.priority_of(alloc) < highest
         };
         self.store.allocs.values().any(recovering)
+    }
+
+    /// Whether nothing runs any more that was given up: it holds its room until it ends, which no plan foresees.
+    fn has_no_ghosts(&self) -> bool {
+        let is_over = |id| self.store.allocs.get(id).is_none_or(Alloc::is_ended);
+        !self.machines.iter().flat_map(|machine| machine.live()).any(|desired| is_over(&desired.id))
     }
 
     fn priority_of(&self, alloc: &Alloc) -> Option<Priority> {
