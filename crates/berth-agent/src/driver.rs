@@ -12,7 +12,7 @@ use crate::clock;
 use crate::ledger::{Entries, Ledger};
 use crate::link::chain;
 use crate::meter::Meter;
-use crate::probe::Prober;
+use crate::probe::{Prober, Turns};
 use crate::work::Workers;
 
 /// Events taken in one turn, at most: their writes to the ledger share one sync.
@@ -49,6 +49,8 @@ pub struct Driver {
     pub workers: Workers,
     /// Asks what checks ask.
     pub prober: Prober,
+    /// Whose turn it is to be asked.
+    pub turns: Turns,
     /// Measures the disk.
     pub meter: Meter,
     /// From the link.
@@ -144,14 +146,17 @@ impl Driver {
                     self.report_again(serial, &conditions);
                 }
                 Effect::WakeAt(at) => self.wake = Some(at),
-                Effect::Ask(question) => self.prober.ask(*question),
+                Effect::Ask(question) => self.prober.ask(&mut self.turns, *question),
                 Effect::Prepare(_)
                 | Effect::Start { .. }
                 | Effect::Lease { .. }
                 | Effect::Signal { .. }
                 | Effect::EndOrphans(_)
-                | Effect::Remove(_)
-                | Effect::Purge(_) => self.workers.give(effect),
+                | Effect::Remove(_) => self.workers.give(effect),
+                Effect::Purge(alloc) => {
+                    self.turns.forget(alloc);
+                    self.workers.give(effect);
+                }
             }
         }
     }

@@ -37,7 +37,7 @@ use crate::driver::Driver;
 use crate::ledger::Ledger;
 use crate::link::Link;
 use crate::meter::Meter;
-use crate::probe::Prober;
+use crate::probe::{Prober, Turns};
 use crate::work::Workers;
 
 /// Events from workers and shims that wait for the loop.
@@ -80,6 +80,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), AgentErr
         ledger,
         workers,
         prober,
+        turns: Turns::default(),
         meter,
         link,
         events,

@@ -192,7 +192,7 @@ fn never_ran(error: RuntimeError) -> Exit {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
     use std::time::Duration;
@@ -255,7 +255,7 @@ mod tests {
     }
 
     /// A runtime whose shims say that they begin, wait for a word and then fail.
-    async fn runtime(dir: &Path) -> Runtime {
+    pub(crate) async fn runtime(dir: &Path) -> Runtime {
         let program = dir.join("shim");
         let script = "#!/bin/sh\n: > \"$2/begun\"\nwhile [ ! -e \"$2/go\" ]; do sleep 0.02; done\nexit 1\n";
         std::fs::write(&program, script).unwrap();

@@ -154,7 +154,7 @@ fn check() -> impl Strategy<Value = CheckSpec> {
     ];
     let kind = select(vec![CheckKind::Startup, CheckKind::Readiness, CheckKind::Liveness]);
     let times =
-        (100..=3_600_000u64, 100..=3_600_000u64).prop_map(|(interval, timeout)| (Millis(interval), Millis(timeout)));
+        (100..=3_600_000u64, 100..=60_000u64).prop_map(|(interval, timeout)| (Millis(interval), Millis(timeout)));
     (name(), kind, probe, times, 1..=10_000u32, 1..=10_000u32).prop_map(
         |(name, kind, probe, (interval, timeout), successes, failures)| CheckSpec {
             name,

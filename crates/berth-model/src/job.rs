@@ -406,7 +406,9 @@ pub mod limits {
     pub const DEVICES: usize = 16;
     /// Checks of a task.
     pub const CHECKS: usize = 8;
-    /// The least and the most from one question of a check to the next, and for an answer.
+    /// The most for an answer to a check: questions that hang hold what others of the node need.
+    pub const CHECK_TIMEOUT: Millis = Millis(60_000);
+    /// The least and the most from one question of a check to the next.
     pub const CHECK_TIME: (Millis, Millis) = (Millis(100), Millis(3600 * 1000));
     /// Answers or failures in a row that a check may ask for.
     pub const CHECK_IN_A_ROW: u32 = 10_000;

@@ -369,9 +369,11 @@ impl Runtime {
     }
 
     /// Whether a process of the allocation sees this file: its path is followed in the process's own root, and never out of it.
-    pub async fn sees(&self, alloc: AllocId, pid: u32, path: &str) -> io::Result<bool> {
+    /// `turn` is kept for as long as the looking takes, which goes on where this is given up: a file system may hang.
+    pub async fn sees(&self, alloc: AllocId, pid: u32, path: &str, turn: impl Send + 'static) -> io::Result<bool> {
         let (group, cgroups, path) = (self.cgroup(alloc), self.inner.cgroups.clone(), path.to_owned());
         blocking(move || {
+            let _turn = turn;
             let root = crate::view::root(pid)?;
             // Its pid may have been given to another by now: only then is the root one to look into.
             if !cgroups.processes(&group).iter().any(|process| u32::try_from(*process) == Ok(pid)) {

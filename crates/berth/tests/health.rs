@@ -70,6 +70,8 @@ fn an_allocation_is_ready_while_its_page_is_there_and_restarted_when_it_is_dead(
     until("what is not ready", PATIENCE, || ready(&cluster, "1").is_none().then_some(()));
     let shown = cluster.ok(&["status", "web"]);
     assert!(shown.contains("task server: check page fails since ") && shown.contains("status 404"), "{shown}");
+    let why = cluster.ok(&["why", &id]);
+    assert!(why.contains("It is not ready: task server: check page fails since "), "{why}");
     let events = cluster.ok(&["events"]);
     assert!(events.contains("check page of task server of ") && events.contains("status 404"), "{events}");
     cluster.ok(&["exec", &id, "--", "sh", "-c", "echo two > /berth/healthz"]);
@@ -152,4 +154,37 @@ groups:
         ),
         "{message}"
     );
+}
+
+#[test]
+fn a_program_that_hangs_takes_what_it_began_with_it() {
+    if !root() {
+        return;
+    }
+    let cluster = Cluster::start_with(&["--dynamic-ports", "33300-33399"]);
+    // A number that no other test sleeps for.
+    let text = format!(
+        "job: web
+groups:
+  - name: web
+    tasks:
+      - name: server
+        image: '{}'
+        command: [sleep, '100000']
+        kill: {{timeout: 0s}}
+        checks:
+          - {{exec: [sh, -c, 'sleep 100533 | cat'], interval: 100ms, timeout: 200ms, failures: 2}}
+",
+        image()
+    );
+    start(&cluster, &text);
+    let failures = |alloc: &Value| check(alloc, "readiness")["failures"].as_u64();
+    let alloc = until("eight failures", PATIENCE, || {
+        cluster.allocs_in("web", "running").into_iter().find(|alloc| failures(alloc) >= Some(8))
+    });
+    assert_eq!(check(&alloc, "readiness")["output"], "no answer within 200ms");
+    let left = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+        std::fs::read(process.path().join("cmdline")).is_ok_and(|line| line == b"sleep\x00100533\x00")
+    });
+    assert!(left.count() <= 2, "one that is being asked, and one that is being ended");
 }

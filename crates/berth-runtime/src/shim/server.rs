@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use berth_model::{BootTime, Failure, FailureKind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -297,7 +297,11 @@ impl Server {
     /// A client has gone; the command that it had run ends.
     fn let_go(&mut self, id: u64) {
         match self.clients.remove(&id).and_then(|client| client.session) {
-            Some(Session::Running { pid }) => drop(kill(as_pid(pid), Signal::SIGKILL)),
+            // The runtime makes it the leader of a session: what it began and waits for goes with it.
+            Some(Session::Running { pid }) => {
+                let _ = killpg(as_pid(pid), Signal::SIGKILL);
+                let _ = kill(as_pid(pid), Signal::SIGKILL);
+            }
             Some(Session::Making { maker, .. }) => drop(kill(maker.pid, Signal::SIGKILL)),
             Some(Session::Ended) | None => {}
         }

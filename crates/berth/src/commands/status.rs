@@ -183,18 +183,21 @@ fn reason(alloc: &Alloc) -> Option<String> {
         AllocState::Placed { .. }
         | AllocState::Running { .. }
         | AllocState::Stopping { .. }
-        | AllocState::Ended { .. } => {
-            let troubled = alloc.tasks.iter().filter(|(_, task)| matches!(task.state, TaskState::BackOff { .. }));
-            let troubled = troubled.map(|(name, task)| format!("task {name}: {}", task_line(task)));
-            let unhealthy = alloc.tasks.iter().filter(|(_, task)| matches!(task.state, TaskState::Running { .. }));
-            let unhealthy = unhealthy.flat_map(|(name, task)| {
-                let open = task.checks.iter().filter(|(_, check)| check.state != CheckState::Passing);
-                open.map(move |(check, status)| format!("task {name}: check {check} {}", check_line(status)))
-            });
-            let told: Vec<String> = troubled.chain(unhealthy).collect();
-            (!told.is_empty()).then(|| told.join("; "))
-        }
+        | AllocState::Ended { .. } => troubles(alloc),
     }
+}
+
+/// What is wrong with the tasks of an allocation: those that wait to be started again, and checks that do not pass.
+pub fn troubles(alloc: &Alloc) -> Option<String> {
+    let idle = alloc.tasks.iter().filter(|(_, task)| matches!(task.state, TaskState::BackOff { .. }));
+    let idle = idle.map(|(name, task)| format!("task {name}: {}", task_line(task)));
+    let running = alloc.tasks.iter().filter(|(_, task)| matches!(task.state, TaskState::Running { .. }));
+    let unhealthy = running.flat_map(|(name, task)| {
+        let open = task.checks.iter().filter(|(_, check)| check.state != CheckState::Passing);
+        open.map(move |(check, status)| format!("task {name}: check {check} {}", check_line(status)))
+    });
+    let told: Vec<String> = idle.chain(unhealthy).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// A task in one line.

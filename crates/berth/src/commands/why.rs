@@ -4,6 +4,7 @@ use berth_api::wire::v1::{
     Advice, AllocState, CauseLink, CostTerm, Event, Explanation, FilterCount, WaitReason, WhyAlloc, WhyJob,
 };
 
+use super::status::troubles;
 use super::target::{self, Target};
 use super::{Context, events};
 use crate::exit::{Status, failed};
@@ -34,6 +35,9 @@ fn alloc(why: &WhyAlloc) -> String {
     };
     if let Some(unheard) = &alloc.unheard {
         text += &format!("It is {unheard}\n");
+    }
+    if let (AllocState::Running { ready: None, .. }, Some(troubles)) = (&alloc.state, troubles(alloc)) {
+        text += &format!("It is not ready: {troubles}\n");
     }
     text += &causes("It was made because of", &why.made_by);
     text += &causes("It ended because of", &why.ended_by);

@@ -59,7 +59,7 @@ fn check(mut file: CheckFile, place: usize, names: &mut Names, shared: &mut Shar
         name,
         kind,
         interval: within(file.interval.take(), Millis::from_secs(2), least, most, faults),
-        timeout: within(file.timeout.take(), Millis::from_secs(1), least, most, faults),
+        timeout: within(file.timeout.take(), Millis::from_secs(1), least, limits::CHECK_TIMEOUT, faults),
         successes: in_range(file.successes.take(), 1, in_a_row.clone(), faults),
         failures: in_range(file.failures.take(), usual, in_a_row, faults),
         probe: probe(file, place, shared, faults),
@@ -118,8 +118,12 @@ fn http_probe(file: HttpCheckFile, place: usize, shared: &mut Shared, faults: &m
     {
         faults.at(headers_place, format!("the header {} has characters that no header may hold", quoted(name)));
     }
+    let given = headers.len();
     let headers: BTreeMap<String, String> =
         headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
+    if headers.len() < given {
+        faults.at(headers_place, "a header stands twice here: upper and lower case are the same");
+    }
     Probe::Http(HttpProbe {
         port: port(file.port, place, shared, faults),
         path: checked(file.path, faults, path).unwrap_or_else(|| "/".to_owned()),
@@ -156,7 +160,9 @@ fn path(text: &str) -> Result<(), String> {
 fn host(text: &str) -> Result<(), String> {
     let right = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
     let parts = text.split('.').all(|part| !part.is_empty() && part.len() <= 63);
-    if right && parts && text.len() <= 253 {
+    // What reads as an address would be asked instead of the instance.
+    let named = text.rsplit('.').next().is_some_and(|last| last.starts_with(|c: char| c.is_ascii_alphabetic()));
+    if right && parts && named && text.len() <= 253 {
         Ok(())
     } else {
         Err(format!("expected a host's name such as `web.example.org`, found {}", quoted(text)))

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::reason::{cut, same};
-use super::{CheckName, Failure, Time};
+use super::{CheckName, Failure, Time, legible};
 
 /// What the agent said of one task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -64,7 +64,7 @@ impl From<CheckStatus> for model::CheckStatus {
     fn from(status: CheckStatus) -> model::CheckStatus {
         let CheckStatus { state, since, failures, output } = status;
         // A character has at most four bytes.
-        let output = cut(output, 4 * model::limits::CHECK_OUTPUT);
+        let output = cut(legible(&output), 4 * model::limits::CHECK_OUTPUT);
         model::CheckStatus { state: state.into(), since: since.into(), failures, output }
     }
 }

@@ -32,6 +32,15 @@ impl TextError {
     }
 }
 
+/// What somebody else's program said, in one line: without anything that a terminal would obey, or that would show it other
+/// than it is.
+pub fn legible(said: &str) -> String {
+    let shows_otherwise =
+        |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let words = said.split(|c: char| c.is_whitespace() || c.is_control() || shows_otherwise(c));
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
 macro_rules! text {
     ($(#[$doc:meta])* $name:ident($inner:ty), $about:literal, $example:literal, $show:expr, $read:expr) => {
         $(#[$doc])*
