@@ -147,6 +147,12 @@ impl Check {
         self.due <= now || self.due > now + longest
     }
 
+    /// Whether it may turn again; at once where the clock was set back since it did.
+    fn has_stood(&self, now: Timestamp) -> bool {
+        let since = self.status.since;
+        since > now || now.since(since) >= LEAST_TIME
+    }
+
     fn take(&mut self, answer: Result<String, String>, now: Timestamp) -> Turn {
         let (state, enough, output) = match answer {
             Ok(output) => {
@@ -159,8 +165,7 @@ impl Check {
             }
         };
         let is_fatal = enough && state == CheckState::Failing && self.spec.kind.restarts();
-        let may_turn =
-            is_fatal || self.status.state == CheckState::Pending || now.since(self.status.since) >= LEAST_TIME;
+        let may_turn = is_fatal || self.status.state == CheckState::Pending || self.has_stood(now);
         let turned = enough && self.status.state != state && may_turn;
         if turned {
             self.status = CheckStatus { state, since: now, failures: self.failures, output: cut(output) };

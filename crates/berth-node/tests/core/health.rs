@@ -248,6 +248,17 @@ fn a_check_that_flaps_is_told_once_a_second() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_does_not_hold_up_what_turns() {
+    let mut machine = checked(vec![check(CheckKind::Readiness, 1)]);
+    rounds(&mut machine, 1, Ok("fine"));
+    machine.now = Timestamp(machine.now.0 - 600_000);
+    machine.step(Event::Woke);
+    while machine.perform() || machine.deliver() {}
+    rounds(&mut machine, 1, Err("busy"));
+    assert_eq!(state(&machine, CheckKind::Readiness), CheckState::Failing);
+}
+
+#[test]
 fn a_run_that_was_to_be_ended_for_a_check_still_is_after_a_restart_of_the_agent() {
     let mut machine = checked(vec![check(CheckKind::Liveness, 1)]);
     machine.step(Event::Answered {
