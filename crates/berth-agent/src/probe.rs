@@ -44,7 +44,7 @@ pub struct Prober {
 }
 
 /// The right to ask: one of the allocation's turns and one of the node's.
-type Turn = Arc<(OwnedSemaphorePermit, OwnedSemaphorePermit)>;
+type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// The turns of allocations, so that no one of them takes all.
 #[derive(Default)]
@@ -79,11 +79,12 @@ impl Prober {
     pub fn ask(&self, turns: &mut Turns, question: Question) {
         let (prober, own) = (self.clone(), turns.of(question.alloc));
         tokio::spawn(async move {
-            let turn = async {
-                Some(Arc::new((own.acquire_owned().await.ok()?, prober.turns.clone().acquire_owned().await.ok()?)))
-            };
+            // One after the other: who waits for a turn of its allocation takes none of the node's meanwhile.
+            let turn =
+                async { Some((own.acquire_owned().await.ok()?, prober.turns.clone().acquire_owned().await.ok()?)) };
             let Ok(Some(turn)) = tokio::time::timeout(PATIENCE, turn).await else {
-                tracing::warn!(alloc = %question.alloc, task = %question.task, check = %question.check, "a check waits too long for its turn: others of its allocation hang");
+                let Question { alloc, task, check, .. } = question;
+                tracing::warn!(%alloc, %task, %check, "a check has waited too long for its turn: those before it hang");
                 return;
             };
             let timeout = Duration::from_millis(question.timeout.0);
